@@ -1,0 +1,45 @@
+"""The few errors that a user can meet; each message is one line that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PipelineError(Exception):
+    """Base of every error that is the input's or the surroundings' fault: one line, exit code 1, no traceback."""
+
+
+class UnknownVariant(PipelineError):
+    """A name that is no row of the study's table."""
+
+    def __init__(self, name: str, choices: Sequence[str], suggestion: str | None = None) -> None:
+        hint = f"did you mean {suggestion}? " if suggestion else ""
+        super().__init__(f'"{name}" is not a variant; {hint}choose one of {", ".join(choices)}')
+
+
+class ExperimentError(PipelineError):
+    """An experiment file that cannot be read or breaks its schema."""
+
+
+class DataError(PipelineError):
+    """Image data that is missing, damaged or not of the expected form."""
+
+
+class StoreError(PipelineError):
+    """A tracking store that cannot be used, or does not hold what was asked for."""
+
+
+class TrainingError(PipelineError):
+    """A training that cannot go on, for one because its loss is no longer finite."""
+
+
+class AnalysisError(PipelineError):
+    """Runs that cannot carry the analysis asked for."""
+
+
+class RunKilled(BaseException):
+    """SIGINT or SIGTERM; no Exception, so that no library swallows it."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
