@@ -1,0 +1,84 @@
+"""The door: the group of commands, and how each way to end is told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from pipeline import __version__, interrupts
+from pipeline.cli.data import data
+from pipeline.cli.smoke import smoke
+from pipeline.cli.train import train
+from pipeline.cli.variants import variants
+from pipeline.errors import PipelineError, RunKilled
+
+QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's own start-up chatter; Python errors still show
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class Door(click.Group):
+    """A group whose errors are one line each, and leave no run of `mlflow run` open."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> NoReturn:
+        """Run a command; exit code 1 for a PipelineError, 2 for wrong usage, 128 + n for signal n."""
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        try:
+            interrupts.install()
+            code = super().main(args, *more, **{**settings, "standalone_mode": False})
+            sys.exit(code if isinstance(code, int) else 0)
+        except click.UsageError as error:
+            _fail(_explain_usage(error), 2)
+        except (click.ClickException, PipelineError) as error:
+            _fail(str(error), 1)
+        except OSError as error:
+            _fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
+        except RunKilled as killed:
+            _fail("killed; the run is marked so in the store", 128 + killed.signal_number)
+
+
+def _explain_usage(error: click.UsageError) -> str:
+    """What was wrong and where to look, in one line."""
+    command = error.ctx.command_path if error.ctx else "pipeline"
+    return f"{' '.join(error.format_message().split())} (see {command} --help)"
+
+
+def _fail(reason: str, code: int) -> NoReturn:
+    """Say the reason in one line, also on the launcher's run where there is one, and exit."""
+    if "MLFLOW_RUN_ID" in os.environ:  # a run that `mlflow run` has made and no recorder has taken up
+        _fail_adopted_run(reason)
+    click.echo(f"Error: {reason}", err=True)
+    sys.exit(code)
+
+
+def _fail_adopted_run(reason: str) -> None:
+    """Give the launcher's run its reason; a store that does not answer must not hide the first error."""
+    from pipeline.tracking.recorder import fail_adopted_run
+    from pipeline.tracking.store import open_store
+
+    try:
+        fail_adopted_run(open_store(), reason)
+    except PipelineError as error:
+        click.echo(f"Error: {error}", err=True)
+
+
+@click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="pipeline")
+def main() -> None:
+    r"""Tracked deep-learning experiments on MNIST: train variants, compare them, judge claims.
+
+    \b
+    python -m pipeline variants
+    python -m pipeline train --arch conv7_3x3
+    """
+
+
+for command in (train, smoke, variants, data):
+    main.add_command(command)

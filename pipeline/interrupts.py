@@ -1,0 +1,61 @@
+"""SIGINT and SIGTERM as RunKilled: raised at once, but never in the middle of a write to the store."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from pipeline.errors import RunKilled
+
+PR_SET_PDEATHSIG = 1
+
+_received: int | None = None
+_shields = 0
+
+
+def _handle(number: int, _frame: FrameType | None) -> None:
+    """Note the first signal and raise it unless shielded; a second one must not cut the orderly end short."""
+    global _received
+    if _received is not None:
+        return
+    _received = number
+    if not _shields:
+        raise RunKilled(number)
+
+
+def install() -> None:
+    """Turn SIGINT and SIGTERM of this process into RunKilled."""
+    global _received
+    _received = None
+    signal.signal(signal.SIGINT, _handle)
+    signal.signal(signal.SIGTERM, _handle)
+
+
+def follow_launcher() -> None:
+    """Under `mlflow run`, ask Linux for a SIGTERM when the launcher dies, so that no training outlives it."""
+    if "MLFLOW_RUN_ID" in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def check() -> None:
+    """Raise RunKilled if a signal came; a raise inside a destructor or C callback would have been swallowed."""
+    if _received is not None:
+        raise RunKilled(_received)
+
+
+@contextmanager
+def shield() -> Iterator[None]:
+    """Hold signals back until the block is done."""
+    global _shields
+    _shields += 1
+    try:
+        yield
+    finally:
+        _shields -= 1
+    if not _shields:
+        check()

@@ -1,0 +1,100 @@
+"""The figures of one run: data in, Figure out; nothing is written or shown here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+Array = npt.NDArray[Any]
+History = Sequence[Mapping[str, float]]
+
+
+def plot_losses(history: History) -> Figure:
+    """The notebook's loss curve: train loss as fit reports it, test loss with the penalty, by epoch."""
+    return _plot_curves(history, "loss", "Categorical Crossentropy Loss")
+
+
+def plot_accuracies(history: History) -> Figure:
+    """The same for the accuracy."""
+    return _plot_curves(history, "accuracy", "Accuracy")
+
+
+def _plot_curves(history: History, quantity: str, label: str) -> Figure:
+    """Validation in blue and train in red over the epochs, from 1."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    epochs = range(1, len(history) + 1)
+    title = quantity.capitalize()
+    marker = "o" if len(history) < 3 else ""
+    axes.plot(epochs, [m[f"test/{quantity}"] for m in history], "b", marker=marker, label=f"Validation {title}")
+    axes.plot(epochs, [m[f"train/{quantity}"] for m in history], "r", marker=marker, ls="--", label=f"Train {title}")
+    axes.set(xlabel="epoch", ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend()
+    axes.grid(True)
+    return figure
+
+
+def plot_weights(kernels: Mapping[str, Array], epoch: int) -> Figure:
+    """The notebook's three violins: first hidden layer, second hidden layer and output layer."""
+    names = list(kernels)
+    chosen = [(names[0], "Hidden Layer 1", "b"), (names[1], "Hidden Layer 2", "r"), (names[-1], "Output Layer", "y")]
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure.suptitle(f"Weights after epoch {epoch}")
+    for axes, (name, label, colour) in zip(figure.subplots(1, 3), chosen, strict=True):
+        sns.violinplot(y=kernels[name], color=colour, ax=axes)
+        axes.set(title="Trained model Weights" if epoch else "Initial weights", xlabel=f"{label} ({name})")
+    return figure
+
+
+def plot_all_weights(kernels: Mapping[str, Array], epoch: int) -> Figure:
+    """One violin for the kernel of every conv and dense layer, in network order."""
+    figure = Figure(figsize=(max(6, 1.3 * len(kernels)), 5), layout="constrained")
+    axes = figure.subplots()
+    sns.violinplot(data=dict(kernels), color="C0", ax=axes, density_norm="width", linewidth=0.8)
+    axes.set(title=f"Weights of every layer after epoch {epoch}", xlabel="layer", ylabel="weight")
+    axes.grid(True, axis="y")
+    return figure
+
+
+def plot_first_image(image: Array, label: int) -> Figure:
+    """The first training image, uint8 (28, 28), with its label."""
+    figure = Figure(figsize=(3, 3.3), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(image, cmap="gray")
+    axes.set(title=f"first training image: {label}", xticks=[], yticks=[])
+    return figure
+
+
+def plot_confusion(labels: Array, predicted: Array) -> Figure:
+    """How many test images of each class were taken for which class."""
+    counts = np.zeros((10, 10), dtype=int)
+    np.add.at(counts, (labels, predicted), 1)
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.subplots()
+    # A logarithmic colour scale, so that ten errors can be seen beside a thousand hits.
+    sns.heatmap(np.log1p(counts), annot=counts, fmt="d", cmap="Blues", cbar=False, square=True, ax=axes)
+    axes.set(xlabel="predicted", ylabel="true", title=f"{(labels != predicted).sum():,} of {len(labels):,} wrong")
+    return figure
+
+
+def plot_mistakes(images: Array, labels: Array, predicted: Array, log_probability: Array) -> Figure:
+    """The 25 most wrong test digits: misclassified, the least probability for the true class first."""
+    wrong = np.flatnonzero(labels != predicted)
+    worst = wrong[np.argsort(log_probability[wrong], kind="stable")][:25]
+    figure = Figure(figsize=(7, 7.6), layout="constrained")
+    figure.suptitle(f"most wrong of {len(wrong):,} errors (true, taken for, probability of the true class)")
+    for place, axes in enumerate(figure.subplots(5, 5).flat):
+        axes.axis("off")
+        if place < len(worst):
+            index = worst[place]
+            axes.imshow(images[index], cmap="gray")
+            title = f"{labels[index]}, {predicted[index]}, {np.exp(log_probability[index]):.1e}"
+            axes.set_title(title, fontsize=8)
+    return figure

@@ -1,0 +1,40 @@
+"""Plain text tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.study.architecture import count_parameters
+from pipeline.study.variants import TABLE, Variant
+
+HEADER = ("variant", "called", "counted", "kernel", "features", "head", "regularised", "parameters", "note")
+RIGHT_ALIGNED = {"called", "counted", "parameters"}
+
+
+def list_variants(table: Sequence[Variant] = TABLE) -> str:
+    """Every variant on one line: depth called and counted, kernel, layers, regularised, parameters, note."""
+    rows = [HEADER, *(_describe_row(variant) for variant in table)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = zip(HEADER, row, widths, strict=True)
+        line = "  ".join(
+            f"{cell:>{width}}" if name in RIGHT_ALIGNED else f"{cell:<{width}}" for name, cell, width in cells
+        )
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def _describe_row(variant: Variant) -> tuple[str, ...]:
+    """The cells of one variant."""
+    return (
+        variant.name,
+        str(variant.depth_called),
+        str(variant.depth_counted),
+        f"{variant.kernel}x{variant.kernel}",
+        variant.features,
+        variant.head,
+        "yes" if variant.regularised else "no",
+        f"{count_parameters(variant)[0]:,}",
+        variant.note if variant.published else f"control, twin of {variant.twin}",
+    )

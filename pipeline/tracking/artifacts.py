@@ -1,0 +1,94 @@
+"""What a finished training leaves in the store: finals, figures, predictions, the model and a note to read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+import numpy as np
+from matplotlib.figure import Figure
+from mlflow.keras.utils import get_model_signature
+from mlflow.models import Model
+
+from pipeline import interrupts
+from pipeline.data.mnist import Dataset
+from pipeline.report import figures
+from pipeline.report.note import write_note
+from pipeline.study.settings import Settings
+from pipeline.study.variants import Variant
+from pipeline.tracking.recorder import Recorder
+
+if TYPE_CHECKING:  # importing it would import TensorFlow
+    from pipeline.training.run import Result
+
+MODEL_NAME = "model"
+ARTIFACTS = (
+    "config.json",
+    "environment.json",
+    "model_summary.txt",
+    "predictions.npz",
+    "figures/loss.png",
+    "figures/accuracy.png",
+    "figures/weights.png",
+    "figures/all_weights.png",
+    "figures/first_image.png",
+    "figures/confusion.png",
+    "figures/mistakes.png",
+)
+"""Every file of a complete training run, besides the model and the step images."""
+
+
+def record_result(recorder: Recorder, variant: Variant, settings: Settings, dataset: Dataset, result: Result) -> None:
+    """Log everything of a finished training; the finals come last, so that a run with finals is complete."""
+    for name, figure in draw_figures(dataset, result):
+        interrupts.check()
+        recorder.client.log_figure(recorder.run_id, figure, f"figures/{name}.png")
+    record_predictions(recorder, dataset, result)
+    record_model(recorder, result)
+    note = write_note(variant, settings, dataset, result.finals)
+    with interrupts.shield():
+        tags = {"weights.sha256": result.weights_sha256, "mlflow.note.content": note}
+        recorder.log(result.finals, tags, step=settings.epochs)
+
+
+def draw_figures(dataset: Dataset, result: Result) -> Iterable[tuple[str, Figure]]:
+    """(name, figure) of every figure of a run."""
+    epochs, labels, test = len(result.history), dataset.y_test, result.test
+    yield "loss", figures.plot_losses(result.history)
+    yield "accuracy", figures.plot_accuracies(result.history)
+    yield "weights", figures.plot_weights(result.kernels, epochs)
+    yield "all_weights", figures.plot_all_weights(result.kernels, epochs)
+    yield "first_image", figures.plot_first_image(dataset.raw.x_train[0], int(dataset.y_train[0]))
+    yield "confusion", figures.plot_confusion(labels, test.predicted)
+    yield "mistakes", figures.plot_mistakes(dataset.raw.x_test, labels, test.predicted, test.log_probability)
+
+
+def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> None:
+    """Log predictions.npz: label, predicted (uint8) and log_probability (float32, of the true class) by test image."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "predictions.npz"
+        np.savez_compressed(
+            path,
+            label=dataset.y_test,
+            predicted=result.test.predicted,
+            log_probability=result.test.log_probability,
+        )
+        recorder.client.log_artifact(recorder.run_id, str(path))
+
+
+def record_model(recorder: Recorder, result: Result) -> None:
+    """Log the network in MLflow's keras flavour, with its signature and explicit requirements."""
+    Model.log(
+        artifact_path=None,
+        name=MODEL_NAME,
+        flavor=mlflow.keras,
+        run_id=recorder.run_id,
+        model=result.network,
+        signature=get_model_signature(result.network),
+        pip_requirements=[f"{package}=={metadata.version(package)}" for package in ("tensorflow", "keras", "numpy")],
+        step=len(result.history),
+    )

@@ -1,0 +1,69 @@
+"""What surrounds a run: versions, machine, process and source, as plain facts and without secrets."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import socket
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "seaborn")
+GIT_SECONDS = 20
+
+
+def describe_environment(threads: int) -> dict[str, object]:
+    """Versions, machine and the installed packages (as pip freeze lists them)."""
+    installed = {dist.name: dist.version for dist in metadata.distributions() if dist.name}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": name_cpu(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "image_data_format": "channels_last",
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "packages": sorted((f"{name}=={version}" for name, version in installed.items()), key=str.lower),
+    }
+
+
+@functools.cache
+def name_cpu() -> str:
+    """The processor's model name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def identify_process() -> dict[str, str]:
+    """What tells later whether this process still lives: host, boot, pid and the process's own start time."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return {
+        "host": socket.gethostname(),
+        "boot_id": boot.read_text().strip() if boot.is_file() else "",
+        "pid": str(os.getpid()),
+        "pid_started": f"{psutil.Process().create_time():.2f}",
+    }
+
+
+def read_source(root: Path) -> tuple[str, str]:
+    """(commit, diff of the tracked files against it) of the project's git checkout; ("", "") outside one."""
+    commit = _git(root, "rev-parse", "HEAD").strip()
+    return commit, _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff") if commit else ""
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git prints, or "" where it cannot answer."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, timeout=GIT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.decode(errors="replace")

@@ -1,0 +1,207 @@
+"""Write one run to MLflow: adopt or create it, log it as it trains, and say how it ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from mlflow.entities import Dataset as DatasetEntity
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.tracking import MlflowClient
+
+from pipeline import interrupts
+from pipeline.data.mnist import Dataset
+from pipeline.errors import PipelineError, RunKilled, StoreError
+from pipeline.report.figures import plot_weights
+from pipeline.study.architecture import count_parameters, plan_layers
+from pipeline.study.settings import Settings
+from pipeline.study.variants import DROPOUT_RATE, Variant
+from pipeline.tracking.environment import describe_environment, identify_process, read_source
+from pipeline.tracking.store import STORE_ERRORS, Store, find_experiment, first_line, mend_artifact_root, project_root
+from pipeline.training.observer import Kernels, Observer
+
+RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
+TAG_LIMIT = 5000
+
+
+class Recorder(Observer):
+    """One run in the store; as an observer it logs a training while it goes on."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self.client = client
+        self.run_id = run_id
+
+    def begin_training(self, summary: str) -> None:
+        """Log the model summary."""
+        self.client.log_text(self.run_id, summary, "model_summary.txt")
+
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log all metrics of an epoch in one write, which no signal cuts in two."""
+        with interrupts.shield():
+            self.log(metrics, {"heartbeat": _now()}, step=epoch)
+
+    def show_kernels(self, epoch: int, kernels: Kernels) -> None:
+        """Log the three violins as a step image, for the slider of MLflow's image grid."""
+        figure = plot_weights(kernels, epoch)
+        with interrupts.shield():
+            self.client.log_image(self.run_id, _render_pixels(figure), key="weights", step=epoch, synchronous=True)
+
+    def log(self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int = 0) -> None:
+        """Log metrics at one step and set tags, in one write."""
+        milliseconds = int(datetime.now(UTC).timestamp() * 1000)
+        self.client.log_batch(
+            self.run_id,
+            metrics=[Metric(name, value, milliseconds, step) for name, value in metrics.items()],
+            tags=[RunTag(name, value) for name, value in tags.items()],
+        )
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Log what is not there yet: `mlflow run` has logged its own parameters, as they were typed."""
+        present = self.client.get_run(self.run_id).data.params
+        missing = [Param(name, str(value)) for name, value in params.items() if name not in present]
+        self.client.log_batch(self.run_id, params=missing)
+
+    def log_source(self, variant: Variant, settings: Settings) -> None:
+        """Log the whole configuration, the environment, the git commit and the diff of a dirty checkout."""
+        config = {**describe_settings(settings), **describe_variant(variant)}
+        self.log_params(config)
+        self.client.log_dict(self.run_id, config, "config.json")
+        self.client.log_dict(self.run_id, describe_environment(settings.threads), "environment.json")
+        commit, diff = read_source(project_root())
+        self.log({}, {"mlflow.source.git.commit": commit, "git.dirty": str(bool(diff))} if commit else {})
+        if diff:
+            self.client.log_text(self.run_id, diff, "git.diff")
+
+    def log_dataset(self, dataset: Dataset) -> None:
+        """Log what is trained and tested on, with the sha256 of its contents, as MLflow's dataset input."""
+        facts = {"train": len(dataset.y_train), "test": len(dataset.y_test), "sha256": dataset.sha256}
+        entity = DatasetEntity(
+            name=dataset.name,
+            digest=dataset.sha256[:36],  # MLflow's limit; the whole hash is in the profile and in a tag
+            source_type="local",
+            source=f'{{"uri": "{dataset.name}"}}',
+            schema='{"images": "uint8 (N, 28, 28)", "labels": "uint8 (N,)"}',
+            profile=str(facts).replace("'", '"'),
+        )
+        self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+        self.log_params({"data-sha256": dataset.sha256, "data-name": dataset.name})
+        self.log({}, {"data.sha256": dataset.sha256, "data.source": dataset.source})
+
+    def end(self, outcome: str, reason: str, status: str) -> None:
+        """Say how the run ended, in tags of our own: `mlflow run` overwrites the status."""
+        self.log({}, {"outcome": outcome, "outcome.reason": reason[:TAG_LIMIT], "heartbeat": _now()})
+        self.client.set_terminated(self.run_id, status)
+
+
+@contextmanager
+def record_run(store: Store, variant: Variant, settings: Settings) -> Iterator[Recorder]:
+    """The recorder of the launcher's run, or of a new one; the run ends with the block, whatever ends it."""
+    run_id = os.environ.pop("MLFLOW_RUN_ID", "") or _create_run(store)
+    recorder = Recorder(store.client, run_id)
+    with end_with_reason(recorder):
+        run = store.client.get_run(run_id)
+        mend_artifact_root(store, run.info.experiment_id, run_id)
+        recorder.log({}, {"kind": "train", "outcome": "running", "heartbeat": _now(), **identify_process()})
+        recorder.log({}, {"variant": variant.name, "twin": variant.twin or "none"})
+        if RANDOM_NAME.fullmatch(run.info.run_name or ""):
+            store.client.set_tag(run_id, "mlflow.runName", f"{variant.name}-s{settings.seed}")
+        yield recorder
+
+
+@contextmanager
+def end_with_reason(recorder: Recorder) -> Iterator[None]:
+    """End the run with the block: finished, killed, or failed with the reason."""
+    try:
+        yield
+    except RunKilled as killed:
+        recorder.end("killed", signal.Signals(killed.signal_number).name, "KILLED")
+        raise
+    except STORE_ERRORS as error:
+        _try_to_end(recorder, error)
+        raise StoreError(f"the tracking store refused a write: {first_line(error)}") from error
+    except BaseException as error:
+        _try_to_end(recorder, error)
+        raise
+    recorder.end("finished", "trained to the last epoch", "FINISHED")
+
+
+def fail_adopted_run(store: Store, reason: str) -> None:
+    """End the launcher's run, if there is one that nobody has taken up yet, with the reason why nothing was trained."""
+    if run_id := os.environ.pop("MLFLOW_RUN_ID", ""):
+        Recorder(store.client, run_id).end("failed", reason, "FAILED")
+
+
+def describe_settings(settings: Settings) -> dict[str, object]:
+    """The settings under the names that they have on the command line and in MLproject."""
+    return {
+        "epochs": settings.epochs,
+        "batch-size": settings.batch_size,
+        "seed": settings.seed,
+        "subset": settings.subset,
+        "normalization": settings.normalization,
+        "data": settings.data,
+        "threads": settings.threads,
+    }
+
+
+def describe_variant(variant: Variant) -> dict[str, object]:
+    """Every hyperparameter of the variant, numbers as numbers, the same names for all variants."""
+    parameters, trainable = count_parameters(variant)
+    return {
+        "arch": variant.name,
+        "depth-called": variant.depth_called,
+        "depth-counted": variant.depth_counted,
+        "kernel": variant.kernel,
+        "filters": "-".join(map(str, variant.filters)),
+        "features": variant.features,
+        "head": variant.head,
+        "padding": variant.conv_padding,
+        "pooling": f"max 2x2 {variant.pool_padding}",
+        "regularised": variant.regularised,
+        "dropout": DROPOUT_RATE if variant.dropout else 0.0,
+        "dropout-layers": sum(layer.kind == "dropout" for layer in plan_layers(variant)),
+        "batch-norm": variant.batch_norm,
+        "l2": variant.l2,
+        "initialiser": variant.initialiser,
+        "optimiser": "adam",
+        "learning-rate": 0.001,
+        "loss": "categorical_crossentropy",
+        "parameters": parameters,
+        "parameters-trainable": trainable,
+    }
+
+
+def _create_run(store: Store) -> str:
+    """A new run in the experiment that the environment names."""
+    try:
+        return str(store.client.create_run(find_experiment(store, create=True)).info.run_id)
+    except STORE_ERRORS as error:
+        raise StoreError(f"the tracking store refused a new run: {first_line(error)}") from error
+
+
+def _try_to_end(recorder: Recorder, error: BaseException) -> None:
+    """End a failed run as far as the store allows: a second failure must not hide the first."""
+    reason = first_line(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {first_line(error)}"
+    try:
+        recorder.end("failed", reason, "FAILED")
+    except STORE_ERRORS:
+        return
+
+
+def _now() -> str:
+    """The time, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _render_pixels(figure: object) -> object:
+    """The figure as an RGB array, uint8 (height, width, 3)."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)  # type: ignore[arg-type]
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,140 @@
+"""Open the MLflow store: MLflow's own default in the project root, unless MLFLOW_TRACKING_URI names another."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mlflow
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.errors import StoreError
+
+DEFAULT_EXPERIMENT = "Default"
+LOCK_SECONDS = 120
+QUIET_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent", "mlflow.models.model")
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """An open tracking store; `lock` guards what must happen once (creation of the tables, of an experiment)."""
+
+    uri: str
+    client: MlflowClient
+    lock: AbstractContextManager[object]
+
+    @property
+    def database(self) -> Path | None:
+        """The SQLite file, if the store is one."""
+        return _database_path(self.uri)
+
+
+def project_root() -> Path:
+    """The folder of MLproject: where `mlflow run .` and `mlflow ui` are typed; else the current folder."""
+    source = Path(__file__).resolve().parents[2]
+    return source if (source / "MLproject").is_file() else Path.cwd()
+
+
+def resolve_uri() -> str:
+    """The tracking URI in force; raises StoreError for one that MLflow would print with its password."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
+    if uri.startswith("http") and urlsplit(uri).password:
+        raise StoreError(
+            "MLFLOW_TRACKING_URI holds a password; take it out and set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD"
+        )
+    if not os.environ.get("MLFLOW_TRACKING_URI") and any(project_root().glob("mlruns/[0-9]*/meta.yaml")):
+        raise StoreError(
+            "mlruns/ holds runs of MLflow's retired file store; run `mlflow migrate-filestore` or move it away"
+        )
+    return uri
+
+
+def open_store() -> Store:
+    """The store, with its tables made once however many processes open it together; raises StoreError."""
+    for name in QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    uri = resolve_uri()
+    database = _database_path(uri)
+    if database is not None and not os.access(database if database.exists() else database.parent, os.W_OK):
+        raise StoreError(f"cannot write {database}; make its folder writable or set MLFLOW_TRACKING_URI")
+    lock = FileLock(database.with_name(f".{database.name}.lock"), LOCK_SECONDS) if database else nullcontext()
+    try:
+        with lock:
+            mlflow.set_tracking_uri(uri)
+            client = MlflowClient(uri)
+            client.search_experiments(max_results=1)
+            if database is not None:
+                _use_write_ahead_log(database)
+    except STORE_ERRORS as error:
+        raise StoreError(f"the tracking store {_hide_password(uri)} does not answer: {first_line(error)}") from error
+    return Store(uri=uri, client=client, lock=lock)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def find_experiment(store: Store, name: str = "", *, create: bool = False) -> str:
+    """The id of an experiment by its name, "" for the one that MLflow's environment names; raises StoreError."""
+    if not name and (experiment_id := os.environ.get("MLFLOW_EXPERIMENT_ID")):
+        return experiment_id
+    name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+    with store.lock:
+        experiment = store.client.get_experiment_by_name(name)
+        if experiment is None and not create:
+            known = ", ".join(sorted(found.name for found in store.client.search_experiments()))
+            raise StoreError(f'no experiment "{name}" in the store; it has {known}')
+        if experiment is not None and experiment.lifecycle_stage != "active":
+            raise StoreError(f'the experiment "{name}" is deleted; restore it with `mlflow experiments restore`')
+        return str(experiment.experiment_id if experiment else store.client.create_experiment(name))
+
+
+def mend_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
+    """Give a local experiment a folder where `mlflow ui`, started before the first run, left it only a server's address.
+
+    MLflow then refuses every artifact that is logged without that server. Runs that the server wrote keep their place.
+    """
+    if store.database is None:
+        return
+    folder = (store.database.parent / "mlruns" / experiment_id).as_posix()
+    with closing(sqlite3.connect(store.database, timeout=20)) as connection, connection:
+        connection.execute(
+            "UPDATE experiments SET artifact_location = ? "
+            "WHERE experiment_id = ? AND artifact_location LIKE 'mlflow-artifacts:%'",
+            (folder, int(experiment_id)),
+        )
+        connection.execute(
+            "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ? AND artifact_uri LIKE 'mlflow-artifacts:%'",
+            (f"{folder}/{run_id}/artifacts", run_id),
+        )
+
+
+def _database_path(uri: str) -> Path | None:
+    """The file of a SQLite URI."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def _use_write_ahead_log(database: Path) -> None:
+    """Let readers and a writer work at once; the mode stays with the file."""
+    with closing(sqlite3.connect(database, timeout=20)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _hide_password(uri: str) -> str:
+    """The URI without its password."""
+    password = urlsplit(uri).password
+    return uri.replace(f":{password}@", ":***@") if password else uri

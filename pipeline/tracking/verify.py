@@ -1,0 +1,38 @@
+"""Read a finished run back and check that it is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlflow
+import numpy as np
+
+from pipeline.data.mnist import load_mnist
+from pipeline.errors import StoreError
+from pipeline.study.settings import Settings
+from pipeline.tracking.artifacts import ARTIFACTS, MODEL_NAME
+from pipeline.tracking.store import Store, open_store
+
+
+def verify_run(run_id: str, settings: Settings) -> None:
+    """Raise StoreError unless all artifacts are there and the saved model repeats the logged predictions."""
+    store = open_store()
+    if missing := find_missing_artifacts(store, run_id):
+        raise StoreError(f"run {run_id} lacks {', '.join(missing)}; train it again")
+    path = store.client.download_artifacts(run_id, "predictions.npz")
+    with np.load(Path(path), allow_pickle=False) as logged:
+        predicted = logged["predicted"]
+    network = mlflow.keras.load_model(f"runs:/{run_id}/{MODEL_NAME}")
+    dataset = load_mnist(settings.data, subset=settings.subset, normalization=settings.normalization)
+    again = network.predict(dataset.x_test, verbose=0).argmax(axis=1)
+    if not np.array_equal(predicted, again):
+        raise StoreError(
+            f"the model of run {run_id} does not repeat its {len(predicted):,} predictions; train it again"
+        )
+
+
+def find_missing_artifacts(store: Store, run_id: str) -> list[str]:
+    """The artifacts of a training run that are not in the store."""
+    folders = {path.partition("/")[0] for path in ARTIFACTS if "/" in path}
+    found = {file.path for folder in ("", *folders) for file in store.client.list_artifacts(run_id, folder or None)}
+    return [path for path in ARTIFACTS if path not in found]

@@ -1,0 +1,59 @@
+"""What a network does with images in evaluation mode: no dropout, moving statistics, no penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from pipeline import interrupts
+
+BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Mean cross-entropy (nats) and accuracy, with the predicted label and the true class's log-probability by image."""
+
+    loss: float
+    accuracy: float
+    predicted: npt.NDArray[np.uint8]
+    log_probability: npt.NDArray[np.float32]
+
+
+def compile_evaluation(network: keras.Model) -> Callable[[Any, Any], Evaluation]:
+    """A function of images (N, 28, 28, 1) and labels (N,) that evaluates `network` with the weights of that moment."""
+    output = network.layers[-1]
+    trunk = keras.Model(network.inputs, output.input)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)])  # type: ignore[untyped-decorator]
+    def log_probabilities(images: Any) -> Any:
+        # From the logits, as Keras's own loss in fit does: a probability that rounds to 0 would lose its logarithm.
+        return tf.nn.log_softmax(tf.matmul(trunk(images, training=False), output.kernel) + output.bias)
+
+    def evaluate(images: Any, labels: npt.NDArray[np.uint8]) -> Evaluation:
+        parts = []
+        for first in range(0, len(labels), BATCH):
+            interrupts.check()
+            parts.append(log_probabilities(images[first : first + BATCH]).numpy())
+        scores = np.concatenate(parts)
+        chosen = scores[np.arange(len(labels)), labels]
+        predicted = scores.argmax(axis=1).astype(np.uint8)
+        return Evaluation(
+            loss=float(-chosen.mean(dtype=np.float64)),
+            accuracy=float((predicted == labels).mean()),
+            predicted=predicted,
+            log_probability=chosen,
+        )
+
+    return evaluate
+
+
+def measure_penalty(network: keras.Model) -> float:
+    """The L2 penalty that Keras adds to the loss, with the weights of this moment."""
+    return float(sum(float(loss) for loss in network.losses))

@@ -1,0 +1,89 @@
+"""One builder for every variant; it reads the table's notation and knows no name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.study.architecture import Layer, plan_layers
+from pipeline.study.variants import DROPOUT_RATE, IMAGE_SHAPE, Variant
+from pipeline.training.randomness import derive_init_seed
+
+LEARNING_RATE = 0.001
+
+
+def build_network(variant: Variant, seed: int) -> keras.Model:
+    """The compiled network of `variant`: (N, 28, 28, 1) float32 in, (N, 10) class probabilities out.
+
+    Initial weights depend on `seed` alone. Adam at 0.001 and categorical cross-entropy, as in the study.
+    """
+    seeds = (derive_init_seed(seed, number) for number in range(1000))
+    plan = [_build_layer(layer, variant, seeds) for layer in plan_layers(variant)]
+    network = keras.Sequential([keras.Input(IMAGE_SHAPE), *plan], name=variant.name)
+    network.compile(
+        optimizer=keras.optimizers.Adam(learning_rate=LEARNING_RATE),
+        loss="categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,  # XLA is several times slower here on a CPU, and draws other random numbers
+    )
+    return network
+
+
+def _build_layer(layer: Layer, variant: Variant, seeds: Iterator[int]) -> keras.layers.Layer:
+    """The Keras layer of one entry of the plan."""
+    if layer.kind == "pool":
+        return keras.layers.MaxPooling2D((2, 2), padding=layer.padding, name=layer.name)
+    if layer.kind == "dropout":
+        return keras.layers.Dropout(DROPOUT_RATE, seed=0, name=layer.name)
+    if layer.kind == "batch_norm":
+        return keras.layers.BatchNormalization(name=layer.name)
+    if layer.kind == "flatten":
+        return keras.layers.Flatten(name=layer.name)
+    if layer.kind == "output":
+        glorot = keras.initializers.GlorotUniform(seed=next(seeds))
+        return keras.layers.Dense(layer.units, "softmax", kernel_initializer=glorot, name=layer.name)
+    shared: dict[str, Any] = {
+        "activation": "relu",
+        "kernel_initializer": _build_initialiser(variant, next(seeds)),
+        "kernel_regularizer": keras.regularizers.L2(variant.l2) if variant.l2 else None,
+        "name": layer.name,
+    }
+    if layer.kind == "conv":
+        return keras.layers.Conv2D(layer.units, variant.kernel, padding=layer.padding, **shared)
+    return keras.layers.Dense(layer.units, **shared)
+
+
+def _build_initialiser(variant: Variant, seed: int) -> keras.initializers.Initializer:
+    """The kernel initialiser that the variant's regularisation calls for."""
+    if variant.regularised:
+        return keras.initializers.HeNormal(seed=seed)
+    return keras.initializers.GlorotUniform(seed=seed)
+
+
+def summarise_network(network: keras.Model) -> str:
+    """Keras's own summary as text, with total, trainable and non-trainable parameters."""
+    lines: list[str] = []
+    network.summary(print_fn=lines.append, line_length=88)
+    return "\n".join(lines) + "\n"
+
+
+def collect_kernels(network: keras.Model) -> dict[str, npt.NDArray[np.float32]]:
+    """The flattened kernel of each conv and dense layer by its name, in network order; no biases, no batch norm."""
+    return {layer.name: np.asarray(layer.kernel).ravel() for layer in network.layers if hasattr(layer, "kernel")}
+
+
+def hash_weights(network: keras.Model) -> str:
+    """sha256 over the name, shape and bytes of every weight, batch-norm statistics included, dropout states not."""
+    digest = hashlib.sha256()
+    for variable in network.weights:
+        if variable.name == "seed_generator_state":
+            continue
+        values = np.ascontiguousarray(variable.numpy())
+        digest.update(f"{variable.path} {values.shape} {values.dtype}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,39 @@
+"""All randomness of a training as a function of (seed, epoch), in three named streams that never touch each other.
+
+Keras and TensorFlow hold hidden state instead: with a global seed `model.fit` repeats one permutation in every epoch, and
+a dropout's state is in no checkpoint. Here a run that starts again at any epoch draws what it would have drawn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+STREAMS = {"init": 0, "order": 1, "dropout": 2}
+
+
+def _draw_words(seed: int, stream: str, *path: int) -> npt.NDArray[np.uint32]:
+    """Two words that depend on nothing but the arguments."""
+    return np.random.SeedSequence([seed, STREAMS[stream], *path]).generate_state(2)
+
+
+def derive_init_seed(seed: int, layer: int) -> int:
+    """Seed of the initialiser of the `layer`-th kernel, in 0..2**31-1."""
+    return int(_draw_words(seed, "init", layer)[0] >> 1)
+
+
+def draw_order(seed: int, epoch: int, size: int) -> npt.NDArray[np.int32]:
+    """The order, int32 (size,), in which epoch `epoch` shows the training images: the same for every variant."""
+    sequence = np.random.SeedSequence([seed, STREAMS["order"], epoch])
+    return np.random.default_rng(sequence).permutation(size).astype(np.int32)
+
+
+def set_dropout_state(network: keras.Model, seed: int, epoch: int) -> None:
+    """Put every dropout layer of `network` into the state that it has at the start of this epoch."""
+    dropouts = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
+    for number, layer in enumerate(dropouts):
+        state: Any = layer.seed_generator.state
+        state.assign(_draw_words(seed, "dropout", epoch, number).astype(state.dtype))

@@ -1,0 +1,23 @@
+"""How TensorFlow runs here: fixed threads and deterministic operations, settled before its first operation."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from pipeline.errors import TrainingError
+
+
+def prepare_runtime(threads: int) -> None:
+    """Fix the threads within one operation and make every operation deterministic.
+
+    The weights' bits depend on the number of threads, so it is a setting of the run and never the machine's core count.
+    Raises TrainingError where TensorFlow already runs with another number.
+    """
+    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        except RuntimeError as error:
+            raise TrainingError(
+                f"TensorFlow already runs with other threads than {threads}; use a new process"
+            ) from error
+    tf.config.experimental.enable_op_determinism()
