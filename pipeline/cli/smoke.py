@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from pipeline.cli.train import train_and_record
@@ -22,7 +24,7 @@ def smoke() -> None:
     """
     from pipeline.tracking.store import project_root
 
-    settings = Settings(epochs=2, data=str(project_root() / SUBSET))
+    settings = Settings(epochs=2, data=os.path.relpath(project_root() / SUBSET))
     run_id = train_and_record(find_variant(ARCH), settings)
 
     from pipeline.tracking.verify import verify_run

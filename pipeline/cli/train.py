@@ -6,6 +6,7 @@ import click
 
 from pipeline import interrupts
 from pipeline.cli.options import run_options
+from pipeline.cli.quiet import quiet_stderr
 from pipeline.study.settings import Settings
 from pipeline.study.variants import Variant, find_variant
 
@@ -40,8 +41,11 @@ def train_and_record(variant: Variant, settings: Settings) -> str:
         click.echo(f"data {dataset.name}: {dataset.x_train.shape} training, {dataset.x_test.shape} test")
         recorder.log_source(variant, settings)
         recorder.log_dataset(dataset)
-        with console.status("Loading TensorFlow"):
+        with console.status("Loading TensorFlow"), quiet_stderr():
             from pipeline.training.run import train_run
+            from pipeline.training.runtime import prepare_runtime
+
+            prepare_runtime(settings.threads)
         lines = EpochLines(settings.epochs, console)
         with lines.bar:
             result = train_run(variant, settings, dataset, [recorder, lines])

@@ -112,7 +112,8 @@ def _read_idx(folder: Path, stem: str, *, dimensions: int) -> Array:
     found = [folder / name for name in names if (folder / name).is_file()]
     if not found:
         raise ValueError(f"no {names[0]} or {names[1]} in it")
-    with gzip.open(found[0]) if found[0].suffix == ".gz" else found[0].open("rb") as stream:
+    source: IO[bytes] = gzip.open(found[0]) if found[0].suffix == ".gz" else found[0].open("rb")  # type: ignore[assignment]  # noqa: SIM115
+    with source as stream:
         (magic,) = struct.unpack(">I", stream.read(4))
         if magic != 0x0800 + dimensions:
             raise ValueError(f"{found[0].name} does not begin as an IDX file of {dimensions} dimensions")
@@ -149,4 +150,5 @@ def read_hub_wheel(wheel: Path) -> ImageSet:
 
 def _restore_pixels(scaled: Array) -> Array:
     """uint8 (N, 28, 28) from floats k / 256 of shape (N, 784)."""
-    return np.rint(scaled * 256).astype(np.uint8).reshape(-1, SIDE, SIDE)
+    pixels: Array = np.rint(scaled * 256).astype(np.uint8)
+    return pixels.reshape(-1, SIDE, SIDE)

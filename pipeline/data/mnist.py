@@ -45,8 +45,8 @@ class Dataset:
 def load_mnist(data: str = "auto", *, subset: int = 0, normalization: str = "l2") -> Dataset:
     """The data set named by `data`, verified and normalised.
 
-    `data` is "auto" for MNIST from the cache or the network, else the path of a Keras-style .npz file or of a folder of IDX
-    files. `subset` keeps that many training images and a sixth as many test images, stratified; 0 keeps all.
+    `data` is "auto" for MNIST from the cache or the network, else the path of a Keras-style .npz file or of a folder of
+    IDX files. `subset` keeps that many training images and a sixth as many test images, stratified; 0 keeps all.
     Raises DataError.
     """
     images, source = find_mnist() if data == "auto" else (read_path(Path(data)), data)

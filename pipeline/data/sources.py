@@ -50,7 +50,7 @@ def cache_path() -> Path:
 
 def find_mnist() -> tuple[ImageSet, str]:
     """MNIST and where it came from: the cache, or the first source that delivers it; raises DataError."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     cache = cache_path()
     if (images := _read_cache(cache, console)) is not None:
         return images, "cache"
@@ -62,9 +62,7 @@ def find_mnist() -> tuple[ImageSet, str]:
             images, origin = _fetch(console)
             _write_cache(cache, images)
     except OSError as error:
-        raise DataError(
-            f"cannot write the data cache {cache.parent} ({error.strerror}); name a file by --data"
-        ) from error
+        raise DataError(f"cannot write the cache {cache.parent} ({error.strerror}); name a file by --data") from error
     return images, origin
 
 
@@ -75,10 +73,10 @@ def _read_cache(cache: Path, console: Console) -> ImageSet | None:
     try:
         images = read_path(cache)
     except DataError as error:
-        console.print(f"Ignoring the cache: {error}", highlight=False)
+        console.print(f"Ignoring the cache: {error}")
         return None
     if not is_mnist(images):
-        console.print(f"Ignoring the cache: {cache} is not MNIST; it will be fetched again", highlight=False)
+        console.print(f"Ignoring the cache: {cache} is not MNIST; it will be fetched again")
         return None
     return images
 
@@ -87,7 +85,7 @@ def _write_cache(cache: Path, images: ImageSet) -> None:
     """Write under a temporary name, then rename, so that the cache is whole or absent."""
     with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".npz", delete=False) as stream:
         try:
-            np.savez(stream, **dict(images))
+            np.savez(stream, **dict(images))  # type: ignore[arg-type]
             stream.flush()
             os.fsync(stream.fileno())
             Path(stream.name).replace(cache)
@@ -100,18 +98,18 @@ def _fetch(console: Console) -> tuple[ImageSet, str]:
     """MNIST from the first source that works, with the reason why each one before it did not."""
     failures = []
     for name, fetch in SOURCES.items():
-        console.print(f"Fetching MNIST from {name}", highlight=False)
+        console.print(f"Fetching MNIST from {name}")
         try:
             with tempfile.TemporaryDirectory() as folder:
                 images = check_images(fetch(Path(folder), console))
         except (*DAMAGE, subprocess.SubprocessError) as error:
             failures.append(f"{name}: {str(error).splitlines()[0]}")
-            console.print(f"  not there: {failures[-1]}", highlight=False)
+            console.print(f"  not there: {failures[-1]}")
             continue
         if is_mnist(images):
             return images, name
         failures.append(f"{name}: the contents are not MNIST's")
-        console.print(f"  refused: {failures[-1]}", highlight=False)
+        console.print(f"  refused: {failures[-1]}")
     raise DataError(
         f"MNIST could not be fetched ({'; '.join(failures)}); put Keras's mnist.npz at {cache_path()}, "
         "or name it by --data"

@@ -15,13 +15,16 @@ TEMPLATE = """\
 
 | | train | test |
 | --- | ---: | ---: |
-| loss as the notebook reads it (training: running mean, dropout on; both with the L2 penalty) | {train_loss:.5f} | {test_loss:.5f} |
+| loss as the notebook reads it (*) | {train_loss:.5f} | {test_loss:.5f} |
 | loss, evaluation mode, no penalty | {honest_train_loss:.5f} | {honest_test_loss:.5f} |
 | accuracy as the notebook reads it | {train_accuracy:.5f} | {test_accuracy:.5f} |
 | accuracy, evaluation mode | {honest_train_accuracy:.5f} | {test_accuracy:.5f} |
 
-The gap between test and train loss is {gap_honest:+.5f} nats in evaluation mode ({gap_notebook:+.5f} as the notebook reads it).
-These are the numbers of the last of {epochs} epochs, on {train:,} training and {test:,} test images; nothing was selected.
+(*) With the L2 penalty in; on the training images a running mean over the epoch, with dropout on.
+
+The gap between test and train loss is {gap_honest:+.5f} nats in evaluation mode ({gap_notebook:+.5f} as the notebook
+reads it). These are the numbers of the last of {epochs} epochs, on {train:,} training and {test:,} test images; nothing
+was selected.
 One seed shows no spread: compare several before you conclude.
 
 Data `{data}`, sha256 `{sha256}`.

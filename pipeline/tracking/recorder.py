@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -9,9 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from matplotlib.figure import Figure
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
+from mlflow.tracking.context.registry import resolve_tags
+from PIL import Image
 
 from pipeline import interrupts
 from pipeline.data.mnist import Dataset
@@ -48,7 +52,7 @@ class Recorder(Observer):
         """Log the three violins as a step image, for the slider of MLflow's image grid."""
         figure = plot_weights(kernels, epoch)
         with interrupts.shield():
-            self.client.log_image(self.run_id, _render_pixels(figure), key="weights", step=epoch, synchronous=True)
+            self.client.log_image(self.run_id, _render_image(figure), key="weights", step=epoch, synchronous=True)
 
     def log(self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int = 0) -> None:
         """Log metrics at one step and set tags, in one write."""
@@ -100,7 +104,8 @@ class Recorder(Observer):
 @contextmanager
 def record_run(store: Store, variant: Variant, settings: Settings) -> Iterator[Recorder]:
     """The recorder of the launcher's run, or of a new one; the run ends with the block, whatever ends it."""
-    run_id = os.environ.pop("MLFLOW_RUN_ID", "") or _create_run(store)
+    name = f"{variant.name}-s{settings.seed}"
+    run_id = os.environ.pop("MLFLOW_RUN_ID", "") or _create_run(store, name)
     recorder = Recorder(store.client, run_id)
     with end_with_reason(recorder):
         run = store.client.get_run(run_id)
@@ -108,7 +113,7 @@ def record_run(store: Store, variant: Variant, settings: Settings) -> Iterator[R
         recorder.log({}, {"kind": "train", "outcome": "running", "heartbeat": _now(), **identify_process()})
         recorder.log({}, {"variant": variant.name, "twin": variant.twin or "none"})
         if RANDOM_NAME.fullmatch(run.info.run_name or ""):
-            store.client.set_tag(run_id, "mlflow.runName", f"{variant.name}-s{settings.seed}")
+            store.client.set_tag(run_id, "mlflow.runName", name)
         yield recorder
 
 
@@ -175,10 +180,12 @@ def describe_variant(variant: Variant) -> dict[str, object]:
     }
 
 
-def _create_run(store: Store) -> str:
+def _create_run(store: Store, name: str) -> str:
     """A new run in the experiment that the environment names."""
     try:
-        return str(store.client.create_run(find_experiment(store, create=True)).info.run_id)
+        experiment_id = find_experiment(store, create=True)
+        run = store.client.create_run(experiment_id, run_name=name, tags=resolve_tags())
+        return str(run.info.run_id)
     except STORE_ERRORS as error:
         raise StoreError(f"the tracking store refused a new run: {first_line(error)}") from error
 
@@ -197,11 +204,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _render_pixels(figure: object) -> object:
-    """The figure as an RGB array, uint8 (height, width, 3)."""
-    import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)  # type: ignore[arg-type]
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+def _render_image(figure: Figure) -> Image.Image:
+    """The figure as a picture."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    return Image.open(stream)

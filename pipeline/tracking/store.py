@@ -55,7 +55,7 @@ def resolve_uri() -> str:
         )
     if not os.environ.get("MLFLOW_TRACKING_URI") and any(project_root().glob("mlruns/[0-9]*/meta.yaml")):
         raise StoreError(
-            "mlruns/ holds runs of MLflow's retired file store; run `mlflow migrate-filestore` or move it away"
+            "mlruns/ holds runs of MLflow's old file store; run `mlflow migrate-filestore` or move it away"
         )
     return uri
 
@@ -104,7 +104,7 @@ def find_experiment(store: Store, name: str = "", *, create: bool = False) -> st
 
 
 def mend_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
-    """Give a local experiment a folder where `mlflow ui`, started before the first run, left it only a server's address.
+    """Give a local experiment a folder where `mlflow ui`, started first, left it only a server's address.
 
     MLflow then refuses every artifact that is logged without that server. Runs that the server wrote keep their place.
     """

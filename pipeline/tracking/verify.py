@@ -26,9 +26,7 @@ def verify_run(run_id: str, settings: Settings) -> None:
     dataset = load_mnist(settings.data, subset=settings.subset, normalization=settings.normalization)
     again = network.predict(dataset.x_test, verbose=0).argmax(axis=1)
     if not np.array_equal(predicted, again):
-        raise StoreError(
-            f"the model of run {run_id} does not repeat its {len(predicted):,} predictions; train it again"
-        )
+        raise StoreError(f"the model of run {run_id} does not repeat its predictions; train it again")
 
 
 def find_missing_artifacts(store: Store, run_id: str) -> list[str]:

@@ -18,7 +18,7 @@ BATCH = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Mean cross-entropy (nats) and accuracy, with the predicted label and the true class's log-probability by image."""
+    """Mean cross-entropy (nats) and accuracy; by image, the predicted label and the true class's log-probability."""
 
     loss: float
     accuracy: float

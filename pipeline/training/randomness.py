@@ -1,7 +1,7 @@
 """All randomness of a training as a function of (seed, epoch), in three named streams that never touch each other.
 
-Keras and TensorFlow hold hidden state instead: with a global seed `model.fit` repeats one permutation in every epoch, and
-a dropout's state is in no checkpoint. Here a run that starts again at any epoch draws what it would have drawn.
+Keras and TensorFlow hold hidden state instead: with a global seed `model.fit` repeats one permutation in every epoch,
+and a dropout's state is in no checkpoint. Here a run that starts again at any epoch draws what it would have drawn.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy.typing as npt
 STREAMS = {"init": 0, "order": 1, "dropout": 2}
 
 
-def _draw_words(seed: int, stream: str, *path: int) -> npt.NDArray[np.uint32]:
+def _draw_words(seed: int, stream: str, *path: int) -> npt.NDArray[Any]:
     """Two words that depend on nothing but the arguments."""
-    return np.random.SeedSequence([seed, STREAMS[stream], *path]).generate_state(2)
+    return np.random.SeedSequence([seed, STREAMS[stream], *path]).generate_state(2, np.uint32)
 
 
 def derive_init_seed(seed: int, layer: int) -> int:

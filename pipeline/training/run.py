@@ -43,8 +43,8 @@ class Result:
 def train_run(variant: Variant, settings: Settings, dataset: Dataset, observers: Sequence[Observer] = ()) -> Result:
     """Train `variant` by the study's protocol and evaluate it after every epoch.
 
-    Nothing is selected: the result is the network after the last epoch. The same variant, settings, data and versions give
-    the same weights bit for bit. Raises TrainingError when the loss is not finite, RunKilled on a signal.
+    Nothing is selected: the result is the network after the last epoch. The same variant, settings, data and versions
+    give the same weights bit for bit. Raises TrainingError when the loss is not finite, RunKilled on a signal.
     """
     prepare_runtime(settings.threads)
     keras.utils.set_random_seed(settings.seed)  # required by deterministic operations; every draw has its own stream
@@ -127,8 +127,8 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
 def measure_epoch(fit: dict[str, float], train: Evaluation, test: Evaluation, network: keras.Model) -> dict[str, float]:
     """The metrics of one epoch: what Keras's fit reports, and the honest ones of the same weights.
 
-    `train/*` are fit's running means with dropout on and the penalty in, `test/loss` has the penalty too, as the notebook
-    reads them. `honest/*` are in evaluation mode without penalty. A gap is test loss less train loss, in nats.
+    `train/*` are fit's running means with dropout on and the penalty in, `test/loss` has the penalty too, as the
+    notebook reads them. `honest/*` are in evaluation mode without penalty. A gap is test loss less train loss, in nats.
     """
     test_loss = test.loss + measure_penalty(network)
     return {

@@ -1,0 +1,116 @@
+"""The form of an experiment file: which keys there are and what each may hold."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ExperimentError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """What one key may hold: `accepts` decides, `says` tells a person."""
+
+    says: str
+    accepts: Callable[[Any], bool]
+
+
+def whole(low: int, high: int) -> Key:
+    """A whole number from `low` to `high`, both allowed; true and false are no numbers."""
+    return Key(
+        says=f"a whole number from {low} to {high}", accepts=lambda value: type(value) is int and low <= value <= high
+    )
+
+
+def number(low: float, high: float) -> Key:
+    """A finite number between `low` and `high`, neither allowed."""
+    says = f"a number between {low:g} and {high:g}" if math.isfinite(high) else f"a number above {low:g}"
+    return Key(says=says, accepts=lambda value: type(value) in (int, float) and low < value < high)
+
+
+def choice(*words: str) -> Key:
+    """One of these words."""
+    return Key(says="one of " + ", ".join(f'"{word}"' for word in words), accepts=lambda value: value in words)
+
+
+def text() -> Key:
+    """One line of text that is not empty."""
+    return Key(
+        says="one line of text",
+        accepts=lambda value: isinstance(value, str) and bool(value.strip()) and "\n" not in value,
+    )
+
+
+def title() -> Key:
+    """A name that is safe as a file's and as a store's."""
+    return Key(
+        says="letters, digits, dot, dash and underscore alone",
+        accepts=lambda value: isinstance(value, str) and re.fullmatch(r"[\w.-]+", value, re.ASCII) is not None,
+    )
+
+
+def several(each: Key, what: str) -> Key:
+    """A list of one or more different values, each as `each` wants it."""
+
+    def accepts(value: Any) -> bool:
+        return (
+            isinstance(value, list)
+            and bool(value)
+            and all(each.accepts(item) for item in value)
+            and len(set(value)) == len(value)
+        )
+
+    return Key(says=f"a list of different {what}", accepts=accepts)
+
+
+def window() -> Key:
+    """Two epochs, the first no later than the second."""
+    return Key(
+        says="two epochs, as [10, 15]",
+        accepts=lambda value: (
+            isinstance(value, list)
+            and len(value) == 2
+            and all(type(epoch) is int for epoch in value)
+            and 1 <= value[0] <= value[1]
+        ),
+    )
+
+
+def tables() -> Key:
+    """A list of tables, each checked on its own."""
+    return Key(
+        says="tables, as [[claims]]",
+        accepts=lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
+    )
+
+
+def refuse(path: Path, key: str, problem: str) -> ExperimentError:
+    """The one line that names the file, the key and the remedy."""
+    return ExperimentError(f"{path}: {key}: {problem}")
+
+
+def check_table(path: Path, place: str, table: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
+    """Refuse a key of `table` that is not in `keys`, or whose value is not of its form.
+
+    `place` is what stands before a key in the message, as "settings.".
+
+    Raises:
+        ExperimentError: names the file, the key and what it may hold.
+    """
+    for key, value in table.items():
+        if key not in keys:
+            raise refuse(path, place + key, f"unknown key; choose one of {', '.join(keys)}")
+        if not keys[key].accepts(value):
+            raise refuse(path, place + key, f"{value!r} does not fit; give {keys[key].says}")
+
+
+def require_keys(path: Path, place: str, table: Mapping[str, Any], required: tuple[str, ...]) -> None:
+    """Refuse a `table` that lacks one of the `required` keys; raises ExperimentError."""
+    for key in required:
+        if key not in table:
+            raise refuse(path, place + key, "missing; add it")

@@ -1,0 +1,112 @@
+"""Each command with its whole output and exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.main import main
+from tests.conftest import ROOT, SUBSET, call
+
+
+def test_variants_prints_one_line_a_variant() -> None:
+    result = call("variants")
+    lines = result.output.splitlines()
+    assert result.exit_code == 0
+    assert len(lines) == 20
+    assert lines[0].split() == [
+        *("variant", "called", "counted", "kernel", "features", "head", "regularised", "parameters", "note")
+    ]
+    assert lines[8] == (
+        "conv3_5x5_reg               3        5  5x5     32 M D 64 M D 32 M D 32 M D 32 M D      128 B D 64 B D  yes"
+        "             168,490  called 3 convs, its code builds 5, the 4th pooling unpadded; no twin"
+    )
+
+
+def test_light_commands_import_no_heavy_library() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from pipeline.cli.main import main\n"
+        "for words in (['--help'], ['variants'], ['train', '--help']):\n"
+        "    assert CliRunner().invoke(main, words).exit_code == 0\n"
+        "print(sorted({'tensorflow', 'keras', 'mlflow', 'pandas', 'numpy', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    result = call(name, "--help")
+    assert result.exit_code == 0
+    assert f"python -m pipeline {name}" in result.output.partition("Options:")[0].split("\n", 1)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (
+            ["train", "--epochs", "0"],
+            2,
+            "Error: Invalid value for '--epochs': 0 is not in the range 1<=x<=10000."
+            " (see python -m pipeline train --help)",
+        ),
+        (
+            ["train", "--epochs", "abc"],
+            2,
+            "Error: Invalid value for '--epochs': 'abc' is not a valid integer range."
+            " (see python -m pipeline train --help)",
+        ),
+        (
+            ["train", "--seed=-1"],
+            2,
+            "Error: Invalid value for '--seed': -1 is not in the range 0<=x<=2147483647."
+            " (see python -m pipeline train --help)",
+        ),
+        (
+            ["train", "--normalization=max"],
+            2,
+            "Error: Invalid value for '--normalization': 'max' is not one of 'l2', 'scale'."
+            " (see python -m pipeline train --help)",
+        ),
+        (["nonsense"], 2, "Error: No such command 'nonsense'. (see python -m pipeline --help)"),
+        (
+            ["data", "--data", "nowhere"],
+            1,
+            "Error: nowhere does not exist; name a Keras-style .npz file or a folder with the four IDX files",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_no_traceback(arguments: list[str], code: int, line: str) -> None:
+    result = call(*arguments)
+    assert (result.output, result.exit_code) == (f"{line}\n", code)
+
+
+@pytest.mark.parametrize("name", ["conv9_3x3", "$(touch executed)", "a; touch executed", "", "--", "\u2028", "../x"])
+def test_an_arch_that_is_no_variant_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = call("train", f"--arch={name}")
+    assert result.exit_code == 1
+    assert result.output.startswith(f'Error: "{name}" is not a variant; ')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_says_what_it_found() -> None:
+    result = call("data", "--data", str(SUBSET))
+    assert result.exit_code == 0
+    assert result.output == (
+        "data-bd5aa66b41f2: 2,000 training and 500 test images\n"
+        f"from {SUBSET}, sha256 bd5aa66b41f222125626148248f07ff82039b710219eb1e6f00e83fa42a3ba6d\n"
+    )
+
+
+def test_a_training_prints_one_line_an_epoch(trained: tuple[str, str]) -> None:
+    lines = trained[1].splitlines()
+    assert lines[0] == f"conv2_3x3_reg, seed 0, 2 epochs; run {trained[0]}"
+    assert lines[1] == "data data-bd5aa66b41f2: (2000, 28, 28, 1) training, (500, 28, 28, 1) test"
+    assert [line[:10] for line in lines[2:4]] == ["epoch 1/2 ", "epoch 2/2 "]
+    assert lines[4].startswith("test loss ")
+    assert len(lines[5]) == len("weights sha256 ") + 64
+    assert len(lines) == 6

@@ -1,0 +1,79 @@
+"""What is stated in several files is the same in all of them."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.cli.main import main
+from tests.conftest import ROOT
+
+ROOMS = {
+    "keras": {"training", "serving"},
+    "tensorflow": {"training", "serving"},
+    "mlflow": {"tracking"},
+    "dask": {"sweep"},
+    "distributed": {"sweep"},
+}
+
+
+def read_dependencies() -> list[str]:
+    return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+
+
+def test_conda_and_python_env_name_what_pyproject_names() -> None:
+    conda = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
+    assert conda[-1] == {"pip": read_dependencies()}
+    assert conda[0] == "python" + tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert yaml.safe_load((ROOT / "python_env.yaml").read_text()) == {"dependencies": read_dependencies()}
+
+
+ENTRIES = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_an_entry_point_has_the_names_and_defaults_of_its_command(entry: str) -> None:
+    words = ENTRIES[entry]["command"].split()
+    assert words[:4] == ["exec", "python", "-m", "pipeline"]
+    options = {option.opts[0].removeprefix("--"): option for option in main.commands[words[4]].params}
+    parameters = ENTRIES[entry].get("parameters", {})
+    assert words[5:] == [f"--{name}={{{name}}}" for name in parameters]
+    assert {name: str(value["default"]) for name, value in parameters.items()} == {
+        name: str(options[name].default) for name in parameters
+    }
+    if entry == "main":
+        assert set(parameters) == set(options)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "pipeline").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_only_its_room_imports_a_library(path: Path) -> None:
+    room = path.relative_to(ROOT / "pipeline").parts[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            for name in names:
+                library = name.partition(".")[0]
+                assert room in ROOMS.get(library, {room}), f"{path} imports {name}"
+
+
+def test_readme_commands_exist() -> None:
+    readme = (ROOT / "README.md").read_text()
+    named = set(re.findall(r"python -m pipeline ([a-z]+)", readme))
+    assert named == set(main.commands), "the README shows every command, and no other"
+
+
+def test_readme_outputs_are_what_the_commands_print() -> None:
+    from tests.conftest import call
+
+    readme = (ROOT / "README.md").read_text()
+    shown = re.findall(r"```console\n\$ python -m pipeline (variants|(?:[a-z]+ )?--help)\n(.*?)```", readme, re.DOTALL)
+    assert len(shown) >= 3
+    for command, output in shown:
+        assert call(*command.split()).output == output

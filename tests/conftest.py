@@ -1,0 +1,83 @@
+"""What the tests share: real digits, a store of their own and one real training."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+ROOT = Path(__file__).resolve().parents[1]
+SUBSET = ROOT / "tests" / "mnist-subset.npz"
+PROJECT_FILES = ("MLproject", "python_env.yaml", "conda.yaml", "pyproject.toml", "README.md")
+
+os.environ.update({"TF_CPP_MIN_LOG_LEVEL": "3", "MLFLOW_DISABLE_TELEMETRY": "true"})
+
+
+@pytest.fixture(scope="session")
+def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store that all tests of one process share."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def store_uri(store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The shared store, set as the tracking URI."""
+    monkeypatch.chdir(store_folder)
+    uri = f"sqlite:///{store_folder / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return uri
+
+
+def call(*arguments: str) -> Result:
+    """`python -m pipeline ...` in this process."""
+    from pipeline.cli.main import main
+
+    return CliRunner().invoke(main, list(arguments), prog_name="python -m pipeline", catch_exceptions=False)
+
+
+@pytest.fixture(scope="session")
+def trained(store_folder: Path) -> tuple[str, str]:
+    """(run id, output) of one real training of conv2_3x3_reg: two epochs on the subset."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(store_folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store_folder / 'mlflow.db'}")
+        result = call("train", "--arch", "conv2_3x3_reg", "--epochs", "2", "--data", str(SUBSET))
+    assert result.exit_code == 0, result.output
+    return result.output.partition("run ")[2].split()[0], result.output
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project in an empty folder, as a clone would be."""
+    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in PROJECT_FILES:
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "tests").mkdir()
+    shutil.copy(SUBSET, tmp_path / "tests")
+    return tmp_path
+
+
+@pytest.fixture
+def start(project: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start a program of the environment in the project's copy, with the default store there."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+
+    def start_program(*command: str, **more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
+            cwd=project,
+            env={**environment, "MLFLOW_DISABLE_TELEMETRY": "true", **more},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start_program

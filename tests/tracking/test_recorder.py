@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.data.mnist import load_mnist
+from pipeline.errors import DataError, RunKilled, StoreError
+from pipeline.study.settings import Settings
+from pipeline.study.variants import find_variant
+from pipeline.tracking.artifacts import ARTIFACTS
+from pipeline.tracking.recorder import fail_adopted_run, record_run
+from pipeline.tracking.store import open_store
+from pipeline.tracking.verify import find_missing_artifacts, verify_run
+from tests.conftest import ROOT, SUBSET
+
+EPOCH_METRICS = {
+    *("train/loss", "train/accuracy", "test/loss", "test/accuracy", "gap/notebook", "gap/honest"),
+    *("honest/train_loss", "honest/train_accuracy", "honest/test_loss", "time/train_seconds", "time/epoch_seconds"),
+}
+FINAL_METRICS = {
+    *("final/train_loss", "final/train_accuracy", "final/test_loss", "final/test_accuracy"),
+    *("final/honest_train_loss", "final/honest_train_accuracy", "final/honest_test_loss"),
+    *("final/gap_notebook", "final/gap_honest", "final/epoch_seconds"),
+}
+
+
+@pytest.fixture
+def client(store_uri: str) -> MlflowClient:
+    return open_store().client
+
+
+def test_every_hyperparameter_is_logged(client: MlflowClient, trained: tuple[str, str]) -> None:
+    params = client.get_run(trained[0]).data.params
+    assert params == {
+        **{"arch": "conv2_3x3_reg", "epochs": "2", "batch-size": "128", "seed": "0", "subset": "0", "threads": "2"},
+        **{"normalization": "l2", "data": str(SUBSET), "data-name": "data-bd5aa66b41f2"},
+        "data-sha256": load_mnist(str(SUBSET)).sha256,
+        **{"depth-called": "2", "depth-counted": "2", "kernel": "3", "filters": "32-64", "padding": "valid"},
+        **{"features": "32 M D 64 M D", "head": "128 B D 64 B D", "pooling": "max 2x2 valid", "regularised": "True"},
+        **{"dropout": "0.5", "dropout-layers": "4", "batch-norm": "True", "l2": "1e-05", "initialiser": "he_normal"},
+        **{"optimiser": "adam", "learning-rate": "0.001", "loss": "categorical_crossentropy"},
+        **{"parameters": "233418", "parameters-trainable": "233034"},
+    }
+
+
+def test_a_metric_has_one_point_an_epoch_and_finals_stand_apart(client: MlflowClient, trained: tuple[str, str]) -> None:
+    metrics = client.get_run(trained[0]).data.metrics
+    assert set(metrics) == EPOCH_METRICS | FINAL_METRICS
+    for name in EPOCH_METRICS:
+        assert [point.step for point in client.get_metric_history(trained[0], name)] == [1, 2]
+    assert metrics["final/gap_honest"] == pytest.approx(
+        metrics["final/honest_test_loss"] - metrics["final/honest_train_loss"]
+    )
+    assert metrics["final/test_loss"] > metrics["final/honest_test_loss"]  # the penalty
+    assert 0.3 < metrics["final/test_accuracy"] < 1
+
+
+def test_every_artifact_is_there_and_readable(client: MlflowClient, trained: tuple[str, str]) -> None:
+    run_id = trained[0]
+    assert find_missing_artifacts(open_store(), run_id) == []
+    assert set(ARTIFACTS) > {"figures/loss.png", "figures/mistakes.png"}
+    summary = Path(client.download_artifacts(run_id, "model_summary.txt")).read_text()
+    assert "Total params: 233,418" in summary
+    assert "Non-trainable params: 384" in summary
+    environment = json.loads(Path(client.download_artifacts(run_id, "environment.json")).read_text())
+    assert environment["versions"]["mlflow"] == mlflow.__version__
+    assert any(package.startswith("tensorflow==") for package in environment["packages"])
+    steps = {file.path.split("+")[2] for file in client.list_artifacts(run_id, "images")}
+    assert steps == {"0", "1", "2"}
+
+
+def test_the_saved_model_predicts_what_was_logged(store_uri: str, trained: tuple[str, str]) -> None:
+    run_id = trained[0]
+    verify_run(run_id, Settings(data=str(SUBSET)))
+    dataset = load_mnist(str(SUBSET))
+    with np.load(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/predictions.npz")) as logged:
+        assert np.array_equal(logged["label"], dataset.y_test)
+        probabilities = mlflow.pyfunc.load_model(f"runs:/{run_id}/model").predict(dataset.x_test)
+        assert np.array_equal(probabilities.argmax(axis=1), logged["predicted"])
+        chosen = probabilities[np.arange(500), dataset.y_test]
+        np.testing.assert_allclose(np.exp(logged["log_probability"]), chosen, rtol=1e-3, atol=1e-6)
+    model = mlflow.models.get_model_info(f"runs:/{run_id}/model")
+    assert model.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 28, 28, 1)
+
+
+def test_a_missing_artifact_is_named(client: MlflowClient, trained: tuple[str, str], tmp_path: Path) -> None:
+    loss = Path(client.get_run(trained[0]).info.artifact_uri) / "figures" / "loss.png"
+    loss.rename(tmp_path / "loss.png")
+    with pytest.raises(StoreError, match=r"lacks figures/loss\.png; train it again"):
+        verify_run(trained[0], Settings(data=str(SUBSET)))
+    (tmp_path / "loss.png").rename(loss)
+
+
+def test_tags_say_what_ran_where_and_how_it_ended(client: MlflowClient, trained: tuple[str, str]) -> None:
+    run = client.get_run(trained[0])
+    tags = run.data.tags
+    assert (run.info.run_name, run.info.status) == ("conv2_3x3_reg-s0", "FINISHED")
+    assert (tags["kind"], tags["variant"], tags["twin"]) == ("train", "conv2_3x3_reg", "conv2_3x3")
+    assert (tags["outcome"], tags["outcome.reason"]) == ("finished", "trained to the last epoch")
+    assert {"host", "pid", "pid_started", "boot_id", "heartbeat"} <= set(tags)
+    assert tags["weights.sha256"] in trained[1]
+    note = tags["mlflow.note.content"]
+    assert note.startswith("### conv2_3x3_reg, seed 0\n")
+    assert "`mlflow run . --env-manager local -P arch=conv2_3x3_reg -P epochs=2 -P data=" in note
+    (dataset,) = run.inputs.dataset_inputs
+    assert tags["data.sha256"] in dataset.dataset.profile
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert tags["mlflow.source.git.commit"] == commit.strip()
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "status", "outcome", "reason"),
+    [
+        (DataError("no digits"), DataError, "FAILED", "failed", "no digits"),
+        (MemoryError("too big"), MemoryError, "FAILED", "failed", "MemoryError: too big"),
+        (RunKilled(15), RunKilled, "KILLED", "killed", "SIGTERM"),
+        (mlflow.MlflowException("locked"), StoreError, "FAILED", "failed", "MlflowException: locked"),
+    ],
+)
+def test_however_a_run_ends_it_is_ended_with_the_reason(
+    client: MlflowClient, error: BaseException, raised: type[BaseException], status: str, outcome: str, reason: str
+) -> None:
+    ids = []
+
+    def fail_after_start() -> None:
+        with record_run(open_store(), find_variant("conv2_3x3"), Settings()) as recorder:
+            ids.append(recorder.run_id)
+            raise error
+
+    with pytest.raises(raised):
+        fail_after_start()
+    run = client.get_run(ids[0])
+    assert (run.info.status, run.data.tags["outcome"], run.data.tags["outcome.reason"]) == (status, outcome, reason)
+
+
+def test_the_launchers_run_is_adopted_with_its_params_and_name(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = client.create_run("0", run_name="my-own-name").info.run_id
+    client.log_param(mine, "epochs", "03")
+    monkeypatch.setenv("MLFLOW_RUN_ID", mine)
+    variant, settings = find_variant("conv2_3x3"), Settings(epochs=3)
+    with record_run(open_store(), variant, settings) as recorder:
+        recorder.log_source(variant, settings)
+    run = client.get_run(mine)
+    assert recorder.run_id == mine
+    assert (run.info.run_name, run.data.params["epochs"], run.data.params["seed"]) == ("my-own-name", "03", "0")
+
+
+def test_a_launchers_run_that_nobody_took_up_is_failed_with_the_reason(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    fail_adopted_run(open_store(), "epochs must be positive")
+    run = client.get_run(run_id)
+    assert (run.info.status, run.data.tags["outcome.reason"]) == ("FAILED", "epochs must be positive")

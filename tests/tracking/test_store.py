@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import StoreError
+from pipeline.study.settings import Settings
+from pipeline.study.variants import find_variant
+from pipeline.tracking.recorder import record_run
+from pipeline.tracking.store import find_experiment, open_store, resolve_uri
+from tests.conftest import ROOT
+
+OPEN = "from pipeline.tracking.store import *; print(find_experiment(open_store(), 'study', create=True))"
+
+
+def test_processes_that_open_it_together_make_it_once(tmp_path: Path) -> None:
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}", "PYTHONPATH": str(ROOT)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", OPEN], env=environment, cwd=tmp_path, stdout=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    assert [process.communicate(timeout=120)[0].split()[-1] for process in processes] == [b"1"] * 4
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("SELECT count(*) FROM experiments WHERE name = 'study'").fetchone() == (1,)
+
+
+def test_artifacts_have_a_place_where_the_ui_was_started_first(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store()
+    experiment_id = store.client.create_experiment("made-by-ui", artifact_location="mlflow-artifacts:/1")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment_id)
+    written_by_server = store.client.create_run(experiment_id)
+    with record_run(store, find_variant("conv2_3x3"), Settings()) as recorder:
+        store.client.log_text(recorder.run_id, "kept", "text.txt")
+    assert [file.path for file in store.client.list_artifacts(recorder.run_id)] == ["text.txt"]
+    assert store.client.get_experiment(experiment_id).artifact_location.endswith(f"/mlruns/{experiment_id}")
+    untouched = store.client.get_run(written_by_server.info.run_id).info.artifact_uri
+    assert untouched.startswith("mlflow-artifacts:")
+
+
+def test_an_unknown_experiment_is_told_which_there_are(store_uri: str) -> None:
+    with pytest.raises(StoreError, match=r'no experiment "nowhere" in the store; it has .*Default'):
+        find_experiment(open_store(), "nowhere")
+
+
+def test_a_deleted_experiment_is_not_written_to(store_uri: str) -> None:
+    store = open_store()
+    store.client.delete_experiment(find_experiment(store, "gone", create=True))
+    with pytest.raises(StoreError, match="is deleted; restore it"):
+        find_experiment(store, "gone", create=True)
+
+
+@pytest.mark.parametrize(
+    ("uri", "complaint"),
+    [
+        ("http://me:secret@127.0.0.1:9", "MLFLOW_TRACKING_URI holds a password"),
+        ("http://127.0.0.1:9", "the tracking store http://127.0.0.1:9 does not answer"),
+        ("sqlite:////proc/nowhere/mlflow.db", "cannot write /proc/nowhere/mlflow.db"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_one_line(
+    uri: str, complaint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(StoreError) as caught:
+        open_store()
+    assert complaint in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_broken_database_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"no database " * 1000)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with pytest.raises(StoreError, match="does not answer"):
+        open_store()
+
+
+def test_the_default_store_is_mlflows_own_in_the_project_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert resolve_uri() == f"sqlite:///{ROOT / 'mlflow.db'}"

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.data.mnist import load_mnist
+from pipeline.errors import TrainingError
+from pipeline.study.settings import Settings
+from pipeline.study.variants import find_variant
+from pipeline.training.evaluation import compile_evaluation, measure_penalty
+from pipeline.training.network import build_network
+from pipeline.training.observer import Observer
+from pipeline.training.run import train_run
+from pipeline.training.runtime import prepare_runtime
+from tests.conftest import ROOT, SUBSET
+
+SMALL = Settings(epochs=1, subset=600, data=str(SUBSET))
+TRAIN = """
+import sys
+from pipeline.data.mnist import load_mnist
+from pipeline.study.settings import Settings
+from pipeline.study.variants import find_variant
+from pipeline.training.run import train_run
+settings = Settings(epochs=2, subset=600, data=sys.argv[1], seed=int(sys.argv[2]))
+dataset = load_mnist(settings.data, subset=settings.subset)
+print(train_run(find_variant("conv2_3x3_reg"), settings, dataset).weights_sha256)
+"""
+
+
+def test_processes_with_one_seed_end_with_the_same_bits_and_another_seed_with_others() -> None:
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", TRAIN, str(SUBSET), seed],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+        )
+        for seed in ("0", "0", "1")
+    ]
+    first, second, other = (process.communicate(timeout=300)[0].split()[-1] for process in started)
+    assert len(first) == 64
+    assert first == second
+    assert first != other
+
+
+def test_evaluation_is_what_keras_says_without_the_penalty() -> None:
+    dataset = load_mnist(str(SUBSET))
+    network = build_network(find_variant("conv2_3x3_reg"), seed=0)
+    targets = np.eye(10, dtype=np.float32)[dataset.y_test]
+    loss, accuracy = network.evaluate(dataset.x_test, targets, verbose=0)
+    ours = compile_evaluation(network)(dataset.x_test, dataset.y_test)
+    assert measure_penalty(network) > 0.001
+    assert ours.loss + measure_penalty(network) == pytest.approx(loss, abs=1e-5)
+    assert ours.accuracy == pytest.approx(accuracy, abs=1e-6)
+    probabilities = network.predict(dataset.x_test, verbose=0)
+    np.testing.assert_allclose(
+        np.exp(ours.log_probability), probabilities[np.arange(500), dataset.y_test], rtol=1e-3, atol=1e-6
+    )
+
+
+def test_the_training_metrics_are_those_of_keras_fit() -> None:
+    dataset = load_mnist(str(SUBSET), subset=600)
+    variant = find_variant("conv2_3x3")
+    result = train_run(variant, SMALL, dataset)
+
+    from pipeline.training.randomness import draw_order
+
+    order = draw_order(SMALL.seed, 1, 600)
+    network = build_network(variant, SMALL.seed)
+    targets = np.eye(10, dtype=np.float32)[dataset.y_train]
+    test = dataset.x_test, np.eye(10, dtype=np.float32)[dataset.y_test]
+    fit = network.fit(
+        dataset.x_train[order], targets[order], batch_size=128, shuffle=False, validation_data=test, verbose=0
+    )
+    metrics = result.history[0]
+    assert metrics["train/loss"] == pytest.approx(fit.history["loss"][0], rel=1e-5)
+    assert metrics["train/accuracy"] == pytest.approx(fit.history["accuracy"][0], rel=1e-5)
+    assert metrics["test/loss"] == pytest.approx(fit.history["val_loss"][0], rel=1e-4)
+    assert metrics["test/accuracy"] == pytest.approx(fit.history["val_accuracy"][0], rel=1e-5)
+
+
+def test_an_observer_hears_every_batch_and_epoch() -> None:
+    class Diary(Observer):
+        def __init__(self) -> None:
+            self.heard: list[object] = []
+
+        def begin_training(self, summary: str) -> None:
+            self.heard.append("Total params: 232,650" in summary)
+
+        def end_batch(self, epoch: int, batch: int, batches: int) -> None:
+            self.heard.append((epoch, batch, batches))
+
+        def end_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+            self.heard.append((epoch, sorted(metrics)))
+
+        def show_kernels(self, epoch: int, kernels: object) -> None:
+            self.heard.append(epoch)
+
+    diary = Diary()
+    dataset = load_mnist(str(SUBSET), subset=300)
+    train_run(find_variant("conv2_3x3"), replace(SMALL, epochs=3), dataset, [diary])
+    names = [
+        *("gap/honest", "gap/notebook", "honest/test_loss", "honest/train_accuracy", "honest/train_loss"),
+        *("test/accuracy", "test/loss", "time/epoch_seconds", "time/train_seconds", "train/accuracy", "train/loss"),
+    ]
+    epochs = [[*((epoch, batch, 3) for batch in (1, 2, 3)), (epoch, names), epoch] for epoch in (1, 2, 3)]
+    assert diary.heard == [True, 0, *epochs[0], *epochs[1], *epochs[2]]
+
+
+def test_a_loss_that_is_not_finite_stops_with_epoch_and_batch() -> None:
+    dataset = load_mnist(str(SUBSET), subset=600)
+    broken = dataset.x_train.copy()
+    from pipeline.training.randomness import draw_order
+
+    broken[draw_order(0, 1, 600)[300]] = np.nan  # shown in the third batch of the first epoch
+    with pytest.raises(TrainingError, match="no longer finite at epoch 1, batch 3"):
+        train_run(find_variant("conv2_3x3"), SMALL, replace(dataset, x_train=broken))
+
+
+def test_another_number_of_threads_wants_a_new_process() -> None:
+    with pytest.raises(TrainingError, match="use a new process"):
+        prepare_runtime(3)
