@@ -8,7 +8,7 @@ import click
 @click.command()
 @click.option("--data", "source", default="auto", show_default=True, help='"auto", an .npz file or an IDX folder.')
 def data(source: str) -> None:
-    r"""Find the data set, verify it and say what it is; fetches MNIST if need be.
+    """Find the data set, verify it and say what it is; fetches MNIST if need be.
 
     \b
     python -m pipeline data

@@ -72,7 +72,7 @@ def _fail_adopted_run(reason: str) -> None:
 @click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="pipeline")
 def main() -> None:
-    r"""Tracked deep-learning experiments on MNIST: train variants, compare them, judge claims.
+    """Tracked deep-learning experiments on MNIST: train variants, compare them, judge claims.
 
     \b
     python -m pipeline variants

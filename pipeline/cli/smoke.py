@@ -16,7 +16,7 @@ SUBSET = "tests/mnist-subset.npz"
 
 @click.command()
 def smoke() -> None:
-    r"""Train two epochs on 2,000 images, then read everything back from the store and check it.
+    """Train two epochs on 2,000 images, then read everything back from the store and check it.
 
     \b
     python -m pipeline smoke

@@ -14,7 +14,7 @@ from pipeline.study.variants import Variant, find_variant
 @click.command()
 @run_options
 def train(arch: str, settings: Settings) -> None:
-    r"""Train one variant and log everything to MLflow.
+    """Train one variant and log everything to MLflow.
 
     \b
     python -m pipeline train --arch conv7_3x3

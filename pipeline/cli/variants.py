@@ -7,7 +7,7 @@ import click
 
 @click.command()
 def variants() -> None:
-    r"""Print the 14 published variants and the 5 controls.
+    """Print the 14 published variants and the 5 controls.
 
     \b
     python -m pipeline variants

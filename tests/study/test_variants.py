@@ -115,6 +115,4 @@ def test_an_unknown_variant_is_told_what_to_choose() -> None:
         find_variant("conv9_3x3")
     message = str(caught.value)
     assert message.startswith('"conv9_3x3" is not a variant; did you mean conv7_3x3? choose one of conv2_3x3, conv2_')
-        '"conv9_3x3" is not a variant; did you mean conv7_3x3? choose one of conv2_3x3, conv2_5x5,'
-    )
     assert "\n" not in message

@@ -1,0 +1,107 @@
+"""When a run begins to overfit, from the test loss in evaluation mode without penalty, and how many runs do so when.
+
+The rule: smooth the loss with a centred 3-epoch mean; estimate the noise sigma of one epoch from second differences,
+which a slow trend leaves alone; the onset is the first epoch from which the smoothed loss stays more than delta =
+max(smallest rise, 2 sigma) above its minimum, to the end and for at least 3 smoothed epochs. A run in which that is
+not seen is right-censored at its last epoch. A naive rule (the last loss is above the minimum) fires on most
+plateaus; this one on at most 5 % of plateaus of pure noise for 8 to 50 epochs, with no smallest rise at all. A rise
+of 2 sigma an epoch or more is dated within one epoch in 9 of 10 runs (both simulated in the tests).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from pipeline.analysis.statistics import Array
+from pipeline.errors import AnalysisError
+
+NOISE_FACTOR = 2.0
+FEWEST_EPOCHS = 8  # below this the noise cannot be told from the curve
+CONFIRMING_EPOCHS = 3
+"""Epochs that a run must go on after the onset for it to be seen: the last smoothed values must all stay high."""
+METRIC = "honest/test_loss"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnsetShare:
+    """Share of `n` runs with their onset in epochs `first` to `last`, with its interval; `censored` runs have none."""
+
+    first: int
+    last: int
+    share: float
+    low: float
+    high: float
+    n: int
+    censored: int
+
+
+def locate_onset(losses: npt.ArrayLike, smallest_rise: float = 0.0) -> Array:
+    """Epoch (from 1) at which each loss curve begins to overfit by the module's rule; nan where that is not seen.
+
+    `losses` has shape (..., epochs), `smallest_rise` its unit (nats); returns shape (...).
+    """
+    curves = np.asarray(losses, dtype=float)
+    if curves.shape[-1] < FEWEST_EPOCHS:
+        return np.full(curves.shape[:-1], np.nan)
+    smooth = (curves[..., :-2] + curves[..., 1:-1] + curves[..., 2:]) / 3
+    # a second difference of independent noise has 1 + 4 + 1 times its variance
+    sigma = np.sqrt((np.diff(curves, 2, axis=-1) ** 2).mean(axis=-1) / 6)
+    delta = np.maximum(smallest_rise, NOISE_FACTOR * sigma)
+    above = smooth > (smooth.min(axis=-1) + delta)[..., None]
+    stays = np.flip(np.logical_and.accumulate(np.flip(above, -1), axis=-1), -1)
+    # index 0 of the smoothed curve is epoch 2
+    onset: Array = np.where(stays[..., -CONFIRMING_EPOCHS], stays.argmax(axis=-1) + 2.0, np.nan)
+    return onset
+
+
+def find_onsets(history: pd.DataFrame, smallest_rise: float = 0.0) -> pd.DataFrame:
+    """Onset of every run with a whole curve of honest/test_loss in `history` (run_id, metric, epoch, value).
+
+    Returns a frame indexed by run_id: `epochs` (last epoch seen), `onset` (epoch; nan where censored). A run whose
+    curve has gaps or values that are not finite has no row. Raises AnalysisError if an epoch of a run is there twice.
+    """
+    curves = history[history["metric"] == METRIC]
+    if curves.duplicated(["run_id", "epoch"]).any():
+        raise AnalysisError(f"the history has an epoch of {METRIC} twice; remove the second run of that id")
+    rows: list[tuple[str, int, float]] = []
+    for run_id, curve in curves.sort_values("epoch").groupby("run_id"):
+        losses = curve["value"].to_numpy(dtype=float)
+        whole = curve["epoch"].to_numpy()[-1] == len(losses) and np.isfinite(losses).all()
+        if whole:
+            rows.append((str(run_id), len(losses), float(locate_onset(losses, smallest_rise))))
+    return pd.DataFrame(rows, columns=["run_id", "epochs", "onset"]).set_index("run_id")
+
+
+def estimate_onset_share(onsets: pd.DataFrame, first: int, last: int, level: float = 0.95) -> OnsetShare:
+    """Share of runs with their onset in epochs `first` to `last` (Kaplan-Meier), with its log-log interval.
+
+    `onsets` as find_onsets gives it. A run that overfits outside the window can no longer do so within, so it counts as
+    watched to its last epoch without the event (the cumulative incidence of the window). The interval takes runs as
+    independent. Where all or none have the event, the exact binomial interval stands in for the log-log one.
+    """
+    inside = onsets["onset"].between(first, last).to_numpy()
+    if not len(inside):
+        raise AnalysisError("no run has a whole curve of honest/test_loss; train at least one to its last epoch")
+    times = stats.CensoredData(
+        uncensored=onsets["onset"].to_numpy(dtype=float)[inside], right=onsets["epochs"].to_numpy(dtype=float)[~inside]
+    )
+    survival = stats.ecdf(times).sf
+    if 0 < inside.sum() < len(inside):
+        bounds = survival.confidence_interval(level, method="log-log")
+        low, high = (1 - float(bound.evaluate(last)) for bound in (bounds.high, bounds.low))
+    else:
+        low, high = stats.binomtest(int(inside.sum()), len(inside)).proportion_ci(level, method="exact")
+    return OnsetShare(
+        first=first,
+        last=last,
+        share=1 - float(survival.evaluate(last)),
+        low=float(low),
+        high=float(high),
+        n=len(inside),
+        censored=int(onsets["onset"].isna().sum()),
+    )

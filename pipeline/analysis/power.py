@@ -1,0 +1,35 @@
+"""How many seeds a verdict needs."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.power import TTestPower
+
+FEWEST_SEEDS = 5
+"""Below this no verdict is given: a spread cannot be told from so few seeds."""
+
+MOST_SEEDS = 10_000
+
+
+def bound_sd(sd: float, n: int) -> float:
+    """Upper 80 % confidence limit of an SD that was estimated from `n` seeds: an SD is easily underestimated."""
+    return sd * float(np.sqrt((n - 1) / stats.chi2.ppf(0.2, n - 1)))
+
+
+def count_seeds(sd: float, smallest_effect: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
+    """Fewest seeds at which a two-sided one-sample t test finds `smallest_effect`, on its own side, with this power.
+
+    `sd` is that of one seed, in the unit of the effect. Never below FEWEST_SEEDS; None above MOST_SEEDS or if unknown.
+    """
+    if not sd > 0:
+        return FEWEST_SEEDS if sd == 0 else None
+    size = smallest_effect / sd
+    # the normal approximation is a few seeds too low, never too high
+    start = ((stats.norm.isf(alpha / 2) + stats.norm.ppf(power)) / size) ** 2
+    if start > MOST_SEEDS:
+        return None
+    seeds = max(FEWEST_SEEDS, int(start)) + np.arange(50)
+    powers = TTestPower().power(size, seeds, alpha / 2, alternative="larger")
+    # far out in the tail the distribution is nan, where the power is 1 in every printed digit
+    return int(seeds[np.nan_to_num(powers, nan=1.0) >= power][0])

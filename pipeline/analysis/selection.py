@@ -1,0 +1,172 @@
+"""Which runs may stand in one table: the same settings, finished, and one rule that picks among them.
+
+A `runs` frame has one row a run, as the tracking room hands it over: run_id, variant, seed, the settings, outcome and
+reason, started and ended (UTC), weights_sha256, and one float column for each final metric (`final/test_loss`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import pandas as pd
+
+from pipeline.errors import AnalysisError
+from pipeline.study.settings import Settings
+from pipeline.study.variants import VARIANTS
+
+METRICS: Mapping[str, str] = MappingProxyType(
+    {
+        "TRAIN_LOSS": "final/train_loss",
+        "TEST_LOSS": "final/test_loss",
+        "TRAIN_ACC": "final/train_accuracy",
+        "TEST_ACC": "final/test_accuracy",
+    }
+)
+"""The conclusion table's four measured columns, with the metric that each shows."""
+
+RULES: Mapping[str, str] = MappingProxyType(
+    {
+        "newest": "newest finished run of each variant",
+        "best": "best final/test_accuracy of each variant: selected on the test images, so descriptive only",
+        "all-seeds": "newest finished run of each variant and seed; mean and 95 % t-interval over seeds",
+    }
+)
+"""How one run (or one a seed) is picked where a variant has several."""
+
+
+MNIST_SHA256 = "889f531a0f022f407a2f3595d6f6a19519315b0e4e4d009a221f065ad85b5b7a"
+"""What the data room calls MNIST's 60,000 + 10,000 digits: the sha256 over its four arrays' own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedSettings:
+    """What runs must share to be compared; the defaults are the study's own.
+
+    `subset` is a number of training images, 0 for all; a subset has a data hash of its own.
+    """
+
+    epochs: int = Settings.epochs
+    batch_size: int = Settings.batch_size
+    normalization: str = Settings.normalization
+    subset: int = Settings.subset
+    data_sha256: str = MNIST_SHA256
+
+    def describe_differences(self, run: Mapping[str, Any]) -> str:
+        """The settings in which `run` is another one, as `epochs 5, asked 25; ...`; empty if there are none."""
+        return "; ".join(
+            f"{name} {_shorten(run[name])}, asked {_shorten(value)}"
+            for name, value in vars(self).items()
+            if run[name] != value
+        )
+
+
+STUDY_SETTINGS = SharedSettings()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Selection:
+    """The runs that were chosen and those that were not.
+
+    `chosen` has the columns of the runs frame, rows in the order of the study's table, then by seed; `left_out` has
+    run_id, variant, seed and the reason, one row for every other run.
+    """
+
+    rule: str
+    settings: SharedSettings
+    chosen: pd.DataFrame
+    left_out: pd.DataFrame
+
+
+def describe_query(settings: SharedSettings, rule: str) -> str:
+    """The question that a selection answers, in words that can be asked again."""
+    conditions = " and ".join(f"{name} = {value!r}" for name, value in asdict(settings).items())
+    return f"outcome = 'finished' and {conditions}; {RULES[rule]}"
+
+
+def newest_settings(runs: pd.DataFrame, **asked: int | str) -> SharedSettings:
+    """The settings of the newest finished run among those with the settings `asked` (`epochs=5`), all of them if none.
+
+    Raises AnalysisError where there is no such run.
+    """
+    finished = runs[(runs["outcome"] == "finished") & runs["variant"].isin(list(VARIANTS))]
+    for name, value in asked.items():
+        finished = finished[finished[name] == value]
+    if finished.empty:
+        wanted = " and ".join(f"{name} {value}" for name, value in asked.items())
+        raise AnalysisError(f"no finished run{f' with {wanted}' if asked else ''} to compare; train a variant first")
+    newest = _sort_by_age(finished).iloc[-1]
+    return SharedSettings(
+        epochs=int(newest["epochs"]),
+        batch_size=int(newest["batch_size"]),
+        normalization=str(newest["normalization"]),
+        subset=int(newest["subset"]),
+        data_sha256=str(newest["data_sha256"]),
+    )
+
+
+def select_runs(
+    runs: pd.DataFrame, settings: SharedSettings | Literal["auto"] = STUDY_SETTINGS, rule: str = "newest"
+) -> Selection:
+    """Choose the runs that belong in one table, by default those with the study's own settings.
+
+    "auto" asks for the settings of the newest finished run. Raises AnalysisError for an unknown rule, a run id that
+    occurs twice, and "auto" without a finished run.
+    """
+    if rule not in RULES:
+        raise AnalysisError(f'"{rule}" is not a selection rule; choose one of {", ".join(RULES)}')
+    if not runs["run_id"].is_unique:
+        twice = runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0]
+        raise AnalysisError(f"run {twice} occurs twice in the query's answer; ask for each run once")
+    asked = newest_settings(runs) if settings == "auto" else settings
+    judged = runs[["variant", "outcome", "status", "reason", *vars(asked), *METRICS.values()]]
+    reasons = pd.Series([_explain_exclusion(run, asked) for run in judged.to_dict("records")], runs.index, dtype=str)
+    chosen = _choose(runs[reasons == ""], rule)
+    superseded = f"rule {rule} took another run of its {' and '.join(_keys(rule))}"
+    left_out = runs[["run_id", "variant", "seed"]].assign(reason=reasons.replace("", superseded))
+    left_out = left_out[~left_out["run_id"].isin(chosen["run_id"])].reset_index(drop=True)
+    return Selection(rule=rule, settings=asked, chosen=chosen, left_out=left_out)
+
+
+def _explain_exclusion(run: Mapping[Any, Any], asked: SharedSettings) -> str:
+    """Why a run cannot be chosen at all; empty if it can."""
+    if run["variant"] not in VARIANTS:
+        return "no variant of the study"
+    if run["outcome"] != "finished":
+        state = run["outcome"] or f"not finished (MLflow status {run['status']})"
+        return f"{state}: {run['reason']}" if run["reason"] else str(state)
+    if differences := asked.describe_differences(run):
+        return differences
+    missing = [metric for metric in METRICS.values() if not math.isfinite(run[metric])]
+    return f"no finite {', '.join(missing)}" if missing else ""
+
+
+def _choose(usable: pd.DataFrame, rule: str) -> pd.DataFrame:
+    """One row a variant (or a variant and seed) by the rule; equals are settled by age, then by run id."""
+    ordered = _sort_by_age(usable)
+    if rule == "best":
+        ordered = ordered.sort_values("final/test_accuracy", kind="stable")
+    chosen = ordered.drop_duplicates(_keys(rule), keep="last")
+    places = {name: place for place, name in enumerate(VARIANTS)}
+    placed = chosen.assign(place=chosen["variant"].map(places)).sort_values(["place", "seed"])
+    return placed.drop(columns="place").reset_index(drop=True)
+
+
+def _keys(rule: str) -> list[str]:
+    """The columns of which the rule takes one run each."""
+    return ["variant", "seed"] if rule == "all-seeds" else ["variant"]
+
+
+def _sort_by_age(runs: pd.DataFrame) -> pd.DataFrame:
+    """Oldest first, by the end of a run (its start where no end was recorded)."""
+    moments = runs["ended"].fillna(runs["started"])
+    dated = runs.assign(moment=moments).sort_values(["moment", "run_id"], na_position="first", kind="stable")
+    return dated.drop(columns="moment")
+
+
+def _shorten(value: object) -> object:
+    """A hash by its first twelve digits, anything else as it is."""
+    return value[:12] if isinstance(value, str) else value

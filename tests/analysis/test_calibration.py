@@ -1,0 +1,95 @@
+"""Simulated studies whose truth is known: how often the verdicts are wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.analysis.claims import judge_claims
+from pipeline.analysis.contrasts import Blocks, gather_evidence
+from pipeline.analysis.statistics import estimate_mean
+from pipeline.analysis.verdict import decide
+from pipeline.study.experiment import Claim
+from tests.analysis.studies import (
+    DEPTH,
+    ERROR,
+    GAP,
+    HEADLINE,
+    NAMES,
+    NO_HISTORY,
+    ONSET,
+    TWINS,
+    judge,
+    plant_gap,
+    plant_runs,
+)
+
+
+def test_intervals_say_what_the_adjusted_p_says():
+    rng = np.random.default_rng(8)
+    seen = set()
+    for _ in range(20):
+        noise = rng.normal(size=(6, 8))
+        runs = plant_gap(-0.0012 + 0.0012 * rng.normal(size=(6, 1)) + 0.001 * noise)
+        runs["final/test_accuracy"] = 0.99 + 0.0008 * rng.normal(size=len(runs))
+        for verdict in judge_claims([GAP, ERROR, DEPTH], runs, NO_HISTORY):
+            low, high = verdict.interval
+            assert (low > verdict.null or high < verdict.null) == (verdict.p_adjusted <= 0.05)
+            seen.add(round(0.05 / (1 - verdict.level)))
+    assert seen == {1, 2, 3}
+
+
+def count_false(claim: Claim, plant, monkeypatch) -> float:
+    """Share of 1,000 studies in which a claim at its null is SUPPORTED."""
+    monkeypatch.setattr("gc.collect", lambda: 0)  # statsmodels collects at each call
+    rng = np.random.default_rng(12)
+    verdicts = [judge(claim, plant(rng)).verdict for _ in range(1000)]
+    return verdicts.count("SUPPORTED") / 1000
+
+
+def bound_rate(rate: float) -> float:
+    """The rate plus three Monte-Carlo standard errors of 1,000 studies."""
+    return rate + 3 * (rate * (1 - rate) / 1000) ** 0.5
+
+
+def test_null_studies_are_rarely_supported(monkeypatch):
+    def plant(rng):
+        return plant_gap(0.01 * rng.normal(size=(5, 1)) + 0.01 * rng.normal(size=(5, 2)))
+
+    rate = count_false(GAP, plant, monkeypatch)
+    assert rate <= bound_rate(0.05)
+    assert 0.01 <= rate <= bound_rate(0.025)  # as the interval is two-sided
+
+
+def test_studies_at_the_margin_are_rarely_supported(monkeypatch):
+    def plant(rng):
+        error = np.array([0.0, 0.001] * 2) + 0.001 * rng.normal(size=(5, 4))
+        return plant_runs(5, {"final/test_accuracy": 0.99 - error}, NAMES[:4])
+
+    rate = count_false(ERROR, plant, monkeypatch)
+    assert rate <= bound_rate(0.05)
+    assert 0.01 <= rate <= bound_rate(0.025)
+
+
+@pytest.mark.parametrize("cluster", [0.0, 0.25])
+def test_shares_at_their_reference_are_rarely_supported(cluster):
+    rng = np.random.default_rng(13)
+    supported = 0
+    for _ in range(1000):
+        chance = 0.5 + rng.choice([-cluster, cluster], size=(5, 1))
+        plain = (rng.uniform(size=(5, 8)) < chance).astype(float)
+        blocks = Blocks(seeds=tuple(range(5)), twins=TWINS, plain=plain, regularised=np.zeros((5, 8)))
+        evidence = gather_evidence(ONSET, blocks)
+        supported += decide(ONSET, estimate_mean(evidence.per_seed, evidence.least_sd).interval(0.05)) == "SUPPORTED"
+    assert supported / 1000 <= bound_rate(0.05)
+
+
+def test_a_headline_at_its_null_is_rarely_supported(monkeypatch):
+    monkeypatch.setattr("gc.collect", lambda: 0)  # statsmodels collects at each call
+    rng = np.random.default_rng(14)
+    supported = 0
+    for _ in range(300):
+        runs = plant_gap(0.01 * rng.normal(size=(5, 2)))
+        runs["final/test_accuracy"] = 0.99 + 0.00001 * rng.normal(size=len(runs))
+        supported += judge_claims([GAP, ERROR, HEADLINE], runs, NO_HISTORY)[2].verdict == "SUPPORTED"
+    assert supported / 300 <= 0.025 + 3 * (0.025 * 0.975 / 300) ** 0.5

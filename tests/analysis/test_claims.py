@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from pipeline.analysis.claims import judge_claims
+from pipeline.errors import AnalysisError
+from pipeline.study.experiment import hash_claims
+from tests.analysis.studies import (
+    DEPTH,
+    ERROR,
+    GAP,
+    HEADLINE,
+    NAMES,
+    NO_HISTORY,
+    ONSET,
+    SPREAD,
+    TWINS,
+    draw_curves,
+    judge,
+    plant_effects,
+    plant_errors,
+    plant_gap,
+    plant_history,
+    plant_runs,
+)
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "verdict"),
+    [
+        (-0.03, 0.001, "SUPPORTED"),
+        (-0.003, 0.001, "SUPPORTED"),
+        (0.03, 0.001, "REFUTED"),
+        (0.0, 0.001, "NEGLIGIBLE"),
+        (-0.001, 0.02, "INCONCLUSIVE"),
+        (-0.004, 0.006, "INCONCLUSIVE"),
+        (0.004, 0.006, "INCONCLUSIVE"),
+    ],
+)
+def test_a_planted_effect_gets_its_verdict(mean, spread, verdict):
+    assert judge(GAP, plant_gap(plant_effects(mean, spread))).verdict == verdict
+    turned = judge(replace(GAP, direction="higher"), plant_gap(plant_effects(-mean, spread)))
+    assert turned.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "verdict", "end"),
+    [
+        (0.0, 0.0001, "SUPPORTED", "The interval stays below the margin of 0.10 points."),
+        (-0.002, 0.0001, "SUPPORTED", "The interval stays below the margin of 0.10 points, and below 0."),
+        (0.0006, 0.0001, "SUPPORTED", "The interval stays below the margin of 0.10 points, yet above 0."),
+        (0.003, 0.0001, "REFUTED", "All of the interval is beyond the margin of 0.10 points."),
+        (
+            0.0009,
+            0.001,
+            "INCONCLUSIVE",
+            "The interval holds the margin of 0.10 points; about 11 seeds would rule it out",
+        ),
+    ],
+)
+def test_not_higher_is_held_against_its_margin(mean, spread, verdict, end):
+    judged = judge(ERROR, plant_errors(mean, spread))
+    assert judged.verdict == verdict
+    assert end in judged.sentence
+    assert judged.null == 0.001
+    assert judged.unit == "fraction"
+
+
+def test_the_numbers_are_those_of_the_paired_t_test():
+    effects = plant_effects(-0.004, 0.004) + np.random.default_rng(1).normal(0, 0.002, size=(6, 3))
+    runs = plant_gap(effects)
+    verdict = judge(GAP, runs)
+    means = runs.groupby(["regularised", "seed"])["final/gap_honest"].mean()
+    expected = stats.ttest_rel(means[True], means[False])
+    assert verdict.effect == pytest.approx(effects.mean())
+    assert verdict.p == pytest.approx(expected.pvalue) == verdict.p_adjusted
+    assert verdict.interval == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert dict(verdict.per_seed) == pytest.approx(dict(enumerate(effects.mean(axis=1))))
+    assert (verdict.n_seeds, verdict.twins, verdict.twins_agree) == (6, 3, (effects.mean(axis=0) < 0).sum())
+    assert set(verdict.run_ids) == set(runs["run_id"])
+    assert verdict.reduction[0] == pytest.approx(1 - stats.gmean(means[True].to_numpy() / means[False].to_numpy()))
+
+
+def test_the_sentence_says_it_all():
+    assert judge(GAP, plant_gap(plant_effects(-0.03))).sentence == (
+        "Regularised minus plain, the honest loss gap differed by -0.0300 nats (95 % CI -0.0307 to -0.0293; "
+        "Holm-adjusted p < 0.001, sign-flip p = 0.031 (the least with so few seeds); 3 of 3 twins agree; "
+        "6 seeds, epoch 25; relative to plain -42.3 %, 95 % CI -53.8 to -27.9). "
+        "The interval is on the claim's side of 0; all of the interval exceeds the smallest effect of interest, "
+        "0.0050 nats. Intervals cover seeds, not other test images or data; nothing was tuned per variant."
+    )
+
+
+def test_a_sentence_says_how_relevant_an_effect_is():
+    assert "yet all of the interval is below the smallest" in judge(GAP, plant_gap(plant_effects(-0.003))).sentence
+    assert "0.0050 nats, is open" in judge(GAP, plant_gap(plant_effects(-0.005))).sentence
+
+
+def test_pairs_are_made_by_seed_and_not_by_the_order_of_rows():
+    rng = np.random.default_rng(4)
+    runs = plant_gap(plant_effects(-0.003) + rng.normal(0, 0.0005, size=(6, 3)))
+    shuffled = judge(GAP, runs.sample(frac=1, random_state=7))
+    assert shuffled.verdict == "SUPPORTED"
+    assert shuffled.per_seed == judge(GAP, runs).per_seed
+
+
+def test_a_seed_that_is_there_twice_is_refused():
+    runs = plant_gap(plant_effects(0.0))
+    with pytest.raises(
+        AnalysisError, match=r"^conv2_3x3 has more than one run with seed 0; choose one run for each seed$"
+    ):
+        judge(GAP, pd.concat([runs, runs.head(1)]))
+
+
+def test_incomplete_seeds_are_left_out_and_said():
+    runs = plant_gap(plant_effects(-0.03))
+    lacking = runs[(runs["variant"] != "conv2_5x5_reg") | (runs["seed"] != 2)]
+    lacking = lacking.assign(
+        **{"final/gap_honest": lacking["final/gap_honest"].mask(lacking["run_id"] == "conv3_3x3-4")}
+    )
+    verdict = judge(GAP, lacking)
+    assert [seed for seed, _ in verdict.per_seed] == [0, 1, 3, 5]
+    assert verdict.verdict == "UNTESTABLE"
+    assert verdict.sentence.startswith(
+        "Cannot be tested: a verdict needs 5 complete seeds, the runs have 4. So far reg"
+    )
+    assert verdict.sentence.endswith(" Left out: seed 2 (lacks conv2_5x5_reg); seed 4 (lacks conv3_3x3).")
+    assert not any(run_id.endswith(("-2", "-4")) for run_id in verdict.run_ids)
+
+
+def test_twins_that_never_finished_count_when_the_experiment_declares_them():
+    runs = plant_gap(plant_effects(-0.03))
+    assert judge(GAP, runs, variants=NAMES[:6]).verdict == "SUPPORTED"
+    verdict = judge(GAP, runs, variants=NAMES[:8])
+    assert (verdict.verdict, verdict.reason) == ("UNTESTABLE", "no seed has every twin")
+
+
+@pytest.mark.parametrize(
+    ("claim", "runs", "reason"),
+    [
+        (GAP, plant_gap(plant_effects(-0.03)).iloc[:0], "the experiment has no matched twins"),
+        (GAP, plant_gap(plant_effects(-0.03)).query("not regularised"), "the experiment has no matched twins"),
+        (GAP, plant_gap(plant_effects(-0.03)[:1]), "a verdict needs 5 complete seeds, the runs have 1"),
+        (GAP, plant_gap(plant_effects(-0.03, 0.0)), "all seeds gave the same value, so there is no spread to judge by"),
+        (DEPTH, plant_gap(plant_effects(-0.03, twins=2)), "all twins have the same depth"),
+        (ONSET, plant_gap(plant_effects(-0.03)), "no seed has every twin trained for 18 epochs or more"),
+    ],
+)
+def test_what_cannot_be_tested_says_why(claim, runs, reason):
+    verdict = judge(claim, runs)
+    assert (verdict.verdict, verdict.reason) == ("UNTESTABLE", reason)
+    assert verdict.sentence.startswith(f"Cannot be tested: {reason}.")
+    assert np.isnan(verdict.p_adjusted)
+
+
+def test_a_changed_claim_is_deviated():
+    runs = plant_errors(0.0)
+    frozen = hash_claims([GAP, ERROR, HEADLINE])
+    kept = judge_claims([HEADLINE, ERROR, GAP], runs, NO_HISTORY, frozen)
+    assert [verdict.verdict for verdict in kept] == ["SUPPORTED"] * 3
+    changed = judge_claims([replace(GAP, smallest_effect=0.004), ERROR, HEADLINE], runs, NO_HISTORY, frozen)
+    assert [verdict.verdict for verdict in changed] == ["DEVIATED"] * 3
+    assert [part.verdict for part in changed[2].parts] == ["DEVIATED"] * 2
+    assert changed[0].outcome == "SUPPORTED"
+    assert changed[0].sentence.startswith(
+        "Changed after the first run, so no verdict counts; as declared now it would be SUPPORTED: Regularised minus"
+    )
+
+
+def test_a_family_is_corrected_together_with_what_cannot_be_tested():
+    runs = plant_gap(plant_effects(-0.0011, 0.0014))
+    alone = judge(GAP, runs)
+    both = judge_claims([GAP, ONSET], runs, NO_HISTORY)[0]
+    apart = judge_claims([GAP, replace(ONSET, family="other")], runs, NO_HISTORY)[0]
+    assert both.p_adjusted == pytest.approx(2 * alone.p)
+    assert apart.p_adjusted == alone.p_adjusted
+    assert (alone.level, both.level) == pytest.approx((0.95, 0.975))
+
+
+@pytest.mark.parametrize(
+    ("gap", "error", "spread", "verdict"),
+    [
+        (-0.03, 0.0, 0.0001, "SUPPORTED"),
+        (-0.03, 0.005, 0.0001, "REFUTED"),
+        (0.0, 0.0, 0.0001, "NEGLIGIBLE"),
+        (-0.03, 0.0009, 0.001, "INCONCLUSIVE"),
+        (-0.03, 0.0018, 0.001, "REFUTED"),
+        (-0.002, 0.0018, 0.001, "INCONCLUSIVE"),
+    ],
+)
+def test_a_headline_needs_all_its_parts(gap, error, spread, verdict):
+    runs = plant_errors(error, spread)
+    runs["final/gap_honest"] = plant_gap(plant_effects(gap, 0.006))["final/gap_honest"]
+    headline = judge_claims([GAP, ERROR, HEADLINE], runs, NO_HISTORY)[2]
+    assert headline.verdict == verdict
+    assert [part.name for part in headline.parts] == ["gap", "error"]
+    assert headline.p >= max(part.p for part in headline.parts)
+
+
+def test_a_headline_with_a_part_that_cannot_be_tested_cannot_be_either():
+    runs = plant_errors(0.0)
+    headline = judge_claims([GAP, ERROR, HEADLINE], runs[runs["seed"] < 2], NO_HISTORY)[2]
+    assert headline.verdict == "UNTESTABLE"
+    assert headline.sentence == (
+        "Cannot be tested, as a part cannot: a verdict needs 5 complete seeds, the runs have 2. "
+        "Parts: gap (UNTESTABLE), error (UNTESTABLE)."
+    )
+
+
+def test_by_depth_is_the_slope_over_the_twins():
+    depths = np.array([plain.depth_counted for plain, _ in TWINS])
+    effects = plant_effects(-0.01, twins=8) - (0.002 + 0.0002 * SPREAD) * depths
+    verdict = judge(DEPTH, plant_gap(effects))
+    slopes = [stats.linregress(depths, row).slope for row in effects]
+    assert [slope for _, slope in verdict.per_seed] == pytest.approx(slopes)
+    assert (verdict.verdict, verdict.unit) == ("SUPPORTED", "nats per convolution")
+    assert verdict.twins_agree == 8
+    kernel = judge(replace(DEPTH, by="kernel"), plant_gap(effects))
+    assert kernel.effect == pytest.approx(0)
+
+
+@pytest.mark.parametrize(("early", "verdict"), [(0, "SUPPORTED"), (8, "REFUTED"), (4, "INCONCLUSIVE")])
+def test_the_share_of_onsets_is_held_against_its_reference(early, verdict):
+    runs = plant_runs(6, {})
+    order = np.arange(len(runs)) // 2 % 8
+    turns = np.where(runs["regularised"], 99, np.where(order < early, 3, 10))
+    history = plant_history(runs, draw_curves(turns, 0.01, 0.0005, np.random.default_rng(0)))
+    judged = judge(ONSET, runs, history)
+    assert judged.verdict == verdict
+    assert judged.effect == pytest.approx(1 - early / 8)
+    assert judged.onset_share.share == pytest.approx(1 - early / 8)
+    assert (judged.onset_share.n, judged.onset_share.censored) == (48, 0)
+    assert 0 <= judged.interval[0] < judged.interval[1] <= 1
+    shrinks = judge(replace(ONSET, contrast="regularised - plain", direction="lower", reference=0.0), runs, history)
+    assert shrinks.effect == pytest.approx(early / 8 - 1)
+
+
+def test_runs_that_end_too_soon_after_the_window_show_no_onset():
+    runs = plant_runs(6, {})
+    curves = draw_curves(np.full(len(runs), 10), 0.01, 0.0005, np.random.default_rng(0))
+    assert judge(ONSET, runs, plant_history(runs, curves[:, :18])).verdict == "SUPPORTED"
+    verdict = judge(ONSET, runs, plant_history(runs, curves[:, :17]))
+    assert (verdict.verdict, verdict.reason) == ("UNTESTABLE", "no seed has every twin trained for 18 epochs or more")

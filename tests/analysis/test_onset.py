@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.duration.survfunc import SurvfuncRight
+
+from pipeline.analysis.onset import estimate_onset_share, find_onsets, locate_onset
+from pipeline.errors import AnalysisError
+from tests.analysis.studies import EPOCHS, draw_curves, plant_history, plant_runs
+
+RISE = 0.005
+
+
+def find_true_onsets(turns, slope):
+    """First epoch at which the curve without noise lies more than RISE above its minimum, for good."""
+    curves = draw_curves(turns, slope, 0.0, np.random.default_rng(0))
+    low = curves <= curves.min(axis=1, keepdims=True) + RISE
+    return EPOCHS - np.flip(low, axis=1).argmax(axis=1) + 1
+
+
+@pytest.mark.parametrize("epochs", [8, 10, 15, 25, 50])
+def test_plateaus_fire_in_at_most_five_percent(epochs):
+    losses = np.random.default_rng(epochs).normal(0.05, 0.003, size=(10_000, epochs))
+    assert np.isfinite(locate_onset(losses)).mean() <= 0.05
+    assert np.mean(losses[:, -1] > losses.min(axis=1)) > 0.85  # what the naive rule does
+
+
+@pytest.mark.parametrize("speed", [0.5, 6.0])
+def test_falling_curves_fire_in_at_most_five_percent(speed):
+    epoch = np.arange(1, EPOCHS + 1)
+    noise = np.random.default_rng(1).normal(0, 0.003, size=(10_000, EPOCHS))
+    assert np.isfinite(locate_onset(0.03 + 0.1 * np.exp(-epoch / speed) + noise)).mean() <= 0.05
+
+
+@pytest.mark.parametrize(("slope", "noise"), [(0.002, 0.001), (0.004, 0.002), (0.006, 0.003)])
+def test_planted_onsets_are_found_within_one_epoch_in_ninety_percent(slope, noise):
+    turns = np.repeat(np.arange(5, 17), 300)
+    found = locate_onset(draw_curves(turns, slope, noise, np.random.default_rng(2)), RISE)
+    assert (np.abs(found - find_true_onsets(turns, slope)) <= 1).mean() >= 0.9
+
+
+def test_an_onset_by_hand():
+    losses = np.array([0.09, 0.06, 0.03, 0.03, 0.03, 0.03, 0.06, 0.09, 0.12, 0.15, 0.18])
+    # smoothed from epoch 2: .06 .04 .03 .03 .04 .06 .09 .12 .15; delta is twice sigma
+    assert 2 * np.sqrt((np.diff(losses, 2) ** 2).mean() / 6) == pytest.approx(0.01155, abs=1e-5)
+    assert locate_onset(losses) == 7
+    assert locate_onset(losses, 0.035) == 8
+    assert np.isnan(locate_onset(losses, 0.1))
+
+
+def test_a_rise_that_ends_again_or_comes_too_late_is_no_onset():
+    bump = np.full(20, 0.03)
+    bump[8:12] = 0.06
+    late = np.full(20, 0.03)
+    late[18:] = [0.06, 0.09]
+    early = np.full(20, 0.03)
+    early[17:] = [0.06, 0.09, 0.12]
+    assert np.isnan(locate_onset([bump, late])).all()
+    assert locate_onset(early) == 17
+    assert np.isnan(locate_onset([0.5, 0.1, 0.2, 0.4, 0.8]))
+
+
+def test_onsets_of_runs_ignore_the_order_of_rows_and_leave_out_broken_curves():
+    runs = plant_runs(1, {}).head(4)
+    losses = draw_curves([8, 99, 12, 12], 0.01, 0.0005, np.random.default_rng(0))
+    losses[2, 5] = np.nan
+    history = plant_history(runs, losses).drop(index=3 * EPOCHS + 4)
+    shuffled = pd.concat([history, history.assign(metric="test/loss", value=0.0)]).sample(frac=1, random_state=0)
+    onsets = find_onsets(shuffled, RISE)
+    assert list(onsets.index) == sorted(runs["run_id"][:2])
+    assert onsets.loc[runs["run_id"][0]].tolist() == [25, 9]
+    assert onsets.loc[runs["run_id"][1]].tolist() == pytest.approx([25, np.nan], nan_ok=True)
+
+
+def test_an_epoch_that_is_there_twice_is_refused():
+    history = plant_history(plant_runs(1, {}).head(1), np.ones((1, 9)))
+    with pytest.raises(AnalysisError, match=r"^the history has an epoch of honest/test_loss twice; remove"):
+        find_onsets(pd.concat([history, history.tail(1)]))
+
+
+def test_the_share_is_that_of_the_runs_where_all_ran_through_the_window():
+    onsets = pd.DataFrame({"epochs": 25, "onset": [6, 10, 12, 15, 16, np.nan, np.nan, 14]})
+    share = estimate_onset_share(onsets, 10, 15)
+    assert share.share == pytest.approx(4 / 8)
+    assert (share.n, share.censored) == (8, 2)
+    assert share.low < 0.5 < share.high
+
+
+def test_the_share_agrees_with_statsmodels_where_runs_are_cut_short():
+    onsets = pd.DataFrame(
+        {
+            "epochs": [25, 25, 12, 13, 25, 25, 25, 25, 14, 25],
+            "onset": [11, 11, *[np.nan] * 2, 13, 15, 15, *[np.nan] * 3],
+        }
+    )
+    share = estimate_onset_share(onsets, 10, 15)
+    expected = SurvfuncRight(onsets["onset"].fillna(onsets["epochs"]), onsets["onset"].notna())
+    assert share.share == pytest.approx(1 - expected.surv_prob[-1])
+    survival, error = expected.surv_prob[-1], expected.surv_prob_se[-1]
+    bound = 1.959964 * error / survival / np.log(survival)
+    assert share.low == pytest.approx(1 - survival ** np.exp(bound), abs=1e-5)
+    assert share.high == pytest.approx(1 - survival ** np.exp(-bound), abs=1e-5)
+
+
+def test_no_event_or_no_run():
+    none = estimate_onset_share(pd.DataFrame({"epochs": 25, "onset": [np.nan] * 10}), 10, 15)
+    assert (none.share, none.low) == (0, 0)
+    assert none.high == pytest.approx(1 - 0.025**0.1)
+    with pytest.raises(AnalysisError, match=r"^no run has a whole curve of honest/test_loss; train at least one"):
+        estimate_onset_share(pd.DataFrame({"epochs": [], "onset": []}), 10, 15)

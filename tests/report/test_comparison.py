@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import io
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from pipeline.errors import AnalysisError
+from pipeline.report.comparison import (
+    QUANTITIES,
+    plot_accuracy,
+    plot_gap,
+    plot_loss_curves,
+    plot_onset,
+    plot_seeds,
+)
+from pipeline.study.variants import VARIANTS
+from tests.frames import PUBLISHED_NAMES, make_history, make_onsets, make_runs
+
+RUNS = make_runs(list(VARIANTS), seeds=range(3))
+PUBLISHED = RUNS[RUNS["variant"].isin(PUBLISHED_NAMES)]
+
+
+def drawn(axes):
+    """Lines that have points to draw."""
+    return [line for line in axes.lines if np.isfinite(np.asarray(line.get_ydata(), dtype=float)).any()]
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def title_of(figure):
+    return figure.get_suptitle()
+
+
+def draw_all(runs):
+    return [
+        plot_loss_curves(make_history(runs), runs, caption="settings"),
+        plot_gap(runs, caption="settings"),
+        plot_accuracy(runs, caption="settings"),
+        plot_seeds(runs, caption="settings"),
+        plot_onset(make_onsets(runs), runs, caption="settings"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "runs", [make_runs(PUBLISHED_NAMES[4:11], (0, 1)), make_runs(["conv2_5x5"])], ids=["seven", "one run"]
+)
+def test_every_figure_is_drawn_with_units_caption_and_without_a_display(runs):
+    for figure in draw_all(runs):
+        assert isinstance(figure, Figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=40)
+        assert buffer.tell() > 1000
+        assert any(text.get_text() == "settings" for text in figure.texts)
+        assert all(axes.get_xlabel() or axes.get_title() for axes in figure.axes)
+    assert "matplotlib.pyplot" not in sys.modules or matplotlib.pyplot.get_fignums() == []
+
+
+def test_loss_curves_have_a_panel_a_variant_on_shared_axes():
+    figure = plot_loss_curves(make_history(PUBLISHED), PUBLISHED)
+    assert [axes.get_title() for axes in figure.axes] == [f"{name} (n = 3)" for name in PUBLISHED_NAMES]
+    assert all(len(axes.lines) == 6 for axes in figure.axes)
+    assert len({axes.get_ylim() for axes in figure.axes}) == len({axes.get_xlim() for axes in figure.axes}) == 1
+    assert {axes.get_yscale() for axes in figure.axes} == {"log"}
+    assert [axes.get_xlabel() for axes in figure.axes] == [""] * 9 + ["epoch"] * 5
+    assert figure.get_supylabel() == "categorical cross-entropy (nats)"
+    assert legend_of(figure) == ["train loss", "test loss"]
+
+
+def test_loss_curves_show_the_metric_they_name():
+    runs = make_runs(["conv2_3x3"])
+    history = make_history(runs)
+    history.loc[history["metric"] == "honest/test_loss", "value"] = 0.25
+    train, test = plot_loss_curves(history.sample(frac=1, random_state=0), runs, source="honest").axes[0].lines
+    assert set(test.get_ydata()) == {0.25}
+    assert list(train.get_xdata()) == list(range(1, 26))
+    assert train.get_linestyle() != test.get_linestyle()
+    assert "honest" in title_of(plot_loss_curves(history, runs, source="honest"))
+    with pytest.raises(AnalysisError, match='"keras" is no source of losses; choose one of notebook, honest'):
+        plot_loss_curves(history, runs, source="keras")
+
+
+def test_gap_draws_every_run_once_and_lines_through_twins_alone():
+    figure = plot_gap(RUNS)
+    assert [axes.get_title() for axes in figure.axes] == ["kernel 3x3", "kernel 5x5"]
+    marks = [line for axes in figure.axes for line in drawn(axes) if line.get_marker() in ("o", "s")]
+    assert sum(len(line.get_xdata()) for line in marks) == len(RUNS)
+    means = [
+        line for line in figure.axes[1].lines if line.get_linestyle() in ("-", "--") and len(line.get_xdata()) == 4
+    ]
+    plain = RUNS[RUNS["variant"].isin(["conv2_5x5", "conv3_5x5", "conv5_5x5_plain", "conv7_5x5_plain"])]
+    assert list(means[0].get_ydata()) == pytest.approx(list(plain.groupby("depth_counted")["final/gap_honest"].mean()))
+    assert [text.get_text() for text in figure.axes[1].texts] == ["conv3_5x5_reg", "conv5_5x5"]
+    assert figure.axes[0].get_ylabel() == "honest gap (nats)"
+    assert "n = 57 runs" in title_of(figure)
+    assert legend_of(figure) == ["plain", "regularised", "no twin"]
+
+
+def test_accuracy_stands_at_the_parameters_in_per_cent():
+    runs = make_runs(["conv7_5x5"], **{"final/test_accuracy": 0.9911})
+    (axes,) = plot_accuracy(runs).axes
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlabel() == "parameters (log scale)"
+    assert axes.get_ylabel() == "test accuracy (%)"
+    assert {(line.get_xdata()[0], round(line.get_ydata()[0], 6)) for line in axes.lines} == {(646_858, 99.11)}
+    counted = sum(len(line.get_xdata()) for axes in plot_accuracy(RUNS).axes for line in axes.lines)
+    assert counted == len(RUNS) + len(VARIANTS)
+
+
+def test_seeds_are_dots_with_an_interval_from_two_on():
+    runs = make_runs(["conv2_3x3"], seeds=range(4))
+    figure = plot_seeds(runs, "final/gap_honest")
+    (axes,) = figure.axes
+    dots, interval, mean = axes.lines
+    assert sorted(dots.get_xdata()) == sorted(runs["final/gap_honest"])
+    assert mean.get_xdata()[0] == pytest.approx(runs["final/gap_honest"].mean())
+    assert interval.get_xdata()[0] < mean.get_xdata()[0] < interval.get_xdata()[1]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["conv2_3x3 (n = 4)"]
+    assert axes.get_xlabel() == QUANTITIES["final/gap_honest"]
+    assert len(plot_seeds(runs[:1]).axes[0].lines) == 1
+
+
+def test_variants_run_from_the_top_in_the_order_of_the_study():
+    (axes,) = plot_seeds(PUBLISHED.sample(frac=1, random_state=0)).axes
+    assert [label.get_text().split()[0] for label in axes.get_yticklabels()] == PUBLISHED_NAMES
+    bottom, top = axes.get_ylim()
+    assert bottom > top
+
+
+def test_onset_marks_each_run_once_seen_or_censored():
+    runs = make_runs(["conv2_3x3", "conv2_3x3_reg"], seeds=range(3))
+    onsets = make_onsets(runs)
+    figure = plot_onset(onsets.iloc[:-1], runs)
+    (axes,) = figure.axes
+    seen, _, _, censored = axes.lines
+    assert sorted(seen.get_xdata()) == sorted(onsets["onset"].dropna())
+    assert list(censored.get_xdata()) == [25, 25]
+    assert (seen.get_marker(), censored.get_marker()) == ("o", ">")
+    assert len(drawn(axes)) == 4
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["conv2_3x3 (n = 3)", "conv2_3x3_reg (n = 2)"]
+    assert "n = 5 runs" in title_of(figure)
+    (band,) = axes.patches
+    assert (band.get_x(), band.get_x() + band.get_width()) == (10, 15)
+
+
+@pytest.mark.parametrize("plot", [plot_gap, plot_accuracy, plot_seeds])
+def test_nothing_to_draw_is_one_clear_line(plot):
+    with pytest.raises(AnalysisError, match="no run to draw; train a variant first"):
+        plot(RUNS[:0])
+
+
+def test_unknown_metric_is_refused():
+    with pytest.raises(AnalysisError, match='"loss" is no final metric to plot; choose one of final/train_loss'):
+        plot_seeds(RUNS, "loss")

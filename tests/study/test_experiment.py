@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ExperimentError
+from pipeline.study.experiment import SETTINGS_KEYS, Claim, hash_claim, hash_claims, load_experiment
+from pipeline.study.settings import Settings
+from pipeline.study.variants import VARIANTS, matched_twins, published_variants
+
+FOLDER = Path(__file__).resolve().parents[2] / "experiments"
+FILES = sorted(FOLDER.glob("*.toml"))
+
+HEAD = 'variants = ["conv2_3x3", "conv2_3x3_reg"]\nseeds = [0]\n'
+CLAIM = """[[claims]]
+name = "C1"
+statement = "the gap shrinks"
+estimand = "gap"
+direction = "lower"
+smallest_effect = 0.005
+"""
+LEVEL = CLAIM.replace('"gap"', '"onset"') + 'contrast = "plain"\nepochs = [10, 15]\nsmallest_rise = 0.005\n'
+
+
+def load_text(folder: Path, text: str):
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_experiment(path)
+
+
+def read_error(folder: Path, text: str) -> str:
+    with pytest.raises(ExperimentError) as caught:
+        load_text(folder, text)
+    return str(caught.value).removeprefix(str(folder / "mine.toml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_experiment_file_loads(path):
+    experiment = load_experiment(path)
+    assert experiment.name == path.stem
+    assert set(experiment.variants) <= set(VARIANTS)
+    assert hash_claims(experiment) == hash_claims(list(reversed(experiment.claims)))
+
+
+def test_there_are_experiment_files():
+    assert {"mnist14", "matched", "smoke"} <= {path.stem for path in FILES}
+
+
+def test_mnist14_is_the_notebooks_study():
+    experiment = load_experiment(FOLDER / "mnist14.toml")
+    assert experiment.variants == tuple(row.name for row in published_variants())
+    assert (experiment.seeds, experiment.settings, experiment.claims) == ((0,), Settings(), ())
+
+
+def test_matched_has_every_twin_and_the_three_claims():
+    experiment = load_experiment(FOLDER / "matched.toml")
+    assert experiment.variants == tuple(row.name for pair in matched_twins() for row in pair)
+    assert experiment.seeds == (0, 1, 2, 3, 4)
+    claims = {claim.name: claim for claim in experiment.claims}
+    assert list(claims) == ["C1 gap", "C2 test error", "C2 test loss", "C3 onset", "by depth", "generalises better"]
+    assert claims["C2 test error"].smallest_effect == 0.001
+    assert claims["C3 onset"].epochs == (10, 15)
+    assert claims["by depth"].by == "depth"
+    assert claims["generalises better"].all_of == ("C1 gap", "C2 test error", "C2 test loss")
+
+
+def test_smoke_needs_no_network():
+    experiment = load_experiment(FOLDER / "smoke.toml")
+    assert experiment.variants == ("conv2_3x3", "conv2_3x3_reg")
+    assert (FOLDER.parent / experiment.settings.data).is_file()
+    assert experiment.settings.epochs == 1
+
+
+def test_a_file_may_say_every_setting_but_the_seed():
+    assert {*SETTINGS_KEYS, "seed"} == {setting.name for setting in fields(Settings)}
+
+
+def test_a_file_says_what_differs_and_the_protocol_says_the_rest(tmp_path):
+    experiment = load_text(tmp_path, 'name = "other"\n' + HEAD + "[settings]\nepochs = 3\n" + CLAIM)
+    assert experiment.name == "other"
+    assert experiment.settings_for(7) == Settings(epochs=3, seed=7)
+    assert experiment.claims == (
+        Claim(name="C1", statement="the gap shrinks", estimand="gap", direction="lower", smallest_effect=0.005),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("variants = [", ": not valid TOML (Invalid value (at end of document)); mend that line"),
+        ("seeds = [0]", ": variants: missing; add it"),
+        (
+            HEAD + "epochs = 3",
+            ": epochs: unknown key; choose one of name, description, variants, seeds, settings, claims",
+        ),
+        (
+            HEAD + "[settings]\nseed = 3",
+            ": settings.seed: unknown key; choose one of epochs, batch_size, subset, normalization, data, threads",
+        ),
+        (HEAD + "[settings]\nepochs = 0", ": settings.epochs: 0 does not fit; give a whole number from 1 to 10000"),
+        (
+            HEAD + "[settings]\nepochs = true",
+            ": settings.epochs: True does not fit; give a whole number from 1 to 10000",
+        ),
+        (
+            HEAD + '[settings]\nbatch_size = "128"',
+            ": settings.batch_size: '128' does not fit; give a whole number from 1 to 60000",
+        ),
+        (
+            HEAD + '[settings]\nnormalization = "l3"',
+            ': settings.normalization: \'l3\' does not fit; give one of "l2", "scale"',
+        ),
+        (HEAD.replace("[0]", "[0, 0]"), ": seeds: [0, 0] does not fit; give a list of different whole numbers from 0"),
+        (HEAD.replace("[0]", "[-1]"), ": seeds: [-1] does not fit; give a list of different whole numbers from 0"),
+        (HEAD.replace("[0]", "[]"), ": seeds: [] does not fit; give a list of different whole numbers from 0"),
+        (
+            'name = "a/b"\n' + HEAD,
+            ": name: 'a/b' does not fit; give letters, digits, dot, dash and underscore alone",
+        ),
+        (
+            HEAD + CLAIM + "margin = 1",
+            ": claims[C1].margin: unknown key; choose one of name, statement, estimand, "
+            "contrast, by, direction, smallest_effect, reference, epochs, smallest_rise, alpha, family, all_of",
+        ),
+        (HEAD + CLAIM.replace("0.005", "0"), ": claims[C1].smallest_effect: 0 does not fit; give a number above 0"),
+        (HEAD + CLAIM.replace("0.005", "nan"), ": claims[C1].smallest_effect: nan does not fit; give a number above 0"),
+        (HEAD + CLAIM + "alpha = 0.5", ": claims[C1].alpha: 0.5 does not fit; give a number between 0 and 0.5"),
+        (
+            HEAD + CLAIM.replace('"lower"', '"down"'),
+            ': claims[C1].direction: \'down\' does not fit; give one of "lower", "higher", "not_higher"',
+        ),
+        (HEAD + CLAIM + CLAIM, ": claims[C1].name: taken by another claim; give each its own"),
+        (HEAD + CLAIM.replace('name = "C1"\n', ""), ": claims[1].name: missing; add it"),
+        (HEAD + CLAIM.replace('estimand = "gap"\n', ""), ": claims[C1].estimand: missing; add it"),
+        (HEAD + CLAIM + "epochs = [1, 2]", ": claims[C1].epochs: belongs to an onset alone; drop it"),
+        (HEAD + CLAIM + "reference = 0.5", ": claims[C1].reference: a contrast is held against 0; drop it"),
+        (HEAD + LEVEL, ": claims[C1].reference: missing; add it"),
+        (HEAD + LEVEL.replace("smallest_rise = 0.005\n", ""), ": claims[C1].smallest_rise: missing; add it"),
+        (
+            HEAD + LEVEL.replace('"lower"', '"not_higher"') + "reference = 0.5",
+            ": claims[C1].direction: a level has a reference, not a margin; give lower or higher",
+        ),
+        (
+            HEAD + LEVEL + 'reference = 0.5\nby = "depth"',
+            ': claims[C1].by: needs the contrast "regularised - plain"; drop it',
+        ),
+        (
+            HEAD + "[settings]\nepochs = 12\n" + LEVEL + "reference = 0.5",
+            ": claims[C1].epochs: ends after the last epoch (12); end it earlier",
+        ),
+        (
+            HEAD + LEVEL.replace("[10, 15]", "[15, 10]") + "reference = 0.5",
+            ": claims[C1].epochs: [15, 10] does not fit; give two epochs, as [10, 15]",
+        ),
+        (
+            HEAD + CLAIM + CLAIM.replace("C1", "C2") + "alpha = 0.01",
+            ': claims[C2].alpha: family "claims" has another; give it one alpha',
+        ),
+        (
+            HEAD + CLAIM + '[[claims]]\nname = "all"\nstatement = "all hold"\nall_of = ["C1", "C3"]',
+            ': claims[all].all_of: "C3" is no claim; choose from C1',
+        ),
+        (
+            HEAD + CLAIM + '[[claims]]\nname = "all"\nstatement = "all hold"\nall_of = ["C1"]\nfamily = "x"',
+            ": claims[all].family: unknown key; choose one of name, statement, alpha, all_of",
+        ),
+        (HEAD + "claims = 3", ": claims: 3 does not fit; give tables, as [[claims]]"),
+        (HEAD + "settings = 3", ": settings: 3 does not fit; give a table, as [settings]"),
+    ],
+)
+def test_a_broken_file_gets_one_line_with_key_and_remedy(tmp_path, text, line):
+    assert read_error(tmp_path, text) == line
+
+
+def test_an_unknown_variant_is_refused_in_the_tables_own_words(tmp_path):
+    line = read_error(tmp_path, HEAD.replace('"conv2_3x3",', '"conv9_3x3",'))
+    assert line == (
+        ': variants: "conv9_3x3" is not a variant; did you mean conv7_3x3? choose one of ' + ", ".join(VARIANTS)
+    )
+
+
+def test_a_file_that_is_not_there_or_no_text_gets_one_line(tmp_path):
+    with pytest.raises(ExperimentError, match=r"none\.toml: cannot be read \(No such file or directory\); give a TOML"):
+        load_experiment(tmp_path / "none.toml")
+    (tmp_path / "image.toml").write_bytes(b"\x89PNG\xff")
+    with pytest.raises(ExperimentError, match=r"image\.toml: cannot be read \(not UTF-8\); give a TOML file$"):
+        load_experiment(tmp_path / "image.toml")
+
+
+def test_the_hash_of_claims_sees_content_alone(tmp_path):
+    first = load_text(tmp_path, HEAD + CLAIM + CLAIM.replace("C1", "C2"))
+    lines = CLAIM.splitlines()
+    turned = "\n".join([lines[0], *reversed(lines[1:])]) + "  # a comment\nalpha = 0.05\n"
+    second = load_text(tmp_path, HEAD + CLAIM.replace("C1", "C2") + turned + "[settings]\nepochs = 9\n")
+    assert hash_claims(first) == hash_claims(second)
+    assert hash_claim(first.claims[0]) != hash_claim(first.claims[1])
+
+
+def test_the_hash_changes_with_any_word_or_number(tmp_path):
+    changes = [
+        CLAIM.replace("0.005", "0.006"),
+        CLAIM.replace("shrinks", "shrinks a lot"),
+        CLAIM.replace("lower", "higher"),
+        CLAIM + "alpha = 0.01\n",
+        CLAIM + CLAIM.replace("C1", "C2"),
+        "",
+    ]
+    hashes = {hash_claims(load_text(tmp_path, HEAD + text)) for text in [CLAIM, *changes]}
+    assert len(hashes) == 7
+
+
+def test_the_hash_is_stable_over_versions():
+    claim = Claim(name="C1", statement="the gap shrinks", estimand="gap", direction="lower", smallest_effect=0.005)
+    assert hash_claim(claim) == "1424ed90b30b7346aa789521052f53676e2ace7ff39d7632159b741e1d4bc4c4"
