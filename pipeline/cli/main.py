@@ -10,7 +10,9 @@ from typing import Any, NoReturn
 import click
 
 from pipeline import __version__, interrupts
+from pipeline.cli.compare import compare
 from pipeline.cli.data import data
+from pipeline.cli.gate import gate
 from pipeline.cli.smoke import smoke
 from pipeline.cli.train import train
 from pipeline.cli.variants import variants
@@ -80,5 +82,5 @@ def main() -> None:
     """
 
 
-for command in (train, smoke, variants, data):
+for command in (train, compare, gate, smoke, variants, data):
     main.add_command(command)

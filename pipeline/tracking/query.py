@@ -98,26 +98,25 @@ def read_history(store: Store, run_ids: Sequence[str], metrics: Sequence[str] = 
 def _query_runs(store: Store, experiment_id: str) -> pd.DataFrame:
     """The raw rows from SQLite: only the keys that a comparison needs, four statements whatever the number of runs."""
     with closing(_connect(store)) as connection:
-        chosen = (
-            "SELECT run_uuid FROM tags JOIN runs USING (run_uuid) "
-            "WHERE key = 'kind' AND tags.value = 'train' AND experiment_id = ? AND lifecycle_stage = 'active'"
+        found = connection.execute(
+            "SELECT run_uuid, status, start_time, end_time FROM tags JOIN runs USING (run_uuid) "
+            "WHERE key = 'kind' AND tags.value = 'train' AND experiment_id = ? AND lifecycle_stage = 'active' "
+            "ORDER BY run_uuid",
+            (int(experiment_id),),
         )
-        runs = pd.DataFrame(
-            connection.execute(
-                f"SELECT run_uuid, status, start_time, end_time FROM runs WHERE run_uuid IN ({chosen}) ORDER BY run_uuid",
-                (int(experiment_id),),
-            ),
-            columns=["run_id", "status", "started", "ended"],
-        ).set_index("run_id")
+        runs = pd.DataFrame(found, columns=["run_id", "status", "started", "ended"]).set_index("run_id")
+        connection.execute("CREATE TEMP TABLE chosen (run_uuid TEXT PRIMARY KEY) WITHOUT ROWID")
+        connection.executemany("INSERT INTO chosen VALUES (?)", ((run_id,) for run_id in runs.index))
         for table, names in (("params", PARAMS), ("tags", TAGS), ("latest_metrics", {name: name for name in FINALS})):
             value = "CASE WHEN is_nan THEN NULL ELSE value END" if table == "latest_metrics" else "value"
             for key, column in names.items():
-                # One key at a time: the primary key (key, run) makes it one walk, and a column needs no pivot.
+                # One key at a time, in the order of the runs: the primary key (key, run) serves it, nothing is pivoted.
                 found = connection.execute(
-                    f"SELECT run_uuid, {value} FROM {table} WHERE key = ? AND run_uuid IN ({chosen})",
-                    (key, int(experiment_id)),
+                    f"SELECT {value} FROM chosen LEFT JOIN {table} AS t ON t.key = ? AND t.run_uuid = chosen.run_uuid "
+                    "ORDER BY chosen.run_uuid",
+                    (key,),
                 )
-                runs[column] = pd.Series(dict(found), dtype=object).reindex(runs.index)
+                runs[column] = [row[0] for row in found]
     return runs.reset_index()
 
 
@@ -144,15 +143,13 @@ def _connect(store: Store) -> sqlite3.Connection:
 def _search_runs(store: Store, experiment_id: str) -> pd.DataFrame:
     """The raw rows through MLflow, page by page; the filter runs in the store, and no history is read."""
     rows: list[dict[str, Any]] = []
-    token = None
-    while token or not rows:
+    token: str | None = ""
+    while token is not None:
         page = store.client.search_runs(
-            [experiment_id], "tags.kind = 'train'", max_results=PAGE, order_by=["attribute.run_id"], page_token=token
+            [experiment_id], "tags.kind = 'train'", max_results=PAGE, order_by=["run_id"], page_token=token or None
         )
         rows += map(_flatten_run, page)
-        token = page.token
-        if not token:
-            break
+        token = page.token or None
     columns = ["run_id", "status", "started", "ended", *PARAMS.values(), *TAGS.values(), *FINALS]
     return pd.DataFrame(rows, columns=columns)
 

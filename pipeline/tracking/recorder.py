@@ -103,15 +103,21 @@ class Recorder(Observer):
 
 @contextmanager
 def record_run(store: Store, variant: Variant, settings: Settings) -> Iterator[Recorder]:
+    """The recorder of a training: its run has the variant's name and ends with the block."""
+    with open_run(store, f"{variant.name}-s{settings.seed}", "train") as recorder:
+        recorder.log({}, {"variant": variant.name, "twin": variant.twin or "none"})
+        yield recorder
+
+
+@contextmanager
+def open_run(store: Store, name: str, kind: str, experiment_id: str = "") -> Iterator[Recorder]:
     """The recorder of the launcher's run, or of a new one; the run ends with the block, whatever ends it."""
-    name = f"{variant.name}-s{settings.seed}"
-    run_id = os.environ.pop("MLFLOW_RUN_ID", "") or _create_run(store, name)
+    run_id = os.environ.pop("MLFLOW_RUN_ID", "") or _create_run(store, name, experiment_id)
     recorder = Recorder(store.client, run_id)
     with end_with_reason(recorder):
         run = store.client.get_run(run_id)
         mend_artifact_root(store, run.info.experiment_id, run_id)
-        recorder.log({}, {"kind": "train", "outcome": "running", "heartbeat": _now(), **identify_process()})
-        recorder.log({}, {"variant": variant.name, "twin": variant.twin or "none"})
+        recorder.log({}, {"kind": kind, "outcome": "running", "heartbeat": _now(), **identify_process()})
         if RANDOM_NAME.fullmatch(run.info.run_name or ""):
             store.client.set_tag(run_id, "mlflow.runName", name)
         yield recorder
@@ -131,7 +137,7 @@ def end_with_reason(recorder: Recorder) -> Iterator[None]:
     except BaseException as error:
         _try_to_end(recorder, error)
         raise
-    recorder.end("finished", "trained to the last epoch", "FINISHED")
+    recorder.end("finished", "went to its end", "FINISHED")
 
 
 def fail_adopted_run(store: Store, reason: str) -> None:
@@ -180,10 +186,10 @@ def describe_variant(variant: Variant) -> dict[str, object]:
     }
 
 
-def _create_run(store: Store, name: str) -> str:
-    """A new run in the experiment that the environment names."""
+def _create_run(store: Store, name: str, experiment_id: str) -> str:
+    """A new run, where nothing else is said in the experiment that the environment names."""
     try:
-        experiment_id = find_experiment(store, create=True)
+        experiment_id = experiment_id or find_experiment(store, create=True)
         run = store.client.create_run(experiment_id, run_name=name, tags=resolve_tags())
         return str(run.info.run_id)
     except STORE_ERRORS as error:

@@ -7,6 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
@@ -42,7 +43,9 @@ def test_an_entry_point_has_the_names_and_defaults_of_its_command(entry: str) ->
     assert words[:4] == ["exec", "python", "-m", "pipeline"]
     options = {option.opts[0].removeprefix("--"): option for option in main.commands[words[4]].params}
     parameters = ENTRIES[entry].get("parameters", {})
-    assert words[5:] == [f"--{name}={{{name}}}" for name in parameters]
+    named = [f"--{name}={{{name}}}" for name in parameters if isinstance(options[name], click.Option)]
+    placed = [f"{{{name}}}" for name in parameters if isinstance(options[name], click.Argument)]
+    assert words[5:] == [*named, *(["--", *placed] if placed else [])]
     assert {name: str(value["default"]) for name, value in parameters.items()} == {
         name: str(options[name].default) for name in parameters
     }

@@ -1,0 +1,131 @@
+"""`compare`: the conclusion table and the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline import interrupts
+from pipeline.study.settings import NORMALIZATIONS
+
+if TYPE_CHECKING:
+    from pipeline.analysis.comparison import Comparison
+    from pipeline.tracking.store import Store
+
+FORMATS = ("text", "csv", "markdown", "latex", "html", "json")
+RULES = ("newest", "best", "all-seeds")
+SETTINGS = ("epochs", "batch_size", "subset", "normalization")
+UI = "http://127.0.0.1:5000"
+
+COMPARE_OPTIONS = (
+    click.argument("experiment", default=""),
+    click.option("--rule", type=click.Choice(RULES), help="Runs of the table; with an experiment file all seeds."),
+    click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True),
+    click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of printing."),
+    click.option("--truth", is_flag=True, help="Add what the networks really hold, the honest gap, the time."),
+    click.option("--published", is_flag=True, help="Add the notebook's numbers and the differences to them."),
+    click.option("--controls", is_flag=True, help="Add the five control rows."),
+    click.option("--trace", nargs=2, metavar="ROW COLUMN", help="Print the runs behind one entry of the table."),
+    click.option("--epochs", type=click.IntRange(1), help="Only runs with so many epochs."),
+    click.option("--batch-size", type=click.IntRange(1), help="Only runs with this batch size."),
+    click.option("--subset", type=click.IntRange(0), help="Only runs on so many training images; 0 is all."),
+    click.option("--normalization", type=click.Choice(NORMALIZATIONS), help="Only runs with this normalisation."),
+)
+
+
+def _compare_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument and options of `compare`."""
+    for option in reversed(COMPARE_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_compare_options
+def compare(experiment: str, rule: str | None, form: str, output: Path | None, **options: Any) -> None:
+    """Build the conclusion table from the finished runs of EXPERIMENT and judge its claims.
+
+    EXPERIMENT is the name of an MLflow experiment or a file of experiments/ with claims; without it, the experiment
+    that MLflow's environment names. Runs with other settings than the newest finished one, or than the file says, are
+    listed and left out. The comparison is logged as a run of its own.
+
+    \b
+    python -m pipeline compare
+    python -m pipeline compare experiments/matched.toml
+    python -m pipeline compare --epochs 25 --published --format markdown --output conclusion.md
+    python -m pipeline compare --trace conv2_3x3 TEST_LOSS
+    """
+    from pipeline.report.conclusion import say_conclusion
+    from pipeline.report.table import render_table
+
+    interrupts.follow_launcher()
+    asked = {name: options[name] for name in SETTINGS if options[name] is not None}
+    show = frozenset(name for name in ("truth", "published", "controls") if options[name])
+    found = find_comparison(experiment, rule, asked, show)
+    if options["trace"]:
+        click.echo(found.say_trace(*options["trace"]))
+        return
+    run_id = found.record()
+    conclusion = found.comparison.conclusion
+    text = say_conclusion(found.comparison) if form == "text" else render_table(conclusion, form, found.link)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+    click.echo(f"logged as run {run_id}; table sha256 {conclusion.sha256}", err=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A comparison with the place it came from."""
+
+    store: Store
+    experiment_id: str
+    name: str
+    comparison: Comparison
+
+    @property
+    def link(self) -> str:
+        """Pattern of a run's address: on the store's server, else where plain `mlflow ui` shows it."""
+        server = self.store.uri if self.store.uri.startswith("http") else UI
+        return f"{server}/#/experiments/{self.experiment_id}/runs/{{run_id}}"
+
+    def record(self) -> str:
+        """Log the comparison; the id of its run."""
+        from pipeline.tracking.comparison import record_comparison
+        from pipeline.tracking.recorder import open_run
+
+        with open_run(self.store, "compare", "compare", self.experiment_id) as recorder:
+            record_comparison(recorder, self.comparison, f"Conclusion of {self.name}", self.link)
+        return recorder.run_id
+
+    def say_trace(self, row: str, column: str) -> str:
+        """The runs, the query and the raw number behind one entry."""
+        trace = self.comparison.conclusion.trace(row, column)
+        lines = [f"{trace.variant} {trace.column} = {trace.entry.value!r}, n = {trace.n}", f"query: {trace.query}"]
+        return "\n".join([*lines, *(f"run {run_id}" for run_id in trace.entry.run_ids)])
+
+
+def find_comparison(experiment: str, rule: str | None, asked: dict[str, int | str], show: frozenset[str]) -> Found:
+    """Compare the runs of an experiment, named or declared in a file."""
+    from pipeline.analysis.comparison import Question, ask_experiment, compare_runs
+    from pipeline.study.experiment import load_experiment
+    from pipeline.tracking.comparison import freeze_claims
+    from pipeline.tracking.query import read_history, read_runs
+    from pipeline.tracking.store import find_experiment, open_store
+
+    declared = load_experiment(experiment) if experiment.endswith(".toml") else None
+    store = open_store()
+    name = declared.name if declared else experiment
+    experiment_id = find_experiment(store, name)
+    runs = read_runs(store, experiment_id)
+    question = Question(rule=rule or ("all-seeds" if declared else "newest"), asked=asked, show=show)
+    if declared:
+        question = ask_experiment(declared, question, freeze_claims(store, experiment_id, declared))
+    comparison = compare_runs(runs, lambda run_ids: read_history(store, run_ids), question)
+    title = store.client.get_experiment(experiment_id).name
+    return Found(store=store, experiment_id=experiment_id, name=title, comparison=comparison)

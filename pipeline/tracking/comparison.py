@@ -1,0 +1,64 @@
+"""Log a comparison to MLflow as a run of its own, and its conclusion as the experiment's note."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from matplotlib.figure import Figure
+
+from pipeline.analysis.comparison import Comparison
+from pipeline.report.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
+from pipeline.report.conclusion import describe_verdict, shorten_note, write_conclusion
+from pipeline.report.table import render_table, tabulate, write_caption
+from pipeline.study.experiment import Experiment, hash_claims
+from pipeline.tracking.recorder import Recorder
+from pipeline.tracking.store import Store
+
+FROZEN = "claims.sha256"
+FROZEN_AT = "claims.frozen"
+TABLES = {"csv": "csv", "md": "markdown", "tex": "latex", "html": "html", "json": "json"}
+
+
+def freeze_claims(store: Store, experiment_id: str, experiment: Experiment) -> str:
+    """The hash that the experiment's claims had when they were first seen, which is now if they never were."""
+    with store.lock:
+        tags = store.client.get_experiment(experiment_id).tags
+        if FROZEN not in tags:
+            store.client.set_experiment_tag(experiment_id, FROZEN_AT, datetime.now(UTC).isoformat(timespec="seconds"))
+            store.client.set_experiment_tag(experiment_id, FROZEN, hash_claims(experiment))
+        return str(tags.get(FROZEN, hash_claims(experiment)))
+
+
+def record_comparison(recorder: Recorder, comparison: Comparison, title: str, link: str) -> None:
+    """Log the table in every format, verdicts, figures and the conclusion, also as the run's and experiment's note."""
+    client, run_id, conclusion = recorder.client, recorder.run_id, comparison.conclusion
+    for ending, form in TABLES.items():
+        client.log_text(run_id, render_table(conclusion, form, link), f"conclusion_table.{ending}")
+    client.log_table(run_id, tabulate(conclusion).reset_index(names="variant"), "conclusion.json")
+    if comparison.verdicts:
+        verdicts = [describe_verdict(verdict) for verdict in comparison.verdicts]
+        client.log_dict(run_id, {"verdicts": verdicts}, "verdicts.json")
+    if comparison.pairs is not None:
+        client.log_text(run_id, comparison.pairs.to_csv(index=False), "pairs.csv")
+    for name, figure in draw_comparison(comparison):
+        client.log_figure(run_id, figure, f"figures/{name}.png")
+    text = write_conclusion(comparison, title)
+    client.log_text(run_id, text, "conclusion.md")
+    tags = {f"verdict.{verdict.name}": verdict.verdict for verdict in comparison.verdicts}
+    recorder.log({}, {**tags, "table.sha256": conclusion.sha256, "mlflow.note.content": shorten_note(text)})
+    experiment_id = client.get_run(run_id).info.experiment_id
+    client.set_experiment_tag(experiment_id, "mlflow.note.content", shorten_note(text))
+
+
+def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
+    """(name, figure) of every figure that the runs can fill."""
+    runs, history, caption = comparison.runs, comparison.history, write_caption(comparison.conclusion)
+    yield "losses_notebook", plot_loss_curves(history, runs, source="notebook", caption=caption)
+    yield "losses_honest", plot_loss_curves(history, runs, source="honest", caption=caption)
+    yield "gap", plot_gap(runs, caption=caption)
+    yield "accuracy", plot_accuracy(runs, caption=caption)
+    yield "seeds_test_loss", plot_seeds(runs, "final/honest_test_loss", caption=caption)
+    yield "seeds_test_accuracy", plot_seeds(runs, "final/test_accuracy", caption=caption)
+    if not comparison.onsets.empty:
+        yield "onset", plot_onset(comparison.onsets, runs, caption=caption)

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.tracking.store import find_experiment, open_store
+from tests.conftest import call
+from tests.tracking.planted import plant_run, plant_study
+
+PAIRS = ("conv2_3x3", "conv2_3x3_reg", "conv3_3x3", "conv3_3x3_reg")
+TOML = """
+name = "study"
+variants = ["conv2_3x3", "conv2_3x3_reg", "conv3_3x3", "conv3_3x3_reg"]
+seeds = [0, 1, 2, 3, 4]
+[settings]
+epochs = 4
+subset = 600
+[[claims]]
+name = "gap"
+statement = "Regularisation closes the gap"
+estimand = "gap"
+direction = "lower"
+smallest_effect = 0.01
+"""
+
+
+@pytest.fixture(scope="module")
+def study(store_folder: Path) -> str:
+    """The id of an experiment with four variants and five seeds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(store_folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store_folder / 'mlflow.db'}")
+        return plant_study(open_store(), "study", PAIRS, range(5))
+
+
+@pytest.fixture
+def declared(study: str, store_uri: str, tmp_path: Path) -> str:
+    path = tmp_path / "study.toml"
+    path.write_text(TOML)
+    return str(path)
+
+
+def newest_compare_run(study: str) -> tuple[MlflowClient, str]:
+    client = open_store().client
+    (run,) = client.search_runs([study], "tags.kind = 'compare'", order_by=["attribute.start_time DESC"], max_results=1)
+    return client, run.info.run_id
+
+
+def test_the_table_has_all_rows_and_lists_what_it_leaves_out(study: str, store_uri: str) -> None:
+    result = call("compare", "study", "--epochs", "4")
+    lines = result.output.splitlines()
+    assert result.exit_code == 0
+    assert lines[0].startswith("Conclusion of study: last of 4 epochs, batch size 128, l2 normalisation, 600 training")
+    assert lines[2].split()[:4] == ["#ConvNets", "#Kernels/Filters", "Padding", "Stride"]
+    assert lines[3].split() == ["conv2_3x3", "2", "3x3", "-", "2x2", "-", "False", "-", *["0.56250"] * 4]
+    assert sum("(no run)" in line for line in lines[3:17]) == 10
+    assert "No run: conv2_5x5, conv2_5x5_reg, conv3_5x5, conv3_5x5_reg, conv5_3x3" in result.output
+    assert "Left out, failed: KeyboardInterrupt: KeyboardInterrupt: 1 (" in result.output
+    assert "Left out, epochs 5, asked 4: 1 (" in result.output
+    assert "Left out, rule newest took another run of its variant: 16 (" in result.output
+
+
+def test_a_declared_experiment_gets_verdicts_that_are_logged(study: str, declared: str) -> None:
+    result = call("compare", declared)
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("SUPPORTED: Regularisation closes the gap\n")
+    client, run_id = newest_compare_run(study)
+    tags = client.get_run(run_id).data.tags
+    assert (tags["verdict.gap"], tags["outcome"], tags["kind"]) == ("SUPPORTED", "finished", "compare")
+    files = {file.path for folder in ("", "figures") for file in client.list_artifacts(run_id, folder or None)}
+    assert files >= {
+        *("conclusion.json", "conclusion.md", "verdicts.json", "pairs.csv"),
+        *(f"conclusion_table.{ending}" for ending in ("csv", "md", "tex", "html", "json")),
+        *(f"figures/{name}.png" for name in ("losses_notebook", "losses_honest", "gap", "accuracy", "onset")),
+    }
+    note = client.get_experiment(study).tags["mlflow.note.content"]
+    assert "| gap | **SUPPORTED** |" in note
+    assert len(note) <= 5000
+    (verdict,) = json.loads(Path(client.download_artifacts(run_id, "verdicts.json")).read_text())["verdicts"]
+    assert (verdict["n_seeds"], verdict["twins_agree"], verdict["twins"]) == (5, 2, 2)
+    assert verdict["effect"] == pytest.approx(-0.15, abs=0.01)
+    assert len(verdict["run_ids"]) == 20
+
+
+def test_a_claim_that_changed_after_it_was_frozen_has_deviated(declared: str) -> None:
+    call("compare", declared)
+    Path(declared).write_text(TOML.replace("smallest_effect = 0.01", "smallest_effect = 0.001"))
+    assert call("compare", declared).output.startswith("DEVIATED: Regularisation closes the gap\n")
+    Path(declared).write_text("# a comment changes nothing\n" + TOML)
+    assert call("compare", declared).output.startswith("SUPPORTED: ")
+
+
+def test_every_number_can_be_traced(study: str, store_uri: str) -> None:
+    result = call("compare", "study", "--epochs", "4", "--rule", "all-seeds", "--trace", "conv2_3x3", "TEST_LOSS")
+    lines = result.output.splitlines()
+    assert lines[0] == "conv2_3x3 TEST_LOSS = 0.53125, n = 5"
+    assert lines[1].startswith("query: outcome = 'finished' and epochs = 4 and batch_size = 128")
+    assert len(lines) == 7
+
+
+@pytest.mark.parametrize("form", ["csv", "markdown", "latex", "html", "json"])
+def test_a_format_goes_to_standard_output_or_a_file(study: str, store_uri: str, tmp_path: Path, form: str) -> None:
+    path = tmp_path / "table"
+    result = call("compare", "study", "--epochs", "4", "--format", form, "--output", str(path))
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    text = path.read_text()
+    assert text.count("0.56250") >= 4 or '"value": 0.5625' in text
+    if form == "html":
+        assert f"http://127.0.0.1:5000/#/experiments/{study}/runs/" in text
+
+
+def test_the_gate_passes_the_same_weights_and_fails_others(study: str, store_uri: str, tmp_path: Path) -> None:
+    stored = tmp_path / "result.json"
+    arguments = ("study", "--epochs", "4", "--rule", "all-seeds", "--format", "json", "--output", str(stored))
+    assert call("compare", *arguments).exit_code == 0
+    judged_nothing = call("gate", "study", "--against", str(stored))
+    assert (judged_nothing.exit_code, judged_nothing.stderr) == (
+        1,
+        "Error: the gate judged nothing; see the outcomes above\n",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "study-again")
+        find_experiment(open_store(), create=True)
+        for name in PAIRS:
+            plant_run(open_store(), name, 3)
+        broken = plant_run(open_store(), "conv2_3x3", 2)
+    reports = ("--junit", str(tmp_path / "gate.xml"), "--summary", str(tmp_path / "gate.md"))
+    assert call("gate", "study-again", "--against", str(stored), *reports).exit_code == 0
+    open_store().client.set_tag(broken, "weights.sha256", "f" * 64)
+    failed = call("gate", "study-again", "--against", str(stored), *reports)
+    assert failed.exit_code == 1
+    assert failed.stderr == "Error: the gate failed for conv2_3x3 seed 2; see the outcomes above\n"
+    assert ET.parse(tmp_path / "gate.xml").getroot().findall(".//failure")
+    assert "conv2_3x3" in (tmp_path / "gate.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("nowhere",), 'Error: no experiment "nowhere" in the store; it has '),
+        (("empty-study",), "Error: no finished run to compare; train a variant first"),
+        (("study", "--epochs", "9"), "Error: no finished run with epochs 9 to compare; train a variant first"),
+        (("study", "--trace", "x", "TEST_LOSS"), 'Error: "x" is no row of this table; choose 0 to 13 or conv2_3x3'),
+        (("study", "--trace", "0", "X"), 'Error: "X" is no column of this table; choose one of #ConvNets'),
+        (("missing.toml",), "Error: missing.toml: cannot be read (No such file or directory); give a TOML file"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(study: str, store_uri: str, arguments: tuple[str, ...], line: str) -> None:
+    find_experiment(open_store(), "empty-study", create=True)
+    result = call("compare", *arguments)
+    assert result.exit_code == 1
+    assert result.output.startswith(line)
+    assert result.output.count("\n") == 1
+
+
+def test_a_damaged_result_file_is_one_line(study: str, store_uri: str, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("{}")
+    result = call("gate", "study", "--against", str(tmp_path / "result.json"))
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: not a usable result file")
+    missing = call("gate", "study", "--against", str(tmp_path / "none.json"))
+    assert missing.output == f"Error: {tmp_path / 'none.json'}: No such file or directory\n"

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.errors import StoreError
+from pipeline.tracking.query import _search_runs, _type_columns, read_history, read_runs
+from pipeline.tracking.store import Store, find_experiment, open_store
+from tests.tracking.planted import SHA256, plant_study
+
+VARIANTS = ("conv2_3x3", "conv2_3x3_reg", "conv3_3x3")
+
+
+@pytest.fixture
+def store(store_uri: str) -> Store:
+    return open_store()
+
+
+@pytest.fixture(scope="module")
+def planted(store_folder: Path) -> str:
+    """The id of an experiment with 8 training runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(store_folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store_folder / 'mlflow.db'}")
+        return plant_study(open_store(), "planted", VARIANTS, range(2))
+
+
+def test_every_training_run_is_read_with_its_types_and_no_comparison(store: Store, planted: str) -> None:
+    runs = read_runs(store, planted)
+    assert len(runs) == 8
+    assert set(runs["variant"]) == set(VARIANTS)
+    assert sorted(runs["outcome"]) == ["failed", *["finished"] * 7]
+    interrupted = runs[runs["outcome"] == "failed"].iloc[0]
+    assert (interrupted["seed"], interrupted["reason"]) == (7, "KeyboardInterrupt: KeyboardInterrupt")
+    assert pd.isna(interrupted["final/test_loss"])
+    first = runs[(runs["variant"] == "conv2_3x3_reg") & (runs["seed"] == 1)].iloc[0]
+    assert (first["epochs"], first["subset"], first["threads"], first["kernel"]) == (4, 600, 1, 3)
+    assert (first["regularised"], first["dropout"], first["batch_norm"]) == (True, True, True)
+    assert (first["data_sha256"], first["weights_sha256"]) == (SHA256, f"{1:064}")
+    assert first["final/test_accuracy"] == 0.515625
+    assert first["started"] <= first["ended"]
+    assert set(runs["experiment"]) == {"planted"}
+
+
+def test_sql_and_mlflows_own_search_agree(store: Store, planted: str) -> None:
+    searched = _type_columns(_search_runs(store, planted)).assign(experiment="planted")
+    queried = read_runs(store, planted)
+    pd.testing.assert_frame_equal(queried, searched[queried.columns], check_exact=True)
+
+
+def test_a_history_holds_the_asked_metrics_of_the_asked_runs(store: Store, planted: str) -> None:
+    run_ids = list(read_runs(store, planted)["run_id"][:2])
+    history = read_history(store, run_ids, ["train/loss", "honest/test_loss"])
+    assert set(history["run_id"]) == set(run_ids)
+    assert set(history["metric"]) == {"train/loss", "honest/test_loss"}
+    first = history[(history["run_id"] == run_ids[0]) & (history["metric"] == "train/loss")]
+    assert first["epoch"].tolist()[:4] == [1, 2, 3, 4]
+    assert first["value"].tolist()[:4] == [1.0, 1 / 2, 1 / 3, 1 / 4]
+
+
+def test_a_run_that_failed_before_its_params_is_read_with_unknown_settings(store: Store) -> None:
+    experiment_id = find_experiment(store, "early", create=True)
+    client = MlflowClient()
+    run_id = client.create_run(experiment_id, tags={"kind": "train", "variant": "conv2_3x3"}).info.run_id
+    deleted = client.create_run(experiment_id, tags={"kind": "train"}).info.run_id
+    client.delete_run(deleted)
+    runs = read_runs(store, experiment_id)
+    assert runs["run_id"].tolist() == [run_id]
+    assert (runs["variant"][0], runs["seed"][0], runs["epochs"][0], runs["status"][0]) == (
+        "conv2_3x3",
+        -1,
+        -1,
+        "RUNNING",
+    )
+    assert pd.isna(runs["ended"][0])
+    searched = _type_columns(_search_runs(store, experiment_id)).assign(experiment="early")
+    pd.testing.assert_frame_equal(runs, searched[runs.columns], check_exact=True)
+
+
+def test_an_empty_experiment_has_no_rows_and_all_columns(store: Store, planted: str) -> None:
+    empty = read_runs(store, find_experiment(store, "empty", create=True))
+    assert len(empty) == 0
+    assert list(empty.columns) == list(read_runs(store, planted).columns)
+
+
+@pytest.fixture
+def server(store_folder: Path) -> Iterator[str]:
+    """A real `mlflow server` on the shared store."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{store_folder / 'mlflow.db'}",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        cwd=store_folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
+            break
+        except OSError:
+            time.sleep(0.3)
+    yield f"http://127.0.0.1:{port}"
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(timeout=60)
+
+
+def test_through_a_server_the_answer_is_the_same(
+    store: Store, planted: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = read_runs(store, planted)
+    points = read_history(store, list(local["run_id"]))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    remote = open_store()
+    assert remote.database is None
+    pd.testing.assert_frame_equal(local, read_runs(remote, planted), check_exact=True)
+    order = ["run_id", "metric", "epoch"]
+    through_server = read_history(remote, list(local["run_id"])).sort_values(order, ignore_index=True)
+    pd.testing.assert_frame_equal(points.sort_values(order, ignore_index=True), through_server, check_exact=True)
+
+
+def test_a_store_that_went_away_is_one_line(store: Store, planted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    gone = Store(uri="http://127.0.0.1:9", client=MlflowClient("http://127.0.0.1:9"), lock=store.lock)
+    with pytest.raises(StoreError, match="the tracking store did not answer the query") as caught:
+        read_runs(gone, planted)
+    assert "\n" not in str(caught.value)
