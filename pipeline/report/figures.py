@@ -55,7 +55,7 @@ def plot_weights(kernels: Mapping[str, Array], epoch: int) -> Figure:
 
 
 def thin_weights(weights: Array) -> Array:
-    """At most 5,000 quantiles, evenly spaced and with both extremes: the same shape, drawn in a fraction of the time."""
+    """At most 5,000 quantiles, evenly spaced, extremes included: the same shape, drawn in a fraction of the time."""
     return weights if len(weights) <= MOST_WEIGHTS else np.quantile(weights, np.linspace(0, 1, MOST_WEIGHTS))
 
 
