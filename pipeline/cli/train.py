@@ -36,6 +36,7 @@ def train(arch: str, settings: Settings, resume: str) -> None:
     \b
     python -m pipeline train --arch conv7_3x3
     python -m pipeline train --arch conv2_3x3 --epochs 3 --subset 6000
+    python -m pipeline train --resume 67b3025b477a4a5b8fb9337189264261
     """
     if resume == NO_RUN:
         train_and_record(find_variant(arch), settings)

@@ -85,7 +85,7 @@ def test_a_resumed_run_is_the_undisturbed_one(
     histories = read_histories(client, run_id)
     assert drop_times(histories) == drop_times(read_histories(client, trained[0]))
     assert {len(points) for points in histories.values()} == {1, 2}
-    assert len({points[0][1] for name, points in histories.items() if not name.startswith("final/")}) == 1
+    assert histories["test/loss"][0][1] < client.get_run(resumed[1]).info.start_time < histories["test/loss"][1][1]
 
 
 def test_a_resumed_run_is_whole_and_counts_its_attempts(
@@ -230,9 +230,10 @@ def check_kills(folder: Path, cases: list[dict[str, object]]) -> None:
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     whole, *resumed = (case for case in cases if not case["refused"])
     histories = read_histories(client, str(whole["run"]))
+    weights = client.get_run(str(whole["run"])).data.tags["weights.sha256"]
     for case in resumed:
         run = client.get_run(str(case["run"]))
-        assert (case["weights"], case["state"]) == (whole["weights"], whole["state"]), case
+        assert (run.data.tags["weights.sha256"], case["state"]) == (weights, whole["state"]), case
         assert drop_times(read_histories(client, run.info.run_id)) == drop_times(histories), case
         assert (run.info.status, run.data.tags["outcome"]) == ("FINISHED", "finished")
         models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
@@ -245,7 +246,7 @@ def test_a_kill_at_every_fault_point_is_made_good(tmp_path: Path) -> None:
     assert cases[-1]["kills"] == 0  # the sweep ended because no point was left
     refused = [case["refused"] for case in cases[1:]]
     assert refused == sorted(refused, reverse=True)  # from the first checkpoint on, every run is resumable
-    assert len(refused) - sum(refused) > 20
+    assert len(refused) - sum(refused) > 15
     check_kills(tmp_path, cases)
 
 
