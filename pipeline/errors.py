@@ -33,6 +33,10 @@ class TrainingError(PipelineError):
     """A training that cannot go on, for one because its loss is no longer finite."""
 
 
+class ResumeError(PipelineError):
+    """A run that cannot go on, or a checkpoint that cannot be used."""
+
+
 class AnalysisError(PipelineError):
     """Runs that cannot carry the analysis asked for."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -46,11 +47,12 @@ RUN_OPTIONS = (
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of one training, handed over as `arch` and `settings`."""
+    """The options of one training, handed over as `arch` and `settings`, the command's own ones after them."""
 
     @functools.wraps(command)
     def call(arch: str, **values: Any) -> Any:
-        return command(arch, Settings(**values))
+        settings = Settings(**{field.name: values.pop(field.name) for field in fields(Settings)})
+        return command(arch, settings, **values)
 
     for option in reversed(RUN_OPTIONS):
         call = option(call)

@@ -16,6 +16,7 @@ from mlflow.models import Model
 
 from pipeline import interrupts
 from pipeline.data.mnist import Dataset
+from pipeline.faults import fault_point
 from pipeline.report import figures
 from pipeline.report.note import write_note
 from pipeline.study.settings import Settings
@@ -81,7 +82,11 @@ def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> 
 
 
 def record_model(recorder: Recorder, result: Result) -> None:
-    """Log the network in MLflow's keras flavour, with its signature and explicit requirements."""
+    """Log the network in MLflow's keras flavour, with its signature and explicit requirements, once a run."""
+    experiment_id = recorder.client.get_run(recorder.run_id).info.experiment_id
+    of_this_run = f"source_run_id = '{recorder.run_id}'"
+    for model in recorder.client.search_logged_models([experiment_id], of_this_run):
+        recorder.client.delete_logged_model(model.model_id)  # an earlier attempt was killed around here
     Model.log(
         artifact_path=None,
         name=MODEL_NAME,
@@ -92,3 +97,4 @@ def record_model(recorder: Recorder, result: Result) -> None:
         pip_requirements=[f"{package}=={metadata.version(package)}" for package in ("tensorflow", "keras", "numpy")],
         step=len(result.history),
     )
+    fault_point("model-logged")

@@ -7,6 +7,8 @@ import os
 import platform
 import socket
 import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 
@@ -14,6 +16,9 @@ import psutil
 
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "seaborn")
 GIT_SECONDS = 20
+CLOCK_SECONDS = 5
+HEARTBEAT_LIMIT = timedelta(hours=1)
+NEVER = "1970-01-01T00:00:00+00:00"
 
 
 def describe_environment(threads: int) -> dict[str, object]:
@@ -50,6 +55,26 @@ def identify_process() -> dict[str, str]:
         "pid": str(os.getpid()),
         "pid_started": f"{psutil.Process().create_time():.2f}",
     }
+
+
+def is_alive(tags: Mapping[str, str]) -> bool:
+    """Whether the process that identify_process described in a run's tags still lives, as far as can be told from here.
+
+    Of another host only the heartbeat is known: one within HEARTBEAT_LIMIT counts as alive.
+    """
+    here = identify_process()
+    if tags.get("host") != here["host"]:
+        heartbeat = datetime.fromisoformat(tags.get("heartbeat", NEVER))
+        return datetime.now(UTC) - heartbeat < HEARTBEAT_LIMIT
+    if tags.get("boot_id") != here["boot_id"]:
+        return False
+    try:
+        process = psutil.Process(int(tags["pid"]))
+        # A start time is reckoned from the boot's, which a correction of the clock may move.
+        same = abs(process.create_time() - float(tags["pid_started"])) < CLOCK_SECONDS
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def read_source(root: Path) -> tuple[str, str]:

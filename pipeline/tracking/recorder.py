@@ -20,6 +20,7 @@ from PIL import Image
 from pipeline import interrupts
 from pipeline.data.mnist import Dataset
 from pipeline.errors import PipelineError, RunKilled, StoreError
+from pipeline.faults import fault_point
 from pipeline.report.figures import plot_weights
 from pipeline.study.architecture import count_parameters, plan_layers
 from pipeline.study.settings import Settings
@@ -43,10 +44,10 @@ class Recorder(Observer):
         """Log the model summary."""
         self.client.log_text(self.run_id, summary, "model_summary.txt")
 
-    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float], ended: int | None = None) -> None:
         """Log all metrics of an epoch in one write, which no signal cuts in two."""
         with interrupts.shield():
-            self.log(metrics, {"heartbeat": _now()}, step=epoch)
+            self.log(metrics, {"heartbeat": _now()}, step=epoch, timestamp=ended)
 
     def show_kernels(self, epoch: int, kernels: Kernels) -> None:
         """Log the three violins as a step image, for the slider of MLflow's image grid."""
@@ -54,14 +55,18 @@ class Recorder(Observer):
         with interrupts.shield():
             self.client.log_image(self.run_id, _render_image(figure), key="weights", step=epoch, synchronous=True)
 
-    def log(self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int = 0) -> None:
-        """Log metrics at one step and set tags, in one write."""
-        milliseconds = int(datetime.now(UTC).timestamp() * 1000)
+    def log(
+        self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int = 0, timestamp: int | None = None
+    ) -> None:
+        """Log metrics at one step and set tags, in one write; `timestamp` in milliseconds since 1970, else now."""
+        milliseconds = timestamp or int(datetime.now(UTC).timestamp() * 1000)
+        fault_point("log")
         self.client.log_batch(
             self.run_id,
             metrics=[Metric(name, value, milliseconds, step) for name, value in metrics.items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
+        fault_point("logged")
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Log what is not there yet: `mlflow run` has logged its own parameters, as they were typed."""
@@ -105,7 +110,7 @@ class Recorder(Observer):
 def record_run(store: Store, variant: Variant, settings: Settings) -> Iterator[Recorder]:
     """The recorder of a training: its run has the variant's name and ends with the block."""
     with open_run(store, f"{variant.name}-s{settings.seed}", "train") as recorder:
-        recorder.log({}, {"variant": variant.name, "twin": variant.twin or "none"})
+        recorder.log({}, {"variant": variant.name, "twin": variant.twin or "none", "attempt": "1"})
         yield recorder
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import ResumeError
 from pipeline.study.architecture import Layer, plan_layers
 from pipeline.study.variants import DROPOUT_RATE, IMAGE_SHAPE, Variant
 from pipeline.training.randomness import derive_init_seed
@@ -75,6 +76,33 @@ def summarise_network(network: keras.Model) -> str:
 def collect_kernels(network: keras.Model) -> dict[str, npt.NDArray[np.float32]]:
     """The flattened kernel of each conv and dense layer by its name, in network order; no biases, no batch norm."""
     return {layer.name: np.asarray(layer.kernel).ravel() for layer in network.layers if hasattr(layer, "kernel")}
+
+
+def collect_state(network: keras.Model) -> dict[str, npt.NDArray[Any]]:
+    """A copy of every variable of the network and of its optimiser, by a name that no counter of Keras gets into."""
+    return {name: np.array(variable.numpy()) for name, variable in _name_variables(network).items()}
+
+
+def restore_state(network: keras.Model, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Set every variable of the network and of its optimiser; raises ResumeError unless all of them fit."""
+    network.optimizer.build(network.trainable_variables)
+    variables = _name_variables(network)
+    expected = {name: (tuple(variable.shape), str(variable.dtype)) for name, variable in variables.items()}
+    found = {name: (values.shape, str(values.dtype)) for name, values in state.items()}
+    if other := sorted(name for name, _ in expected.items() ^ found.items()):
+        raise ResumeError(f"does not fit {network.name}: {', '.join(dict.fromkeys(other))} differ")
+    for name, variable in variables.items():
+        variable.assign(state[name])
+
+
+def _name_variables(network: keras.Model) -> dict[str, Any]:
+    """Every variable by part, number and path; Keras counts the first part of a path through the process."""
+    parts = {"network": network.variables, "optimiser": network.optimizer.variables}
+    return {
+        f"{part}-{number:03}-{variable.path.partition('/')[2].replace('/', '-')}": variable
+        for part, variables in parts.items()
+        for number, variable in enumerate(variables)
+    }
 
 
 def hash_weights(network: keras.Model) -> str:

@@ -159,3 +159,24 @@ def default_experiment(project: Path) -> str:
         except sqlite3.OperationalError:
             return ""
     return str(row[0]) if row else ""
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_resumed_through_the_launcher(project: Path, start: Start) -> None:
+    options = ("--data=tests/mnist-subset.npz", "--epochs=3", "--subset=600")
+    start("python", "-m", "pipeline", "train", *options, FAULT="checkpoint-safe:2:kill").communicate(timeout=120)
+    client, run = read_only_run(project)
+    assert (run.info.status, run.data.metrics["train/loss"] > 0) == ("RUNNING", True)
+    process = start("mlflow", "run", ".", "--env-manager", "local", "-P", f"resume={run.info.run_id}")
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    launched, resumed = sorted(client.search_runs(["0"]), key=lambda found: found.info.run_id == run.info.run_id)
+    assert (launched.info.status, launched.data.tags["resumes"]) == ("FINISHED", resumed.info.run_id)
+    assert (resumed.info.status, resumed.data.tags["attempt"]) == ("FINISHED", "2")
+    assert [point.step for point in client.get_metric_history(resumed.info.run_id, "train/loss")] == [1, 2, 3]
+    assert client.list_artifacts(resumed.info.run_id, "figures")
+
+    again = start("mlflow", "run", ".", "--env-manager", "local", "-P", f"resume={run.info.run_id}")
+    again.communicate(timeout=120)
+    reasons = [found.data.tags["outcome.reason"] for found in client.search_runs(["0"], "status = 'FAILED'")]
+    assert reasons == [f"run {run.info.run_id} has finished; there is nothing to resume"]

@@ -94,7 +94,7 @@ def test_an_observer_hears_every_batch_and_epoch() -> None:
         def end_batch(self, epoch: int, batch: int, batches: int) -> None:
             self.heard.append((epoch, batch, batches))
 
-        def end_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        def end_epoch(self, epoch: int, metrics: dict[str, float], ended: int) -> None:
             self.heard.append((epoch, sorted(metrics)))
 
         def show_kernels(self, epoch: int, kernels: object) -> None:

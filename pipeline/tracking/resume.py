@@ -1,0 +1,122 @@
+"""Take up a run that was interrupted: whether it can go on, what it trains, and what the store knows of it already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from pipeline.errors import ResumeError
+from pipeline.study.settings import Settings
+from pipeline.study.variants import Variant, find_variant
+from pipeline.tracking.environment import identify_process, is_alive
+from pipeline.tracking.recorder import TAG_LIMIT, Recorder, end_with_reason
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, project_root
+from pipeline.training.checkpoint import find_checkpoints
+from pipeline.training.observer import Epoch, Kernels
+
+
+class ResumedRecorder(Recorder):
+    """Logs what the store has not got yet, so that each metric keeps one point an epoch."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        super().__init__(client, run_id)
+        self.points = {
+            (name, point.step): point.value
+            for name in client.get_run(run_id).data.metrics
+            for point in client.get_metric_history(run_id, name)
+        }
+        # MLflow logs a preview after each image, so an image with its preview is whole.
+        previews = [file.path for file in client.list_artifacts(run_id, "images") if file.path.endswith(".webp")]
+        self.images = {int(path.split("+")[2]) for path in previews}
+
+    def resume_training(self, epochs: Sequence[Epoch], refused: Sequence[str]) -> None:
+        """Log the epochs of the checkpoint that the process died too early to log, at their own time."""
+        if refused:
+            self.log({}, {"checkpoint.refused": "; ".join(refused)[:TAG_LIMIT]})
+        for number, epoch in enumerate(epochs, start=1):
+            self.end_epoch(number, *epoch)
+
+    def log(
+        self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int = 0, timestamp: int | None = None
+    ) -> None:
+        """Log the metrics that are missing at this step; raises ResumeError if one is there with another value.
+
+        Seconds are measured, not repeated: those that were logged first stay.
+        """
+        known = {name: self.points[name, step] for name in metrics if (name, step) in self.points}
+        if other := [name for name in known if known[name] != metrics[name] and not name.endswith("_seconds")]:
+            raise ResumeError(
+                f"epoch {step} trained again does not repeat the {', '.join(other)} that run {self.run_id} has; "
+                "the machine differs, train it anew"
+            )
+        missing = {name: value for name, value in metrics.items() if name not in known}
+        super().log(missing, tags, step, timestamp)
+
+    def show_kernels(self, epoch: int, kernels: Kernels) -> None:
+        """Log the step image unless it is there."""
+        if epoch not in self.images:
+            super().show_kernels(epoch, kernels)
+
+
+def locate_checkpoints(store: Store, run_id: str) -> Path:
+    """The folder of a run's checkpoints: on this machine, beside the artifacts of the default store."""
+    root = store.database.parent if store.database else project_root()
+    return root / "mlruns" / ".checkpoints" / run_id
+
+
+def find_resumable(store: Store, run_id: str) -> tuple[Variant, Settings]:
+    """What an interrupted run trains, from its own config.json; raises ResumeError where it cannot go on."""
+    try:
+        run = store.client.get_run(run_id)
+    except STORE_ERRORS as error:
+        raise ResumeError(f'cannot resume "{run_id}": {first_line(error)}') from error
+    if reason := _explain_refusal(run):
+        raise ResumeError(f"run {run_id} {reason}")
+    if not find_checkpoints(locate_checkpoints(store, run_id)):
+        raise ResumeError(f"run {run_id} has no checkpoint on this machine; train it anew")
+    try:
+        config = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/config.json")
+        settings = {field.name: config[field.name.replace("_", "-")] for field in fields(Settings)}
+        return find_variant(config["arch"]), Settings(**settings)
+    except (*STORE_ERRORS, KeyError) as error:
+        raise ResumeError(f"run {run_id} has no config.json to go on with; train it anew") from error
+
+
+def _explain_refusal(run: Run) -> str:
+    """Why a run that is there cannot be resumed, "" if it can."""
+    tags = run.data.tags
+    if tags.get("kind") != "train":
+        return f"is no training; it resumed {tags['resumes']}" if "resumes" in tags else "is no training"
+    if run.info.lifecycle_stage != "active":
+        return "is deleted; restore it with `mlflow runs restore`"
+    if run.info.status == "FINISHED":
+        return "has finished; there is nothing to resume"
+    if tags.get("outcome") == "running" and is_alive(tags):
+        return f"is still alive: process {tags['pid']} on {tags['host']}; let it end or stop it"
+    return ""
+
+
+@contextmanager
+def resume_run(store: Store, run_id: str) -> Iterator[Recorder]:
+    """The recorder of a run that goes on; a run that `mlflow run` has made only points to it and ends with it."""
+    launched = os.environ.get("MLFLOW_RUN_ID", "")
+    if launched:
+        Recorder(store.client, launched).log({}, {"kind": "resume", "resumes": run_id})
+    recorder = ResumedRecorder(store.client, run_id)
+    with end_with_reason(recorder):
+        attempt = int(store.client.get_run(run_id).data.tags.get("attempt", "1")) + 1
+        store.client.update_run(run_id, status="RUNNING")
+        heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
+        process = {**identify_process(), "heartbeat": heartbeat}
+        recorder.log({}, {"outcome": "running", "outcome.reason": "", "attempt": str(attempt), **process})
+        yield recorder
+    if launched:
+        Recorder(store.client, os.environ.pop("MLFLOW_RUN_ID")).end("finished", f"resumed run {run_id}", "FINISHED")

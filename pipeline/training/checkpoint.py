@@ -1,0 +1,191 @@
+"""Checkpoints that a killed training goes on from bit for bit: one file an epoch, complete and verified, or refused.
+
+A file is a line that names the kind, the length of a JSON header (8 bytes, little-endian), the header, the arrays as
+.npz, and the sha256 of all that. Keras's own files hold no metric history and no hash, and are written in place: one
+flipped bit loads silently, and a full disk destroys the previous one too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from pipeline.errors import ResumeError
+from pipeline.faults import fault_point
+from pipeline.study.settings import Settings
+from pipeline.study.variants import Variant
+from pipeline.training.observer import Epoch
+
+MAGIC = b"mnist-study checkpoint\n"
+FORMAT = 1
+HASH_SIZE = 32
+KEPT = 2
+SUFFIX = ".checkpoint"
+PACKAGES = ("tensorflow", "keras", "numpy")
+LABELS = {"depth_called", "twin", "published", "note"}
+"""The columns of a variant that shape nothing in its network."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A training after its last epoch in `epochs`: every variable by its name, and what made them.
+
+    `config` is what describe_config says; `name` is the file's, "" for one that was not read from a file.
+    """
+
+    config: Mapping[str, str]
+    epochs: Sequence[Epoch]
+    arrays: Arrays
+    name: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """One run's folder while its training holds it.
+
+    `start` is the newest usable checkpoint, None where there was no file; `refused` says why newer ones are unusable.
+    """
+
+    folder: Path
+    config: Mapping[str, str]
+    start: Checkpoint | None
+    refused: Sequence[str]
+
+    def save(self, epochs: Sequence[Epoch], arrays: Arrays) -> None:
+        """Write the checkpoint of the last of `epochs`, then let go of all but the one before; raises OSError."""
+        content = encode_checkpoint(Checkpoint(config=self.config, epochs=epochs, arrays=arrays))
+        write_durably(self.folder / f"epoch-{len(epochs):05}{SUFFIX}", content)
+        for old in find_checkpoints(self.folder)[KEPT:]:
+            old.unlink()
+            fault_point("checkpoint-dropped")
+
+
+def describe_config(variant: Variant, settings: Settings, data_sha256: str) -> dict[str, str]:
+    """Everything that decides the weights' bits, as text by name; the data by their content, wherever they lie."""
+    row = {name: value for name, value in dataclasses.asdict(variant).items() if name not in LABELS}
+    protocol = {name: value for name, value in dataclasses.asdict(settings).items() if name != "data"}
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    return {name: str(value) for name, value in {**row, **protocol, "data sha256": data_sha256, **versions}.items()}
+
+
+@contextmanager
+def hold_checkpoints(folder: Path, config: Mapping[str, str]) -> Iterator[Checkpoints]:
+    """The checkpoints of one run, for this process alone until the block ends.
+
+    Raises ResumeError where another process holds them, or where there are files and none is usable.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ResumeError(f"another process trains run {folder.name} at this moment; let it end") from error
+    try:
+        start, refused = load_newest(folder, config)
+        yield Checkpoints(folder=folder, config=config, start=start, refused=refused)
+    finally:
+        lock.release()
+
+
+def load_newest(folder: Path, config: Mapping[str, str]) -> tuple[Checkpoint | None, list[str]]:
+    """The newest usable checkpoint, and why each newer one is refused; raises ResumeError if all of them are."""
+    refused: list[str] = []
+    for path in find_checkpoints(folder):
+        try:
+            return read_checkpoint(path, config), refused
+        except ResumeError as error:
+            refused.append(str(error))
+    if refused:
+        raise ResumeError(f"run {folder.name} has no usable checkpoint: {'; '.join(refused)}; train it anew")
+    return None, []
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints' files in a folder, newest first; none where there is no folder."""
+    return sorted(folder.glob(f"epoch-*{SUFFIX}"), reverse=True)
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Remove the folder of a run that has finished whole."""
+    shutil.rmtree(folder)
+
+
+def read_checkpoint(path: Path, config: Mapping[str, str]) -> Checkpoint:
+    """The checkpoint in a file, if it is whole and of this `config`; raises ResumeError that names the file."""
+    try:
+        checkpoint = decode_checkpoint(path.read_bytes())
+    except ResumeError as error:
+        raise ResumeError(f"{path.name} {error}") from error
+    names = sorted({*config, *checkpoint.config})
+    pairs = {name: (checkpoint.config.get(name, "unknown"), config.get(name, "unknown")) for name in names}
+    if foreign := [f"{name} {theirs}, here {ours}" for name, (theirs, ours) in pairs.items() if theirs != ours]:
+        raise ResumeError(f"{path.name} is of another training: {', '.join(foreign)}")
+    return dataclasses.replace(checkpoint, name=path.name)
+
+
+def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """The whole file's content; JSON keeps every float's bits."""
+    epochs = [epoch._asdict() for epoch in checkpoint.epochs]
+    header = json.dumps({"format": FORMAT, "config": dict(checkpoint.config), "epochs": epochs}).encode()
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **checkpoint.arrays)
+    content = MAGIC + len(header).to_bytes(8, "little") + header + stream.getvalue()
+    return content + hashlib.sha256(content).digest()
+
+
+def decode_checkpoint(content: bytes) -> Checkpoint:
+    """The checkpoint that encode_checkpoint wrote; raises ResumeError for any other bytes."""
+    if not content.startswith(MAGIC):
+        raise ResumeError("is no checkpoint of this program")
+    if hashlib.sha256(content[:-HASH_SIZE]).digest() != content[-HASH_SIZE:]:
+        raise ResumeError("is damaged: its sha256 is not that of its content")
+    first = len(MAGIC) + 8
+    last = first + int.from_bytes(content[len(MAGIC) : first], "little")
+    header = json.loads(content[first:last])
+    if header["format"] != FORMAT:
+        raise ResumeError(f"has format {header['format']}, and this version reads format {FORMAT}")
+    with np.load(io.BytesIO(content[last:-HASH_SIZE]), allow_pickle=False) as arrays:
+        return Checkpoint(
+            config=header["config"],
+            epochs=[Epoch(**epoch) for epoch in header["epochs"]],
+            arrays=dict(arrays),
+        )
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all, whatever dies when; raises OSError."""
+    temporary = path.with_suffix(".unfinished")
+    try:
+        with temporary.open("wb") as file:
+            fault_point("checkpoint-opened")
+            for part in (content[: len(content) // 2], content[len(content) // 2 :]):
+                file.write(part)
+                file.flush()
+                fault_point("checkpoint-part-written")
+            os.fsync(file.fileno())
+        fault_point("checkpoint-synced")
+        temporary.replace(path)
+        fault_point("checkpoint-replaced")
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name is safe only with its folder
+    finally:
+        os.close(folder)
+    fault_point("checkpoint-safe")

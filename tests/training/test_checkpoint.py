@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.data.mnist import load_mnist
+from pipeline.errors import ResumeError, RunKilled
+from pipeline.study.settings import Settings
+from pipeline.study.variants import find_variant
+from pipeline.training import checkpoint as room
+from pipeline.training.checkpoint import (
+    Checkpoint,
+    Checkpoints,
+    decode_checkpoint,
+    describe_config,
+    encode_checkpoint,
+    find_checkpoints,
+    hold_checkpoints,
+    load_newest,
+    read_checkpoint,
+)
+from pipeline.training.observer import Epoch, Observer
+from tests.conftest import ROOT, SUBSET
+
+REG = find_variant("conv2_3x3_reg")
+CONFIG = describe_config(REG, Settings(), "5" * 64)
+ARRAYS = {"kernel": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), "iteration": np.array(7, np.int64)}
+WRITE = """
+import sys
+from pathlib import Path
+from tests.training.test_checkpoint import save_epochs
+save_epochs(Path(sys.argv[1]), 3, 3)
+"""
+
+
+def make_epochs(count: int) -> list[Epoch]:
+    return [
+        Epoch({"train/loss": 0.1 / 3 * number, "time/epoch_seconds": 1.5}, 1700 + number) for number in range(count)
+    ]
+
+
+def save_epochs(folder: Path, first: int, last: int) -> None:
+    checkpoints = Checkpoints(folder=folder, config=CONFIG, start=None, refused=[])
+    for count in range(first, last + 1):
+        checkpoints.save(make_epochs(count), {**ARRAYS, "epoch": np.array(count)})
+
+
+def assert_same(one: Checkpoint, two: Checkpoint, *, seconds: bool = True) -> None:
+    assert list(one.arrays) == list(two.arrays)
+    for name, values in one.arrays.items():
+        assert (values.dtype, values.shape, values.tobytes()) == (
+            two.arrays[name].dtype,
+            two.arrays[name].shape,
+            two.arrays[name].tobytes(),
+        )
+    assert one.config == two.config
+    assert read_metrics(one, seconds) == read_metrics(two, seconds)
+
+
+def read_metrics(checkpoint: Checkpoint, seconds: bool) -> list[dict[str, float]]:
+    return [
+        {name: value for name, value in epoch.metrics.items() if seconds or not name.startswith("time/")}
+        for epoch in checkpoint.epochs
+    ]
+
+
+def test_what_was_written_is_read_to_the_bit(tmp_path: Path) -> None:
+    save_epochs(tmp_path, 1, 4)
+    assert [path.name for path in find_checkpoints(tmp_path)] == ["epoch-00004.checkpoint", "epoch-00003.checkpoint"]
+    found, refused = load_newest(tmp_path, CONFIG)
+    assert found is not None
+    assert (found.name, refused) == ("epoch-00004.checkpoint", [])
+    assert_same(found, Checkpoint(config=CONFIG, epochs=make_epochs(4), arrays={**ARRAYS, "epoch": np.array(4)}))
+    assert found.epochs == make_epochs(4)
+
+
+def test_every_flipped_byte_and_every_length_is_refused() -> None:
+    content = encode_checkpoint(Checkpoint(config=CONFIG, epochs=make_epochs(2), arrays=ARRAYS))
+    for place in range(0, len(content), 7):
+        flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        for broken in (flipped, content[:place]):
+            with pytest.raises(ResumeError, match=r"is damaged|is no checkpoint of this program"):
+                decode_checkpoint(broken)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"epochs": "4"}, "epochs 25, here 4"),
+        ({"name": "conv2_3x3"}, "name conv2_3x3_reg, here conv2_3x3"),
+        ({"data sha256": "6"}, f"data sha256 {'5' * 64}, here 6"),
+        ({"keras": "3.99.0", "new": "x"}, f"keras {CONFIG['keras']}, here 3.99.0, new unknown, here x"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused_by_name(
+    tmp_path: Path, changed: dict[str, str], reason: str
+) -> None:
+    save_epochs(tmp_path, 1, 1)
+    with pytest.raises(ResumeError) as refusal:
+        read_checkpoint(tmp_path / "epoch-00001.checkpoint", {**CONFIG, **changed})
+    assert str(refusal.value) == f"epoch-00001.checkpoint is of another training: {reason}"
+
+
+def test_only_what_shapes_the_weights_is_compared() -> None:
+    moved = describe_config(replace(REG, note="better told", twin=None), Settings(data="elsewhere"), "5" * 64)
+    assert moved == CONFIG
+    assert describe_config(REG, Settings(threads=1), "5" * 64) != CONFIG
+
+
+def test_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "FORMAT", 2)
+    save_epochs(tmp_path, 1, 1)
+    monkeypatch.undo()
+    with pytest.raises(ResumeError, match=r"^epoch-00001.checkpoint has format 2, and this version reads format 1$"):
+        read_checkpoint(tmp_path / "epoch-00001.checkpoint", CONFIG)
+
+
+def test_the_previous_is_used_and_the_newest_refused_by_name(tmp_path: Path) -> None:
+    save_epochs(tmp_path, 1, 3)
+    newest, previous = find_checkpoints(tmp_path)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    found, refused = load_newest(tmp_path, CONFIG)
+    assert found is not None
+    assert found.name == previous.name
+    assert refused == ["epoch-00003.checkpoint is damaged: its sha256 is not that of its content"]
+    previous.write_bytes(b"")
+    with pytest.raises(ResumeError, match=r"no usable checkpoint: epoch-00003.* damaged.*; epoch-00002.* is no check"):
+        load_newest(tmp_path, CONFIG)
+
+
+def test_a_full_disk_leaves_the_previous_and_nothing_unfinished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_epochs(tmp_path, 1, 2)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        save_epochs(tmp_path, 3, 3)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_kill_at_any_step_of_the_write_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+    newest = []
+    while not newest or newest[-1] != "survived":
+        folder = tmp_path / str(len(newest))
+        folder.mkdir()
+        save_epochs(folder, 1, 2)
+        fault = {**os.environ, "FAULT": f"any:{len(newest) + 1}:kill"}
+        done = subprocess.run([sys.executable, "-c", WRITE, str(folder)], env=fault, cwd=ROOT, check=False)
+        assert done.returncode in (0, -signal.SIGKILL)
+        found, refused = load_newest(folder, CONFIG)
+        assert found is not None
+        assert refused == []
+        assert_same(
+            found,
+            Checkpoint(
+                config=CONFIG,
+                epochs=make_epochs(len(found.epochs)),
+                arrays={**ARRAYS, "epoch": np.array(len(found.epochs))},
+            ),
+        )
+        newest.append("survived" if done.returncode == 0 else found.name[:11])
+        save_epochs(folder, 3, 4)
+        assert sorted(path.name for path in folder.iterdir()) == ["epoch-00003.checkpoint", "epoch-00004.checkpoint"]
+    assert newest == [*["epoch-00002"] * 4, *["epoch-00003"] * 3, "survived"]
+
+
+def test_two_processes_never_hold_one_run(tmp_path: Path) -> None:
+    with (
+        hold_checkpoints(tmp_path / "run", CONFIG) as held,
+        pytest.raises(ResumeError, match="another process trains run run at this moment"),
+        hold_checkpoints(tmp_path / "run", CONFIG),
+    ):
+        pytest.fail("held twice")
+    assert held.start is None
+    with hold_checkpoints(tmp_path / "run", CONFIG):
+        pass
+
+
+def test_the_state_of_another_network_is_refused() -> None:
+    from pipeline.training.network import build_network, collect_state, hash_weights, restore_state
+
+    network, again = build_network(REG, seed=0), build_network(REG, seed=1)  # Keras counts its own names on
+    again.optimizer.build(again.trainable_variables)
+    state = collect_state(again)
+    restore_state(network, state)
+    assert hash_weights(network) == hash_weights(again)
+    dropped = {name: values for name, values in state.items() if "velocity" not in name}
+    for other in (dropped, {**state, "extra": ARRAYS["kernel"]}):
+        with pytest.raises(ResumeError, match=r"does not fit conv2_3x3_reg: .* differ"):
+            restore_state(network, other)
+    name = next(iter(state))
+    for values in (state[name].astype(np.float64), state[name].T):
+        with pytest.raises(ResumeError, match=f"does not fit conv2_3x3_reg: {name} differ"):
+            restore_state(network, {**state, name: values})
+
+
+class Interrupt(Observer):
+    """Interrupts a training in the middle of an epoch, and notes what it hears."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.heard: list[object] = []
+
+    def begin_training(self, summary: str) -> None:
+        self.heard.append("new")
+
+    def resume_training(self, epochs: Sequence[Epoch], refused: Sequence[str]) -> None:
+        self.heard.append((len(epochs), *refused))
+
+    def end_batch(self, epoch: int, batch: int, batches: int) -> None:
+        if (epoch, batch) == (self.epoch, 2):
+            raise RunKilled(15)
+
+    def end_epoch(self, epoch: int, metrics: dict[str, float], ended: int) -> None:
+        self.heard.append(epoch)
+
+    def show_kernels(self, epoch: int, kernels: object) -> None:
+        self.heard.append(f"kernels {epoch}")
+
+
+def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
+    from pipeline.training.run import train_run
+
+    settings = Settings(epochs=3, subset=300, data=str(SUBSET))
+    dataset = load_mnist(settings.data, subset=settings.subset)
+    config = describe_config(REG, settings, dataset.sha256)
+
+    def train(folder: Path, interrupt: int = 0) -> list[object]:
+        observer = Interrupt(interrupt)
+        with hold_checkpoints(folder, config) as checkpoints:
+            if interrupt:
+                with pytest.raises(RunKilled):
+                    train_run(REG, settings, dataset, [observer], checkpoints)
+            else:
+                results.append(train_run(REG, settings, dataset, [observer], checkpoints))
+        return observer.heard
+
+    results: list[object] = []
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    assert train(whole) == ["new", "kernels 0", 1, "kernels 1", 2, "kernels 2", 3, "kernels 3"]
+    assert train(resumed, interrupt=3) == ["new", "kernels 0", 1, "kernels 1", 2, "kernels 2"]
+    first = read_checkpoint(resumed / "epoch-00002.checkpoint", config)
+    damaged = find_checkpoints(resumed)[0]
+    damaged.write_bytes(damaged.read_bytes()[:-5])
+    reason = "epoch-00002.checkpoint is damaged: its sha256 is not that of its content"
+    assert train(resumed) == [(1, reason), "kernels 1", 2, "kernels 2", 3, "kernels 3"]
+    assert train(resumed) == [(3,), "kernels 3"]  # nothing left to train
+
+    ends = [read_checkpoint(folder / "epoch-00003.checkpoint", config) for folder in (whole, resumed)]
+    assert_same(*ends, seconds=False)
+    assert any(name.startswith("optimiser") for name in ends[0].arrays)
+    assert ends[1].epochs[0] == first.epochs[0]  # time measured and moment stay as they were
+    one, *others = ((result.weights_sha256, drop_seconds(result.finals)) for result in results)
+    assert all(one == other for other in others)
+
+
+def drop_seconds(finals: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in finals.items() if name != "final/epoch_seconds"}
