@@ -13,6 +13,7 @@ from types import FrameType
 from pipeline.errors import RunKilled
 
 PR_SET_PDEATHSIG = 1
+FOLLOW = "PIPELINE_FOLLOW_PARENT"
 
 _received: int | None = None
 _shields = 0
@@ -37,8 +38,8 @@ def install() -> None:
 
 
 def follow_launcher() -> None:
-    """Under `mlflow run`, ask Linux for a SIGTERM when the launcher dies, so that no training outlives it."""
-    if "MLFLOW_RUN_ID" in os.environ and sys.platform == "linux":
+    """Under `mlflow run` or a sweep, ask Linux for a SIGTERM when the launcher dies: no training is orphaned."""
+    if sys.platform == "linux" and not {"MLFLOW_RUN_ID", FOLLOW}.isdisjoint(os.environ):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

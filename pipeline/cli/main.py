@@ -14,6 +14,7 @@ from pipeline.cli.compare import compare
 from pipeline.cli.data import data
 from pipeline.cli.gate import gate
 from pipeline.cli.smoke import smoke
+from pipeline.cli.sweep import cell, plan, sweep
 from pipeline.cli.train import train
 from pipeline.cli.variants import variants
 from pipeline.errors import PipelineError, RunKilled
@@ -82,5 +83,5 @@ def main() -> None:
     """
 
 
-for command in (train, compare, gate, smoke, variants, data):
+for command in (train, plan, sweep, cell, compare, gate, smoke, variants, data):
     main.add_command(command)

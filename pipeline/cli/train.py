@@ -47,6 +47,7 @@ def train(arch: str, settings: Settings, resume: str) -> None:
 def train_and_record(variant: Variant, settings: Settings) -> str:
     """Train `variant`, show and log it; the run's id."""
     from pipeline.data.mnist import load_mnist
+    from pipeline.sweep.cells import fingerprint_cell
     from pipeline.tracking.recorder import record_run
     from pipeline.tracking.resume import locate_checkpoints
     from pipeline.tracking.store import open_store
@@ -59,6 +60,7 @@ def train_and_record(variant: Variant, settings: Settings) -> str:
         dataset = load_mnist(settings.data, subset=settings.subset, normalization=settings.normalization)
         recorder.log_source(variant, settings)
         recorder.log_dataset(dataset)
+        recorder.log({}, {"fingerprint": fingerprint_cell(variant, settings, dataset.sha256)})
         folder = locate_checkpoints(store, recorder.run_id)
         with hold_checkpoints(folder, describe_config(variant, settings, dataset.sha256)) as checkpoints:
             _train(recorder, variant, settings, dataset, checkpoints)

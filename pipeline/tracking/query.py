@@ -41,6 +41,8 @@ TAGS: Mapping[str, str] = MappingProxyType(
         "outcome": "outcome",
         "outcome.reason": "reason",
         "weights.sha256": "weights_sha256",
+        "fingerprint": "fingerprint",
+        "host": "host",
     }
 )
 FINALS = tuple(
@@ -56,7 +58,7 @@ NUMBERS = (
     *("seed", "epochs", "batch_size", "subset", "threads", "depth_called", "depth_counted", "kernel"),
     *("parameters", "trainable_parameters"),
 )
-TEXTS = ("run_name", "variant", "normalization", "data_sha256", "status", "outcome", "reason", "weights_sha256")
+TEXTS = (*TAGS.values(), "normalization", "data_sha256", "status")
 UNKNOWN = -1
 PAGE = 1000
 BATCH = 500  # run ids in one SQL statement

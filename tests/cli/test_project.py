@@ -46,9 +46,9 @@ def test_an_entry_point_has_the_names_and_defaults_of_its_command(entry: str) ->
     named = [f"--{name}={{{name}}}" for name in parameters if isinstance(options[name], click.Option)]
     placed = [f"{{{name}}}" for name in parameters if isinstance(options[name], click.Argument)]
     assert words[5:] == [*named, *(["--", *placed] if placed else [])]
-    assert {name: str(value["default"]) for name, value in parameters.items()} == {
-        name: str(options[name].default) for name in parameters
-    }
+    for name, parameter in parameters.items():
+        if not options[name].required:
+            assert str(parameter["default"]) == str(options[name].default)
     if entry == "main":
         assert set(parameters) == set(options)
 
@@ -69,7 +69,8 @@ def test_only_its_room_imports_a_library(path: Path) -> None:
 def test_readme_commands_exist() -> None:
     readme = (ROOT / "README.md").read_text()
     named = set(re.findall(r"python -m pipeline ([a-z]+)", readme))
-    assert named == set(main.commands), "the README shows every command, and no other"
+    shown = {name for name, command in main.commands.items() if not command.hidden}
+    assert named == shown, "the README shows every command, and no other"
 
 
 def test_readme_outputs_are_what_the_commands_print() -> None:

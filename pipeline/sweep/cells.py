@@ -1,0 +1,108 @@
+"""The cells of an experiment, each with the fingerprint of all that can change its result, and what is done of them."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from pipeline.errors import ExperimentError
+from pipeline.study.experiment import Experiment
+from pipeline.study.settings import Settings
+from pipeline.study.variants import Variant, find_variant
+from pipeline.training.checkpoint import describe_config
+
+PACKAGE = Path(__file__).resolve().parents[1]
+TRAINING_CODE = ("data/*.py", "training/*.py", "study/architecture.py")
+SILENT_CODE = frozenset({"sources.py", "observer.py"})  # they fetch and tell; they change no number
+State = Literal["done", "started", "to do"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One variant with one seed in one experiment; `run_id` is its run, where it has one that can serve."""
+
+    variant: Variant
+    settings: Settings
+    fingerprint: str
+    state: State = "to do"
+    run_id: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the cell's run is called."""
+        return f"{self.variant.name}-s{self.settings.seed}"
+
+
+@functools.cache
+def hash_code() -> str:
+    """sha256 over the syntax trees of the code that trains; comments and layout do not count."""
+    paths = sorted(path for pattern in TRAINING_CODE for path in PACKAGE.glob(pattern))
+    trees = [ast.dump(ast.parse(path.read_bytes())) for path in paths if path.name not in SILENT_CODE]
+    return hashlib.sha256("\n".join(trees).encode()).hexdigest()
+
+
+def fingerprint_cell(variant: Variant, settings: Settings, data_sha256: str) -> str:
+    """sha256 over everything that can change a cell's result: row, settings, data, code, versions."""
+    config = {**describe_config(variant, settings, data_sha256), "code": hash_code()}
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame) -> list[Cell]:
+    """Every cell of the experiment, whole seeds first, with what `runs` (tracking.query.read_runs) holds of it.
+
+    A cell is done if a run of its fingerprint is finished, and started if the newest such run was killed or died.
+    """
+    by_fingerprint = {str(key): group for key, group in runs.groupby("fingerprint")}
+    cells = []
+    for seed in experiment.seeds:
+        for name in experiment.variants:
+            variant, settings = find_variant(name), experiment.settings_for(seed)
+            fingerprint = fingerprint_cell(variant, settings, data_sha256)
+            state, run_id = _judge_state(by_fingerprint.get(fingerprint))
+            cells.append(Cell(variant=variant, settings=settings, fingerprint=fingerprint, state=state, run_id=run_id))
+    return cells
+
+
+def _judge_state(runs: pd.DataFrame | None) -> tuple[State, str]:
+    """What a cell's runs make of it, and the run that counts."""
+    if runs is None:
+        return "to do", ""
+    ordered = runs.sort_values("started")
+    finished = ordered[ordered["outcome"] == "finished"]
+    if len(finished):
+        return "done", str(finished["run_id"].iloc[-1])
+    return "started", str(ordered["run_id"].iloc[-1])
+
+
+def choose_seeds(experiment: Experiment, seeds: str) -> Experiment:
+    """The experiment with the seeds "0-4" or "0,2,7" alone; raises ExperimentError for seeds it does not declare."""
+    try:
+        chosen = _parse_seeds(seeds)
+    except ValueError:
+        raise ExperimentError(f'"{seeds}" names no seeds; write them as 0-4 or 0,2,7') from None
+    unknown = sorted(set(chosen) - set(experiment.seeds))
+    if unknown:
+        raise ExperimentError(f"seeds {unknown} are not declared in {experiment.name}; it has {list(experiment.seeds)}")
+    return replace(experiment, seeds=tuple(seed for seed in experiment.seeds if seed in chosen))
+
+
+def _parse_seeds(seeds: str) -> Collection[int]:
+    """The numbers in "0-4" or "0,2,7"."""
+    chosen: set[int] = set()
+    for part in seeds.split(","):
+        first, dash, last = part.partition("-")
+        chosen |= set(range(int(first), int(last) + 1)) if dash else {int(first)}
+    return chosen
+
+
+def count_states(cells: Sequence[Cell]) -> Mapping[str, int]:
+    """How many cells are done, started and to do."""
+    return {state: sum(cell.state == state for cell in cells) for state in ("done", "started", "to do")}

@@ -1,0 +1,90 @@
+"""How long the cells that are left will take, from the runs that this machine has finished."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pipeline.errors import ExperimentError
+from pipeline.study.architecture import plan_layers
+from pipeline.study.variants import VARIANTS, Variant
+from pipeline.sweep.cells import Cell
+
+WHOLE = 60_000
+STARTUP_SECONDS = 20.0  # import, figures and model of one fresh process, as seen on two cores
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Seconds of one process for some cells: the median, and the 10th to 90th percentile of what was seen."""
+
+    low: float
+    middle: float
+    high: float
+
+
+def count_work(variant: Variant, images: int) -> float:
+    """Multiply-adds of one epoch on so many images, forwards and backwards: three times the forward pass."""
+    work, shape = 0.0, (28, 28, 1)
+    for layer in plan_layers(variant):
+        if layer.kind == "conv":
+            work += math.prod(layer.shape) * variant.kernel**2 * shape[-1]
+        elif layer.kind in ("dense", "output"):
+            work += layer.units * shape[-1]
+        shape = layer.shape  # type: ignore[assignment]
+    return 3 * work * images
+
+
+def estimate_cells(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> Estimate | None:
+    """Seconds for the cells that are not done, one after the other; None where this host has finished no run."""
+    seen = runs[(runs["outcome"] == "finished") & (runs["host"] == host) & runs["variant"].isin(list(VARIANTS))]
+    if seen.empty:
+        return None
+    work = [
+        count_work(VARIANTS[variant], subset or WHOLE)
+        for variant, subset in zip(seen["variant"], seen["subset"], strict=True)
+    ]
+    per_work = (seen["final/epoch_seconds"] / work).quantile([0.1, 0.5, 0.9])
+    left = [cell for cell in cells if cell.state != "done"]
+    total = sum(cell.settings.epochs * count_work(cell.variant, cell.settings.subset or WHOLE) for cell in left)
+    low, middle, high = (float(rate) * total + STARTUP_SECONDS * len(left) for rate in per_work)
+    return Estimate(low=low, middle=middle, high=high)
+
+
+def take_within(cells: Sequence[Cell], runs: pd.DataFrame, host: str, seconds: float) -> list[Cell]:
+    """The first cells that will fit, by the cautious estimate, into so many seconds of one process.
+
+    Raises ExperimentError where nothing is known of this machine yet.
+    """
+    taken: list[Cell] = []
+    for cell in cells:
+        estimate = estimate_cells([*taken, cell], runs, host)
+        if estimate is None:
+            raise ExperimentError("a budget needs one finished run on this machine; train one cell first")
+        if estimate.high > seconds:
+            break
+        taken.append(cell)
+    return taken
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from "90s", "30m", "2h" or "1d"; raises ExperimentError."""
+    number, unit = text[:-1], text[-1:]
+    try:
+        seconds = float(number) * UNITS[unit]
+    except (ValueError, KeyError):
+        raise ExperimentError(f'"{text}" is no duration; write it as 90s, 30m, 2h or 1d') from None
+    if not 0 < seconds < math.inf:
+        raise ExperimentError(f'"{text}" is no duration; give more than nothing')
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 12 min, 3.4 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from pipeline.study.experiment import load_experiment
+from pipeline.sweep.cells import plan_cells
+from pipeline.tracking.store import open_store
+from tests.conftest import SUBSET, call
+from tests.sweep.test_cells import NO_RUNS
+
+Start = Callable[..., subprocess.Popen[str]]
+TOML = f"""
+variants = ["conv2_3x3", "conv2_3x3_reg"]
+seeds = [0, 1]
+[settings]
+epochs = 3
+subset = 600
+threads = 1
+data = "{SUBSET}"
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TOML)
+    return str(path)
+
+
+def test_a_plan_runs_nothing(tiny: str, store_uri: str) -> None:
+    result = call("plan", tiny)
+    assert result.exit_code == 0
+    assert result.output == (
+        "conv2_3x3-s0                to do\n"
+        "conv2_3x3_reg-s0            to do\n"
+        "conv2_3x3-s1                to do\n"
+        "conv2_3x3_reg-s1            to do\n"
+        "0 done, 0 started, 4 to do\n"
+        "time left: unknown, as this machine has finished no run of the experiment yet\n"
+    )
+    assert call("plan", tiny, "--seeds", "1").output.startswith("conv2_3x3-s1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["sweep", "nowhere.toml"], "Error: nowhere.toml: cannot be read"),
+        (["sweep", "{tiny}", "--budget", "soon"], 'Error: "soon" is no duration; write it as 90s, 30m, 2h or 1d'),
+        (["plan", "{tiny}", "--seeds", "5"], "Error: seeds [5] are not declared in tiny; it has [0, 1]"),
+        (["cell", "{tiny}", "conv7_3x3", "0"], 'Error: "conv7_3x3" is not a variant; choose one of conv2_3x3, conv2_'),
+        (["sweep", "{tiny}", "--budget", "1h"], "Error: a budget needs one finished run on this machine"),
+    ],
+)
+def test_what_cannot_be_swept_is_one_line(tiny: str, store_uri: str, arguments: list[str], line: str) -> None:
+    result = call(*(argument.replace("{tiny}", tiny) for argument in arguments))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == 1
+
+
+def read_cells(project: Path, tiny: str) -> pd.DataFrame:
+    """The training runs of the experiment, as the project's own store has them."""
+    from pipeline.tracking.query import read_runs
+    from pipeline.tracking.store import find_experiment
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}")
+        store = open_store()
+        return read_runs(store, find_experiment(store, "tiny"))
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_driver_and_trainings_are_killed_ends_with_every_cell_once(
+    project: Path, start: Start, tiny: str
+) -> None:
+    driver = start("python", "-m", "pipeline", "sweep", tiny)
+    wait_until(lambda: find_trainings(project) and (project / "mlflow.db").exists())
+    time.sleep(8)
+    victim = find_trainings(project)[0]
+    victim.kill()  # its cell is tried again
+    time.sleep(8)
+    driver.kill()
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.communicate(timeout=60)
+    wait_until(lambda: not find_trainings(project))
+    output, _ = start("python", "-m", "pipeline", "sweep", tiny).communicate(timeout=500)
+    runs = read_cells(project, tiny)
+    finished = runs[runs["outcome"] == "finished"]
+    assert sorted(zip(finished["variant"], finished["seed"], strict=True)) == [
+        (name, seed) for name in ("conv2_3x3", "conv2_3x3_reg") for seed in (0, 1)
+    ], output
+    again, _ = start("python", "-m", "pipeline", "sweep", tiny).communicate(timeout=120)
+    assert "tiny: 4 cells, 4 done" in again
+    assert len(read_cells(project, tiny)) == len(runs)
+    undisturbed = start("python", "-m", "pipeline", "sweep", tiny, MLFLOW_TRACKING_URI=f"sqlite:///{project}/other.db")
+    output, _ = undisturbed.communicate(timeout=500)
+    assert all(sha256 in output for sha256 in finished["weights_sha256"]), output
+
+
+def find_trainings(project: Path) -> list[psutil.Process]:
+    """The processes of this project's copy that train a cell."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        if process.info["cwd"] == str(project) and "cell" in (process.info["cmdline"] or []):
+            found.append(process)
+    return found
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+def test_a_plan_of_ten_thousand_cells_is_a_plan(tmp_path: Path) -> None:
+    path = tmp_path / "big.toml"
+    path.write_text(f'variants = ["conv2_3x3", "conv7_5x5"]\nseeds = {list(range(5000))}\n')
+    assert len(plan_cells(load_experiment(path), "a", NO_RUNS)) == 10_000

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from pipeline.errors import ExperimentError
+from pipeline.study.experiment import Experiment
+from pipeline.study.settings import Settings
+from pipeline.study.variants import find_variant
+from pipeline.sweep.cells import plan_cells
+from pipeline.sweep.estimate import (
+    STARTUP_SECONDS,
+    count_work,
+    estimate_cells,
+    format_duration,
+    parse_duration,
+    take_within,
+)
+from tests.sweep.test_cells import NO_RUNS
+
+STUDY = Experiment(
+    name="study", variants=("conv2_3x3", "conv7_5x5"), seeds=(0, 1), settings=Settings(epochs=10, subset=600)
+)
+CELLS = plan_cells(STUDY, "a", NO_RUNS)
+
+
+def seen(seconds: float, host: str = "here", outcome: str = "finished") -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "variant": ["conv2_3x3"],
+            "subset": [600],
+            "outcome": [outcome],
+            "host": [host],
+            "final/epoch_seconds": [seconds],
+        }
+    )
+
+
+def test_work_counts_multiply_adds_forwards_and_backwards() -> None:
+    forward = 26 * 26 * 32 * 9 * 1 + 11 * 11 * 64 * 9 * 32 + 1600 * 128 + 128 * 64 + 64 * 10
+    assert count_work(find_variant("conv2_3x3"), 100) == 3 * forward * 100
+
+
+def test_an_estimate_scales_with_work_and_leaves_out_what_is_done() -> None:
+    estimate = estimate_cells(CELLS[:1], seen(2.0), "here")
+    assert estimate is not None
+    assert estimate.middle == pytest.approx(10 * 2.0 + STARTUP_SECONDS)
+    ratio = count_work(find_variant("conv7_5x5"), 1) / count_work(find_variant("conv2_3x3"), 1)
+    both = estimate_cells(CELLS[:2], seen(2.0), "here")
+    assert both is not None
+    assert both.middle == pytest.approx(20.0 * (1 + ratio) + 2 * STARTUP_SECONDS)
+
+
+def test_other_machines_and_unfinished_runs_tell_nothing() -> None:
+    assert estimate_cells(CELLS, seen(2.0, host="there"), "here") is None
+    assert estimate_cells(CELLS, seen(2.0, outcome="killed"), "here") is None
+
+
+def test_a_budget_takes_the_first_cells_that_fit() -> None:
+    whole = estimate_cells(CELLS, seen(2.0), "here")
+    assert whole is not None
+    assert take_within(CELLS, seen(2.0), "here", whole.high) == CELLS
+    assert take_within(CELLS, seen(2.0), "here", whole.high - 1) == CELLS[:3]
+    assert take_within(CELLS, seen(2.0), "here", 1.0) == []
+    with pytest.raises(ExperimentError, match="a budget needs one finished run on this machine"):
+        take_within(CELLS, seen(2.0), "elsewhere", 1.0)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5d", 129600)])
+def test_durations_are_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["2", "h", "-1h", "0s", "nanh", "infd", "2 hours"])
+def test_other_durations_are_refused(text: str) -> None:
+    with pytest.raises(ExperimentError, match="is no duration"):
+        parse_duration(text)
+
+
+def test_durations_are_said_as_people_say_them() -> None:
+    assert [format_duration(seconds) for seconds in (45, 720, 12_240)] == ["45 s", "12 min", "3.4 h"]
