@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 from mlflow.tracking import MlflowClient
@@ -215,6 +216,16 @@ def test_an_epoch_that_the_store_has_is_not_logged_again(client: MlflowClient) -
     }
     with pytest.raises(ResumeError, match=r"epoch 1 trained again does not repeat the test/loss that run"):
         again.end_epoch(1, {"test/loss": 0.3}, 3000)
+
+
+def test_a_step_image_that_the_store_has_is_not_logged_again(client: MlflowClient) -> None:
+    run_id, kernels = plant(client), dict.fromkeys(("conv1", "conv2"), np.linspace(-1, 1, 20, dtype=np.float32))
+    Recorder(client, run_id).show_kernels(1, kernels)
+    again = ResumedRecorder(client, run_id)
+    for epoch in (1, 2):
+        again.show_kernels(epoch, kernels)
+    names = [file.path for file in client.list_artifacts(run_id, "images") if file.path.endswith(".png")]
+    assert sorted(name.split("+")[2] for name in names) == ["1", "2"]
 
 
 def run_kills(folder: Path, *arguments: str) -> list[dict[str, object]]:
