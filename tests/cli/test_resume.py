@@ -1,12 +1,9 @@
-"""A run that was interrupted goes on: the refusals, one resume in this process, and real kills in others."""
+"""A run that was interrupted goes on: what is refused, and one resume in this process."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -21,7 +18,7 @@ from pipeline.tracking.environment import identify_process
 from pipeline.tracking.recorder import Recorder
 from pipeline.tracking.resume import ResumedRecorder, find_resumable, locate_checkpoints
 from pipeline.tracking.store import open_store
-from tests.conftest import ROOT, SUBSET, call
+from tests.conftest import SUBSET, call
 
 OPTIONS = ("--arch", "conv2_3x3_reg", "--epochs", "2", "--data", str(SUBSET))
 Histories = dict[str, list[tuple[int, int, float]]]
@@ -219,50 +216,10 @@ def test_an_epoch_that_the_store_has_is_not_logged_again(client: MlflowClient) -
 
 
 def test_a_step_image_that_the_store_has_is_not_logged_again(client: MlflowClient) -> None:
-    run_id, kernels = plant(client), {"conv1": np.linspace(-1, 1, 20, dtype=np.float32)}
+    run_id, kernels = plant(client), dict.fromkeys(("conv1", "conv2"), np.linspace(-1, 1, 20, dtype=np.float32))
     Recorder(client, run_id).show_kernels(1, kernels)
     again = ResumedRecorder(client, run_id)
     for epoch in (1, 2):
         again.show_kernels(epoch, kernels)
     names = [file.path for file in client.list_artifacts(run_id, "images") if file.path.endswith(".png")]
     assert sorted(name.split("+")[2] for name in names) == ["1", "2"]
-
-
-def run_kills(folder: Path, *arguments: str) -> list[dict[str, object]]:
-    """What tests/cli/kills.py says of each training that it has killed and resumed, in a store in `folder`."""
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.cli.kills", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def check_kills(folder: Path, cases: list[dict[str, object]]) -> None:
-    """Every run but those without a checkpoint ended as the undisturbed one, the first."""
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    whole, *resumed = (case for case in cases if not case["refused"])
-    histories = read_histories(client, str(whole["run"]))
-    weights = client.get_run(str(whole["run"])).data.tags["weights.sha256"]
-    for case in resumed:
-        run = client.get_run(str(case["run"]))
-        assert (run.data.tags["weights.sha256"], case["state"]) == (weights, whole["state"]), case
-        assert drop_times(read_histories(client, run.info.run_id)) == drop_times(histories), case
-        assert (run.info.status, run.data.tags["outcome"]) == ("FINISHED", "finished")
-        models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
-        assert [model.status for model in models] == ["READY"], case
-
-
-@pytest.mark.slow
-def test_a_kill_at_every_fault_point_is_made_good(tmp_path: Path) -> None:
-    cases = run_kills(tmp_path, "sweep")
-    assert cases[-1]["kills"] == 0  # the sweep ended because no point was left
-    refused = [case["refused"] for case in cases[1:]]
-    assert refused == sorted(refused, reverse=True)  # from the first checkpoint on, every run is resumable
-    assert len(refused) - sum(refused) > 15
-    check_kills(tmp_path, cases)
-
-
-@pytest.mark.slow
-def test_kills_at_random_moments_are_made_good(tmp_path: Path) -> None:
-    cases = run_kills(tmp_path, "random", "6")
-    assert sum(int(str(case["kills"])) for case in cases) >= 6
-    check_kills(tmp_path, cases)

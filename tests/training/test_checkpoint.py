@@ -5,15 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.data.mnist import load_mnist
-from pipeline.errors import ResumeError, RunKilled
+from pipeline.errors import ResumeError
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.training import checkpoint as room
@@ -28,8 +26,8 @@ from pipeline.training.checkpoint import (
     load_newest,
     read_checkpoint,
 )
-from pipeline.training.observer import Epoch, Observer
-from tests.conftest import ROOT, SUBSET
+from pipeline.training.observer import Epoch
+from tests.conftest import ROOT
 
 REG = find_variant("conv2_3x3_reg")
 CONFIG = describe_config(REG, Settings(), "5" * 64)
@@ -206,67 +204,3 @@ def test_the_state_of_another_network_is_refused() -> None:
     for values in (state[name].astype(np.float64), state[name].T):
         with pytest.raises(ResumeError, match=f"does not fit conv2_3x3_reg: {name} differ"):
             restore_state(network, {**state, name: values})
-
-
-class Interrupt(Observer):
-    """Interrupts a training in the middle of an epoch, and notes what it hears."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-        self.heard: list[object] = []
-
-    def begin_training(self, summary: str) -> None:
-        self.heard.append("new")
-
-    def resume_training(self, epochs: Sequence[Epoch], refused: Sequence[str]) -> None:
-        self.heard.append((len(epochs), *refused))
-
-    def end_batch(self, epoch: int, batch: int, batches: int) -> None:
-        if (epoch, batch) == (self.epoch, 2):
-            raise RunKilled(15)
-
-    def end_epoch(self, epoch: int, metrics: dict[str, float], ended: int) -> None:
-        self.heard.append(epoch)
-
-    def show_kernels(self, epoch: int, kernels: object) -> None:
-        self.heard.append(f"kernels {epoch}")
-
-
-def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
-    from pipeline.training.run import train_run
-
-    settings = Settings(epochs=3, subset=300, data=str(SUBSET))
-    dataset = load_mnist(settings.data, subset=settings.subset)
-    config = describe_config(REG, settings, dataset.sha256)
-
-    def train(folder: Path, interrupt: int = 0) -> list[object]:
-        observer = Interrupt(interrupt)
-        with hold_checkpoints(folder, config) as checkpoints:
-            if interrupt:
-                with pytest.raises(RunKilled):
-                    train_run(REG, settings, dataset, [observer], checkpoints)
-            else:
-                results.append(train_run(REG, settings, dataset, [observer], checkpoints))
-        return observer.heard
-
-    results: list[object] = []
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    assert train(whole) == ["new", "kernels 0", 1, "kernels 1", 2, "kernels 2", 3, "kernels 3"]
-    assert train(resumed, interrupt=3) == ["new", "kernels 0", 1, "kernels 1", 2, "kernels 2"]
-    first = read_checkpoint(resumed / "epoch-00002.checkpoint", config)
-    damaged = find_checkpoints(resumed)[0]
-    damaged.write_bytes(damaged.read_bytes()[:-5])
-    reason = "epoch-00002.checkpoint is damaged: its sha256 is not that of its content"
-    assert train(resumed) == [(1, reason), "kernels 1", 2, "kernels 2", 3, "kernels 3"]
-    assert train(resumed) == [(3,), "kernels 3"]  # nothing left to train
-
-    ends = [read_checkpoint(folder / "epoch-00003.checkpoint", config) for folder in (whole, resumed)]
-    assert_same(*ends, seconds=False)
-    assert any(name.startswith("optimiser") for name in ends[0].arrays)
-    assert ends[1].epochs[0] == first.epochs[0]  # time measured and moment stay as they were
-    one, *others = ((result.weights_sha256, drop_seconds(result.finals)) for result in results)
-    assert all(one == other for other in others)
-
-
-def drop_seconds(finals: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in finals.items() if name != "final/epoch_seconds"}
