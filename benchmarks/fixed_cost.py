@@ -15,14 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 SUBSET = Path(__file__).parents[1] / "tests" / "mnist-subset.npz"
-LOGGING = ("open the store", "log settings, environment, data", "log epochs and weights", "log figures and model")
+LOGGING = ("open the store", "log settings, environment, data", "log epochs and weights", "log figures, predictions")
 ONCE = "create the store (once a project)"
 Parts = dict[str, tuple[float, float]]
 
@@ -36,33 +36,36 @@ def measure(parts: Parts, name: str) -> Iterator[None]:
     parts[name] = before[0] + time.perf_counter() - wall, before[1] + time.process_time() - cpu
 
 
+def measure_calls(parts: Parts, name: str, method: Callable[..., None]) -> Callable[..., None]:
+    """The function or method with the clock of a part around it."""
+
+    def call(*arguments: object) -> None:
+        with measure(parts, name):
+            method(*arguments)
+
+    return call
+
+
 def train_in_parts() -> Parts:
     """One whole run as `train` does it, with a clock around each part."""
     parts: Parts = {}
     with measure(parts, ONCE):
         subprocess.run([sys.executable, "-c", "from pipeline.tracking.store import *; open_store()"], check=True)
-    with measure(parts, "open the store"):
+    with measure(parts, "import MLflow, pandas, seaborn"):
         from pipeline.study.settings import Settings
         from pipeline.study.variants import find_variant
         from pipeline.tracking.recorder import Recorder, record_run
         from pipeline.tracking.store import open_store
 
+    with measure(parts, "open the store"):
         store = open_store()
     variant, settings = find_variant("conv2_3x3"), Settings(epochs=1, data=str(SUBSET))
 
-    class Timed(Recorder):
-        def begin_training(self, summary: str) -> None:
-            with measure(parts, "log epochs and weights"):
-                super().begin_training(summary)
-
-        def end_epoch(self, epoch: int, metrics: dict[str, float]) -> None:  # type: ignore[override]
-            with measure(parts, "log epochs and weights"):
-                super().end_epoch(epoch, metrics)
-
-        def show_kernels(self, epoch: int, kernels: object) -> None:
-            with measure(parts, "log epochs and weights"):
-                super().show_kernels(epoch, kernels)  # type: ignore[arg-type]
-
+    timed = {
+        name: measure_calls(parts, "log epochs and weights", getattr(Recorder, name))
+        for name in ("begin_training", "end_epoch", "show_kernels")
+    }
+    observer = type("TimedRecorder", (Recorder,), timed)
     with record_run(store, variant, settings) as recorder:
         with measure(parts, "load the data"):
             from pipeline.data.mnist import load_mnist
@@ -77,15 +80,17 @@ def train_in_parts() -> Parts:
 
             prepare_runtime(settings.threads)
         with measure(parts, "build, trace and train"):
-            result = train_run(variant, settings, dataset, [Timed(store.client, recorder.run_id)])
-        with measure(parts, "log figures and model"):
-            from pipeline.tracking.artifacts import record_result
-
-            record_result(recorder, variant, settings, dataset, result)
-    wall, cpu = parts["build, trace and train"]
-    inside = parts["log epochs and weights"]
+            result = train_run(variant, settings, dataset, [observer(store.client, recorder.run_id)])
+            from pipeline.tracking import artifacts
+        with measure(parts, "log figures, predictions"):
+            artifacts.record_model = measure_calls(parts, "log the model", artifacts.record_model)
+            artifacts.record_result(recorder, variant, settings, dataset, result)
+    for outer, part in (
+        ("build, trace and train", "log epochs and weights"),
+        ("log figures, predictions", "log the model"),
+    ):
+        parts[outer] = parts[outer][0] - parts[part][0], parts[outer][1] - parts[part][1]
     epoch = result.history[0]["time/epoch_seconds"]
-    parts["build, trace and train"] = wall - inside[0], cpu - inside[1]
     parts["of it the epoch"] = epoch, epoch
     return parts
 

@@ -47,3 +47,4 @@ class RunKilled(BaseException):
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
         self.signal_number = signal_number
+        self.run_id = ""  # the run that was ended because of it

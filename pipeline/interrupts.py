@@ -50,13 +50,13 @@ def check() -> None:
 
 
 @contextmanager
-def shield() -> Iterator[None]:
-    """Hold signals back until the block is done."""
+def shield(*, then_check: bool = True) -> Iterator[None]:
+    """Hold signals back until the block is done; then raise what came, unless the caller checks for itself."""
     global _shields
     _shields += 1
     try:
         yield
     finally:
         _shields -= 1
-    if not _shields:
+    if then_check and not _shields:
         check()

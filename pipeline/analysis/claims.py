@@ -12,8 +12,10 @@ interest:
 | NEGLIGIBLE | I within s of the null, and holds it | - |
 | INCONCLUSIVE | else | I holds s |
 
-Before all that: UNTESTABLE without matched twins, below 5 complete seeds (seeds that have every twin), or if all seeds
-agree to the last digit, as there is no spread to judge by; DEVIATED if the claims changed since their hash was frozen.
+Before all that: UNTESTABLE without matched twins, below 5 complete seeds (seeds that have every twin), if all seeds
+agree to the last digit, as there is no spread to judge by, or, of an onset, if noise hides it: the median margin of the
+claim's runs is above MOST_HIDDEN times its smallest rise. DEVIATED if the claim, a part of it, or the plan (variants,
+seeds, settings) is not as it was frozen; a claim that is added later is DEVIATED itself and leaves the others alone.
 
 A headline (`all_of`) is an intersection-union test: SUPPORTED if each part is, at alpha and without correction, as
 all of them must hold; REFUTED, or NEGLIGIBLE, if a part is so under Holm's correction over the parts, as one of many
@@ -22,7 +24,7 @@ suffices. Half of alpha lies on each side throughout, so a claim at its null is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -40,7 +42,10 @@ from pipeline.analysis.statistics import (
     weigh_agreement,
 )
 from pipeline.analysis.verdict import NAN, Verdict, decide, name_unit
-from pipeline.study.experiment import Claim, hash_claims
+from pipeline.study.experiment import PLAN, Claim
+
+MOST_HIDDEN = 3.0
+"""Above so many times the rise that a claim asks for, "no onset" says that it could not be seen, not that it is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +60,16 @@ def judge_claims(
     claims: Sequence[Claim],
     runs: pd.DataFrame,
     history: pd.DataFrame,
-    frozen_hash: str | None = None,
+    frozen: Mapping[str, str] | None = None,
+    planned: Mapping[str, str] | None = None,
     variants: Iterable[str] | None = None,
 ) -> list[Verdict]:
     """A verdict for each claim, in their order.
 
     `runs` holds comparable finished runs alone, one a variant and seed; `history` at least their honest/test_loss.
-    `frozen_hash` is hash_claims() as it was when the first run started. `variants` are those that the experiment
-    declares: a twin that never finished then counts as missing, instead of being overlooked.
+    `frozen` is study.experiment.hash_plan() as it was when the first run started (None: nothing was frozen), `planned`
+    as it is now. `variants` are those that the experiment declares: a twin that never finished then counts as missing,
+    instead of being overlooked.
 
     Raises:
         AnalysisError: a variant has a seed twice, or a run an epoch twice.
@@ -74,12 +81,18 @@ def judge_claims(
         families.setdefault(single.draft.claim.family, []).append(single)
     verdicts = {verdict.name: verdict for family in families.values() for verdict in _judge_family(family)}
     verdicts |= {claim.name: _judge_headline(claim, weighed, verdicts) for claim in claims if claim.all_of}
-    deviated = frozen_hash is not None and frozen_hash != hash_claims(claims)
-    return [_settle(verdicts[claim.name], deviated) for claim in claims]
+    names = [PLAN, *verdicts]
+    changed = {name for name in names if frozen is not None and not _is_kept(name, frozen, planned or {})}
+    return [_settle(verdicts[claim.name], changed) for claim in claims]
 
 
-def _settle(verdict: Verdict, deviated: bool) -> Verdict:
-    parts = tuple(_settle(part, deviated) for part in verdict.parts)
+def _is_kept(name: str, frozen: Mapping[str, str], planned: Mapping[str, str]) -> bool:
+    return name in frozen and frozen[name] == planned.get(name)
+
+
+def _settle(verdict: Verdict, changed: Collection[str]) -> Verdict:
+    parts = tuple(_settle(part, changed) for part in verdict.parts)
+    deviated = any(name in changed for name in (PLAN, verdict.name, *verdict.claim.all_of))
     settled = replace(verdict, verdict="DEVIATED" if deviated else verdict.outcome, parts=parts)
     return replace(settled, sentence=say_verdict(settled))
 
@@ -89,7 +102,8 @@ def _weigh(claim: Claim, runs: pd.DataFrame, history: pd.DataFrame, variants: tu
     evidence = gather_evidence(claim, blocks)
     estimate = estimate_mean(evidence.per_seed, evidence.least_sd)
     null = find_null(claim)
-    reason = evidence.missing or _find_obstacle(estimate)
+    onsets = _watch_arms(claim, blocks.run_ids, runs, history)
+    reason = evidence.missing or _find_obstacle(claim, estimate, onsets)
     draft = Verdict(
         claim=claim,
         outcome="UNTESTABLE" if reason else "",
@@ -104,7 +118,7 @@ def _weigh(claim: Claim, runs: pd.DataFrame, history: pd.DataFrame, variants: tu
         twins_agree=evidence.agree,
         twins=len(blocks.twins),
         p_twins=weigh_agreement(evidence.agree, len(blocks.twins)),
-        onset_share=_share_onsets(claim, blocks.run_ids, runs, history),
+        onset_share=_share_onsets(claim, onsets),
         left_out=blocks.left_out,
         run_ids=blocks.run_ids,
         epochs=int(runs["epochs"].max()) if len(runs) else 0,
@@ -116,21 +130,31 @@ def _weigh(claim: Claim, runs: pd.DataFrame, history: pd.DataFrame, variants: tu
     return _Weighed(estimate=estimate, draft=draft)
 
 
-def _find_obstacle(estimate: Estimate) -> str:
+def _find_obstacle(claim: Claim, estimate: Estimate, onsets: pd.DataFrame) -> str:
     """Why an estimate can carry no verdict; empty if it can."""
     if estimate.n < FEWEST_SEEDS:
         return f"a verdict needs {FEWEST_SEEDS} complete seeds, the runs have {estimate.n}"
     if estimate.sd == 0:
         return "all seeds gave the same value, so there is no spread to judge by"
+    margin = onsets["margin"].median()
+    if margin > MOST_HIDDEN * claim.smallest_rise:
+        rise = f"a rise of {claim.smallest_rise:g} nats"
+        return f"the noise of the test loss hides {rise}: the margin is {margin:.2g} nats in the median run"
     return ""
 
 
-def _share_onsets(claim: Claim, run_ids: Sequence[str], runs: pd.DataFrame, history: pd.DataFrame) -> OnsetShare | None:
+def _watch_arms(claim: Claim, run_ids: Sequence[str], runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """The onsets of those `run_ids` that are in the arms of the claim; no row for a claim about something else."""
+    watched = runs["run_id"].isin(run_ids if claim.epochs else ())
+    if claim.contrast != "regularised - plain":
+        watched &= runs["regularised"] == (claim.contrast == "regularised")
+    return find_onsets(history[history["run_id"].isin(runs.loc[watched, "run_id"])], claim.smallest_rise)
+
+
+def _share_onsets(claim: Claim, onsets: pd.DataFrame) -> OnsetShare | None:
     """The Kaplan-Meier share of the one arm that the claim is about; None for other claims or without runs."""
-    if claim.epochs is None or claim.contrast == "regularised - plain" or not run_ids:
+    if claim.epochs is None or claim.contrast == "regularised - plain" or onsets.empty:
         return None
-    arm = runs[runs["run_id"].isin(run_ids) & (runs["regularised"] == (claim.contrast == "regularised"))]
-    onsets = find_onsets(history[history["run_id"].isin(arm["run_id"])], claim.smallest_rise)
     return estimate_onset_share(onsets, *claim.epochs, 1 - claim.alpha)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import pandas as pd
 
@@ -14,11 +15,12 @@ from pipeline.analysis.selection import MNIST_SHA256, newest_settings, select_ru
 from pipeline.analysis.statistics import compare_all_pairs
 from pipeline.analysis.verdict import Verdict
 from pipeline.errors import AnalysisError
-from pipeline.study.experiment import Claim, Experiment
+from pipeline.study.experiment import Claim, Experiment, hash_plan
 from pipeline.study.variants import VARIANTS
 
 ReadHistory = Callable[[Sequence[str]], pd.DataFrame]
 FEWEST_SEEDS_TO_EXPLORE = 3
+UNDECLARED = "not declared in the experiment"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,37 +28,65 @@ class Question:
     """What is asked of the runs.
 
     `rule` chooses the runs of the table, `asked` names settings that they must have (`epochs`: 5), `show` the columns
-    and rows beside the study's own: truth, published, controls. `frozen_hash` is that of the claims when they were
-    frozen.
+    and rows beside the study's own: truth, published, controls. Of an experiment's file: its `claims`, the `variants`
+    and `seeds` that it declares (None: all there are), its plan (study.experiment.hash_plan) as it was `frozen` (None:
+    never) and as it is `planned` now.
     """
 
     rule: str = "newest"
     asked: Mapping[str, int | str] = field(default_factory=dict)
     show: frozenset[str] = frozenset()
     claims: tuple[Claim, ...] = ()
-    variants: tuple[str, ...] = ()
-    frozen_hash: str | None = None
+    variants: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    frozen: Mapping[str, str] | None = None
+    planned: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """What the runs say.
+    """What the runs say to the question.
 
-    `runs` are all comparable ones, one a variant and seed; `history` holds their losses by epoch, `onsets` one row a
-    run (analysis.onset.find_onsets), `pairs` the exploratory comparison of all pairs in test error, None below three
-    complete seeds.
+    `runs` are all comparable ones, one a variant and seed. What needs more than the table is worked out, and the
+    history read, when it is first asked for.
     """
 
     conclusion: Conclusion
     runs: pd.DataFrame
-    history: pd.DataFrame
-    onsets: pd.DataFrame
-    verdicts: list[Verdict]
-    pairs: pd.DataFrame | None
+    question: Question
+    read_history: ReadHistory
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """The losses of `runs` by epoch; raises what the reader raises."""
+        return self.read_history(list(self.runs["run_id"]))
+
+    @cached_property
+    def onsets(self) -> pd.DataFrame:
+        """One row a run (analysis.onset.find_onsets); raises AnalysisError if a run has an epoch twice."""
+        rise = max((claim.smallest_rise for claim in self.question.claims), default=0.0)
+        return find_onsets(self.history, rise)
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """A verdict for each claim; reads no history without claims. Raises AnalysisError as judge_claims does."""
+        asked = self.question
+        if not asked.claims:
+            return []
+        return judge_claims(asked.claims, self.runs, self.history, asked.frozen, asked.planned, asked.variants)
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame | None:
+        """The exploratory comparison of all pairs in test error; None below three complete seeds."""
+        return _explore_pairs(self.runs)
 
 
-def ask_experiment(experiment: Experiment, question: Question, frozen_hash: str) -> Question:
-    """The question with the experiment's settings, its claims and, where it has some, its control rows."""
+def ask_experiment(experiment: Experiment, question: Question, frozen: Mapping[str, str]) -> Question:
+    """The question with the experiment's settings, cells, claims and, where it has some, its control rows.
+
+    `frozen` is the experiment's hash_plan as it was frozen. Raises AnalysisError where the question asks for a setting
+    that the experiment has fixed.
+    """
     settings = experiment.settings
     asked: dict[str, int | str] = {
         "epochs": settings.epochs,
@@ -64,34 +94,44 @@ def ask_experiment(experiment: Experiment, question: Question, frozen_hash: str)
         "normalization": settings.normalization,
         "subset": settings.subset,
     }
+    for name in question.asked:
+        if name in asked:
+            option = name.replace("_", "-")
+            raise AnalysisError(f"the experiment file fixes {name}; leave --{option} out")
     if settings.data == "auto" and not settings.subset:
         asked["data_sha256"] = MNIST_SHA256
     controls = {"controls"} if any(not VARIANTS[name].published for name in experiment.variants) else set()
     return Question(
         rule=question.rule,
-        asked={**asked, **question.asked},
+        asked={**question.asked, **asked},
         show=question.show | controls,
         claims=experiment.claims,
         variants=experiment.variants,
-        frozen_hash=frozen_hash,
+        seeds=experiment.seeds,
+        frozen=frozen,
+        planned=hash_plan(experiment),
     )
 
 
 def compare_runs(runs: pd.DataFrame, read_history: ReadHistory, question: Question) -> Comparison:
-    """Answer the question; only the chosen runs' history is read. Raises AnalysisError where no run can be compared."""
-    settings = newest_settings(runs, **question.asked)
-    selection = select_runs(runs, settings, question.rule)
-    conclusion = conclude(selection, **dict.fromkeys(question.show, True))
-    comparable = select_runs(runs, settings, "all-seeds").chosen
-    history = read_history(list(comparable["run_id"]))
-    rise = max((claim.smallest_rise for claim in question.claims), default=0.0)
+    """Answer the question from the cells that it declares; `read_history` is called late, for the chosen runs alone.
+
+    Raises AnalysisError where no run can be compared.
+    """
+    declared = pd.Series(True, runs.index)
+    if question.variants is not None:
+        declared &= runs["variant"].isin(question.variants)
+    if question.seeds is not None:
+        declared &= runs["seed"].isin(question.seeds)
+    settings = newest_settings(runs[declared], **question.asked)
+    selection = select_runs(runs[declared], settings, question.rule)
+    others = runs.loc[~declared, ["run_id", "variant", "seed"]].assign(reason=UNDECLARED)
+    selection = replace(selection, left_out=pd.concat([selection.left_out, others], ignore_index=True))
     return Comparison(
-        conclusion=conclusion,
-        runs=comparable,
-        history=history,
-        onsets=find_onsets(history, rise),
-        verdicts=judge_claims(question.claims, comparable, history, question.frozen_hash, question.variants),
-        pairs=_explore_pairs(comparable),
+        conclusion=conclude(selection, **dict.fromkeys(question.show, True)),
+        runs=select_runs(runs[declared], settings, "all-seeds").chosen,
+        question=question,
+        read_history=read_history,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,16 +11,18 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from pipeline.analysis.conclusion import Conclusion
 from pipeline.analysis.results import load_conclusion
-from pipeline.analysis.selection import Selection, select_runs
+from pipeline.analysis.selection import Selection, SharedSettings, select_runs
 from pipeline.errors import AnalysisError
 
 WEIGHTS = "weights_sha256"
+UNKNOWN = -1  # a number that a run ended too early to log
 GATED = ("final/test_loss", "final/test_accuracy")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Judgement:
     """One judgement: a variant and seed, the metric looked at, what was expected and what came.
 
     `expected` is a hash, the bounds (low, high), or None where nothing can be expected; `detail` says how it was judged
@@ -33,36 +35,45 @@ class Outcome:
     metric: str
     expected: str | tuple[float, float] | None
     value: str | float | None
-    verdict: Literal["pass", "fail", "not judged"]
+    result: Literal["pass", "fail", "not judged"]
     detail: str
 
 
 def check_against(
-    results: str, runs: pd.DataFrame, *, confidence: float = 0.95, tolerances: Mapping[str, float] | None = None
-) -> list[Outcome]:
+    results: str,
+    runs: pd.DataFrame,
+    *,
+    confidence: float = 0.95,
+    tolerances: Mapping[str, float] | None = None,
+    allow_missing: bool = False,
+) -> list[Judgement]:
     """Judge the newest finished run of each variant and seed in `runs` against the text of a stored result file.
 
     The same seed and thread count must give the same weights. Any other run must fall, for each metric of GATED, into
     the t prediction interval of the stored seeds; `confidence` holds for all intervals together (Bonferroni). Where
     fewer than two seeds are stored, `tolerances` (metric -> half-width in its unit) takes the interval's place.
+    A stored variant without a finished new run fails, and so does a variant and seed whose new runs all ended early;
+    with `allow_missing` neither is judged.
     Raises AnalysisError for a damaged result file, an unknown metric in `tolerances`.
     """
     for metric in tolerances or {}:
         if metric not in GATED:
             raise AnalysisError(f'a tolerance for "{metric}" gates nothing; choose one of {", ".join(GATED)}')
     stored = load_conclusion(results)
-    selection = select_runs(runs, stored.settings, "all-seeds")
+    selection = select_runs(runs[~runs["run_id"].isin(stored.runs["run_id"])], stored.settings, "all-seeds")
     new = [(run, stored.runs[stored.runs["variant"] == run["variant"]]) for run in selection.chosen.to_dict("records")]
     intervals = len(GATED) * sum(_is_new_seed(run, own) and len(_find_peers(run, own)) > 1 for run, own in new)
     level = 1 - (1 - confidence) / max(intervals, 1)
-    outcomes = [outcome for run, own in new for outcome in _judge_run(run, own, level, tolerances or {})]
-    return outcomes + _list_absent(stored.runs, selection)
+    judged = [judgement for run, own in new for judgement in _judge_run(run, own, level, tolerances or {})]
+    missing = _list_unfinished(stored, runs, selection)
+    missing += _list_absent(stored, runs, selection, {judgement.variant for judgement in missing})
+    return judged + [replace(judgement, result="not judged" if allow_missing else "fail") for judgement in missing]
 
 
-def gate_passed(outcomes: Sequence[Outcome]) -> bool:
+def gate_passed(judgements: Sequence[Judgement]) -> bool:
     """Whether something was judged and nothing failed; a gate that judged nothing has shown nothing."""
-    verdicts = {outcome.verdict for outcome in outcomes}
-    return "pass" in verdicts and "fail" not in verdicts
+    results = {judgement.result for judgement in judgements}
+    return "pass" in results and "fail" not in results
 
 
 def prediction_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
@@ -72,7 +83,7 @@ def prediction_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tupl
     """
     sample = np.asarray(values, dtype=float)
     if sample.size < 2:
-        raise AnalysisError("a prediction interval needs at least two stored seeds; store more, or declare a tolerance")
+        raise AnalysisError("a prediction interval needs at least two stored seeds; store more, or give a tolerance")
     quantile = stats.t.ppf((1 + confidence) / 2, sample.size - 1)
     half_width = float(quantile * sample.std(ddof=1) * np.sqrt(1 + 1 / sample.size))
     centre = float(sample.mean())
@@ -81,12 +92,10 @@ def prediction_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tupl
 
 def _judge_run(
     run: Mapping[Any, Any], own: pd.DataFrame, level: float, tolerances: Mapping[str, float]
-) -> list[Outcome]:
-    """The outcomes of one new run against the stored runs of its variant."""
+) -> list[Judgement]:
+    """The judgements of one new run against the stored runs of its variant."""
     if own.empty:
         return [_describe(run, "run", "the variant is not in the result file")]
-    if run["run_id"] in set(own["run_id"]):
-        return [_describe(run, "run", "this is the stored run itself; train it again to compare")]
     if not _is_new_seed(run, own):
         same = own[(own["seed"] == run["seed"]) & (own["threads"] == run["threads"])]
         return [_compare_weights(run, str(same[WEIGHTS].iloc[0]))]
@@ -105,60 +114,86 @@ def _find_peers(run: Mapping[Any, Any], own: pd.DataFrame) -> pd.DataFrame:
     return own if others.empty else others
 
 
-def _compare_weights(run: Mapping[Any, Any], expected: str) -> Outcome:
+def _compare_weights(run: Mapping[Any, Any], expected: str) -> Judgement:
     """Same seed, same threads: the trained weights must be the same bits."""
-    outcome = _describe(run, WEIGHTS, "no weights hash was recorded on both sides")
+    judgement = _describe(run, WEIGHTS, "no weights hash was recorded on both sides")
     if not (expected and run[WEIGHTS]):
-        return outcome
+        return judgement
     return replace(
-        outcome,
+        judgement,
         expected=expected,
         value=run[WEIGHTS],
-        verdict="pass" if run[WEIGHTS] == expected else "fail",
+        result="pass" if run[WEIGHTS] == expected else "fail",
         detail=f"the stored run has the same seed and {run['threads']} threads, so the weights must be equal",
     )
 
 
 def _compare_metric(
     run: Mapping[Any, Any], metric: str, peers: pd.DataFrame, bounds: tuple[float, float | None]
-) -> Outcome:
+) -> Judgement:
     """A new seed: its metric must fall into the bounds, (level of the interval, tolerance or None)."""
     (level, tolerance), stored = bounds, peers[metric].to_numpy(dtype=float)
     value = float(run[metric])
-    outcome = replace(_describe(run, metric, ""), value=value)
+    judgement = replace(_describe(run, metric, ""), value=value)
     if len(stored) > 1 and np.ptp(stored) > 0:
         low, high = prediction_interval(stored, level)
         detail = f"{level:.2%} prediction interval for a new seed, from n = {len(stored)} stored seeds"
     elif tolerance is not None:
         low, high = stored.mean() - tolerance, stored.mean() + tolerance
-        detail = f"declared tolerance of {tolerance:g} about the mean of n = {len(stored)} stored"
+        detail = f"tolerance of {tolerance:g} about the mean of n = {len(stored)} stored"
     else:
         reason = "all equal, so no spread to predict from" if len(stored) > 1 else "a prediction interval needs 2"
-        return replace(outcome, detail=f"n = {len(stored)} stored, {reason}; store more seeds or declare a tolerance")
-    verdict: Literal["pass", "fail"] = "pass" if low <= value <= high else "fail"
-    return replace(outcome, expected=(float(low), float(high)), verdict=verdict, detail=detail)
+        return replace(
+            judgement, detail=f"n = {len(stored)} stored, {reason}; store more seeds or give --tolerance {metric}=VALUE"
+        )
+    result: Literal["pass", "fail"] = "pass" if low <= value <= high else "fail"
+    return replace(judgement, expected=(float(low), float(high)), result=result, detail=detail)
 
 
-def _list_absent(stored: pd.DataFrame, selection: Selection) -> list[Outcome]:
-    """One outcome for each stored variant that has no new run, with what is known of its runs."""
-    outcomes = []
-    for variant in stored["variant"].unique():
-        if variant not in set(selection.chosen["variant"]):
-            reasons = selection.left_out.loc[selection.left_out["variant"] == variant, "reason"].unique()
-            detail = "; ".join(["no finished run with the stored settings", *reasons])
-            outcomes.append(_describe({"variant": variant, "seed": None, "run_id": None}, "run", detail))
-    return outcomes
+def _list_unfinished(stored: Conclusion, runs: pd.DataFrame, selection: Selection) -> list[Judgement]:
+    """Each stored variant and any seed whose runs since then did not finish, with the newest one's reason."""
+    known = set(zip(stored.left_out["run_id"], stored.left_out["reason"], strict=True))
+    cells = set(zip(selection.chosen["variant"], selection.chosen["seed"], strict=True))
+    reasons = dict(zip(selection.left_out["run_id"], selection.left_out["reason"], strict=True))
+    found = {}
+    for run in runs.sort_values(["started", "run_id"]).to_dict("records"):
+        cell, reason = (run["variant"], run["seed"]), reasons.get(run["run_id"])
+        if reason is None or (run["run_id"], reason) in known or cell in cells:
+            continue
+        if run["variant"] in set(stored.runs["variant"]) and not _has_other_settings(run, stored.settings):
+            seed = None if run["seed"] == UNKNOWN else run["seed"]
+            found[cell] = _describe(run | {"seed": seed}, "run", f"no finished run; {reason}")
+    return list(found.values())
 
 
-def _describe(run: Mapping[Any, Any], metric: str, detail: str) -> Outcome:
-    """An outcome of this run that is not judged (yet)."""
-    return Outcome(
+def _has_other_settings(run: Mapping[Any, Any], settings: SharedSettings) -> bool:
+    """Whether a run is known to have other settings; one that ended before it logged them is not."""
+    return any(run[name] not in (value, "", UNKNOWN) for name, value in vars(settings).items())
+
+
+def _list_absent(stored: Conclusion, runs: pd.DataFrame, selection: Selection, unfinished: Set[str]) -> list[Judgement]:
+    """Each stored variant without any new run, finished or not, that has the stored settings."""
+    judgements = []
+    for variant in stored.runs["variant"].unique():
+        if variant in unfinished or variant in set(selection.chosen["variant"]):
+            continue
+        reasons = list(selection.left_out.loc[selection.left_out["variant"] == variant, "reason"].unique())
+        if runs["run_id"].isin(stored.runs.loc[stored.runs["variant"] == variant, "run_id"]).any():
+            reasons.append("the stored run itself proves nothing, train it again to compare")
+        detail = "; ".join(["no new finished run with the stored settings", *reasons])
+        judgements.append(_describe({"variant": variant, "seed": None, "run_id": None}, "run", detail))
+    return judgements
+
+
+def _describe(run: Mapping[Any, Any], metric: str, detail: str) -> Judgement:
+    """A judgement of this run that is not made (yet)."""
+    return Judgement(
         variant=run["variant"],
         seed=run["seed"],
         run_id=run["run_id"],
         metric=metric,
         expected=None,
         value=None,
-        verdict="not judged",
+        result="not judged",
         detail=detail,
     )

@@ -130,9 +130,10 @@ def _conclude_margin(verdict: Verdict, margin: str) -> str:
 
 def _say_needed(verdict: Verdict) -> str:
     number = "more than 10,000" if verdict.seeds_needed is None else f"about {verdict.seeds_needed}"
+    limit = "at the upper 80 % confidence limit of the SD"
     if verdict.claim.direction == "not_higher":
-        return f"{number} seeds would rule it out with 80 % power if there is no difference"
-    return f"{number} seeds would find the smallest effect of interest with 80 % power"
+        return f"{number} seeds would rule it out with 80 % power if there is no difference, {limit}"
+    return f"{number} seeds would find the smallest effect of interest with 80 % power, {limit}"
 
 
 def _say_headline(verdict: Verdict) -> str:

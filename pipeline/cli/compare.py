@@ -20,6 +20,7 @@ FORMATS = ("text", "csv", "markdown", "latex", "html", "json")
 RULES = ("newest", "best", "all-seeds")
 SETTINGS = ("epochs", "batch_size", "subset", "normalization")
 UI = "http://127.0.0.1:5000"
+LATE = "nothing shows that they were not written to fit it"
 
 COMPARE_OPTIONS = (
     click.argument("experiment", default=""),
@@ -85,7 +86,6 @@ class Found:
 
     store: Store
     experiment_id: str
-    name: str
     comparison: Comparison
 
     @property
@@ -100,7 +100,8 @@ class Found:
         from pipeline.tracking.recorder import open_run
 
         with open_run(self.store, "compare", "compare", self.experiment_id) as recorder:
-            record_comparison(recorder, self.comparison, f"Conclusion of {self.name}", self.link)
+            experiment = self.store.client.get_experiment(self.experiment_id)
+            record_comparison(recorder, self.comparison, experiment, self.link)
         return recorder.run_id
 
     def say_trace(self, row: str, column: str) -> str:
@@ -112,9 +113,11 @@ class Found:
 
 def find_comparison(experiment: str, rule: str | None, asked: dict[str, int | str], show: frozenset[str]) -> Found:
     """Compare the runs of an experiment, named or declared in a file."""
+    import pandas as pd
+
     from pipeline.analysis.comparison import Question, ask_experiment, compare_runs
     from pipeline.study.experiment import load_experiment
-    from pipeline.tracking.comparison import freeze_claims
+    from pipeline.tracking.freeze import FROZEN_AT, freeze_plan
     from pipeline.tracking.query import read_history, read_runs
     from pipeline.tracking.store import find_experiment, open_store
 
@@ -125,7 +128,9 @@ def find_comparison(experiment: str, rule: str | None, asked: dict[str, int | st
     runs = read_runs(store, experiment_id)
     question = Question(rule=rule or ("all-seeds" if declared else "newest"), asked=asked, show=show)
     if declared:
-        question = ask_experiment(declared, question, freeze_claims(store, experiment_id, declared))
+        question = ask_experiment(declared, question, freeze_plan(store, experiment_id, declared))
+        frozen_at = pd.Timestamp(store.client.get_experiment(experiment_id).tags[FROZEN_AT])
+        if declared.claims and (runs["started"] < frozen_at).any():
+            click.echo(f"The claims were frozen at {frozen_at}, after the first run had begun: {LATE}", err=True)
     comparison = compare_runs(runs, lambda run_ids: read_history(store, run_ids), question)
-    title = store.client.get_experiment(experiment_id).name
-    return Found(store=store, experiment_id=experiment_id, name=title, comparison=comparison)
+    return Found(store=store, experiment_id=experiment_id, comparison=comparison)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,36 +13,67 @@ from pipeline.errors import AnalysisError
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
+def _parse_tolerances(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> dict[str, float]:
+    """Metric -> half-width, from METRIC=VALUE; refuses another form, a value that is not positive, a metric twice."""
+    tolerances: dict[str, float] = {}
+    for text in texts:
+        metric, _, value = text.rpartition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not metric or not 0 < number < math.inf:
+            raise click.BadParameter(f'"{text}" is no tolerance; write one as final/test_loss=0.01')
+        if metric in tolerances:
+            raise click.BadParameter(f'"{metric}" has two tolerances; leave one out')
+        tolerances[metric] = number
+    return tolerances
+
+
 @click.command()
 @click.argument("experiment", default="")
 @click.option("--against", type=FILE, required=True, help="A result file, as `compare --format json` writes it.")
 @click.option("--confidence", type=click.FloatRange(0.5, 1, max_open=True), default=0.95, show_default=True)
-@click.option("--junit", type=FILE, help="Write the outcomes as JUnit XML, for a CI system.")
-@click.option("--summary", type=FILE, help="Write the outcomes as Markdown.")
-def gate(experiment: str, against: Path, confidence: float, junit: Path | None, summary: Path | None) -> None:
+@click.option(
+    "--tolerance",
+    "tolerances",
+    metavar="METRIC=VALUE",
+    multiple=True,
+    callback=_parse_tolerances,
+    help="Where too few seeds are stored: how far a metric may be from their mean. Repeatable.",
+)
+@click.option("--allow-missing", is_flag=True, help="Do not fail for a stored variant or a run that did not finish.")
+@click.option("--junit", type=FILE, help="Write the judgements as JUnit XML, for a CI system.")
+@click.option("--summary", type=FILE, help="Write the judgements as Markdown.")
+def gate(experiment: str, against: Path, junit: Path | None, summary: Path | None, **options: Any) -> None:
     """Judge the runs of EXPERIMENT against a stored result; exit code 1 if one fails.
 
     The same seed and threads must give the same weights, bit for bit; a new seed must fall into the prediction interval
-    of the stored seeds.
+    of the stored seeds, or within a tolerance. A stored variant without a finished new run, and a new run that did not
+    finish, fail too.
 
     \b
     python -m pipeline gate --against experiments/results/pairs.json pairs
+    python -m pipeline gate --against one-seed.json --tolerance final/test_loss=0.01 --allow-missing
     python -m pipeline gate --against result.json --junit gate.xml --summary gate.md
     """
     from pipeline.analysis.gate import check_against, gate_passed
-    from pipeline.report.gate import render_junit, render_summary
+    from pipeline.report.gate import name_cell, render_junit, render_summary
     from pipeline.tracking.query import read_runs
     from pipeline.tracking.store import find_experiment, open_store
 
-    stored = against.read_text(encoding="utf-8")
+    try:
+        stored = against.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise AnalysisError(f"{against}: not a usable result file (no text); give one of compare") from error
     store = open_store()
-    outcomes = check_against(stored, read_runs(store, find_experiment(store, experiment)), confidence=confidence)
+    judgements = check_against(stored, read_runs(store, find_experiment(store, experiment)), **options)
     if junit:
-        junit.write_text(render_junit(outcomes), encoding="utf-8")
+        junit.write_text(render_junit(judgements), encoding="utf-8")
     if summary:
-        summary.write_text(render_summary(outcomes), encoding="utf-8")
-    click.echo(render_summary(outcomes), nl=False)
-    if not gate_passed(outcomes):
-        failed = [f"{outcome.variant} seed {outcome.seed}" for outcome in outcomes if outcome.verdict == "fail"]
+        summary.write_text(render_summary(judgements), encoding="utf-8")
+    click.echo(render_summary(judgements), nl=False)
+    if not gate_passed(judgements):
+        failed = [name_cell(judgement) for judgement in judgements if judgement.result == "fail"]
         reason = f"failed for {', '.join(dict.fromkeys(failed))}" if failed else "judged nothing"
-        raise AnalysisError(f"the gate {reason}; see the outcomes above")
+        raise AnalysisError(f"the gate {reason}; see the judgements above")

@@ -44,7 +44,8 @@ class Door(click.Group):
         except OSError as error:
             _fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
         except RunKilled as killed:
-            _fail("killed; the run is marked so in the store", 128 + killed.signal_number)
+            marked = f"; run {killed.run_id} is marked so" if killed.run_id else ""
+            _fail(f"killed{marked}", 128 + killed.signal_number)
 
 
 def _explain_usage(error: click.UsageError) -> str:

@@ -15,14 +15,26 @@ from pipeline.study.variants import TABLE
 DEFAULT = Settings()
 SEED_LIMIT = 2**31 - 1
 
+
+class Number(click.IntRange):
+    """A whole number in plain digits: `mlflow run` logs what was typed, and 03 or 1_0 would not be found as 3 or 10."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; fails for another way to write it."""
+        number = super().convert(value, param, ctx)
+        if isinstance(value, str) and value != str(number):
+            self.fail(f"{value!r} is not written in plain digits; write {number}.", param, ctx)
+        return number
+
+
 RUN_OPTIONS = (
     click.option("--arch", default=TABLE[0].name, show_default=True, help="Variant to train; see `variants`."),
-    click.option("--epochs", type=click.IntRange(1, 10_000), default=DEFAULT.epochs, show_default=True),
-    click.option("--batch-size", type=click.IntRange(1, 60_000), default=DEFAULT.batch_size, show_default=True),
-    click.option("--seed", type=click.IntRange(0, SEED_LIMIT), default=DEFAULT.seed, show_default=True),
+    click.option("--epochs", type=Number(1, 10_000), default=DEFAULT.epochs, show_default=True),
+    click.option("--batch-size", type=Number(1, 60_000), default=DEFAULT.batch_size, show_default=True),
+    click.option("--seed", type=Number(0, SEED_LIMIT), default=DEFAULT.seed, show_default=True),
     click.option(
         "--subset",
-        type=click.IntRange(0, 60_000),
+        type=Number(0, 60_000),
         default=DEFAULT.subset,
         show_default=True,
         help="Training images to keep, stratified, with a sixth as many test images; 0 keeps all.",
@@ -38,7 +50,7 @@ RUN_OPTIONS = (
     ),
     click.option(
         "--threads",
-        type=click.IntRange(1, 256),
+        type=Number(1, 256),
         default=DEFAULT.threads,
         show_default=True,
         help="Threads within one operation; the weights' bits depend on it.",

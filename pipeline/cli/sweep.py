@@ -65,16 +65,16 @@ def sweep(experiment: str, seeds: str, workers: int, budget: str, scheduler: str
     python -m pipeline sweep experiments/matched.toml --workers 2 --seeds 0-4 --budget 2h
     python -m pipeline sweep experiments/matched.toml --scheduler tcp://head:8786
     """
+    from pipeline.study.experiment import load_experiment
     from pipeline.sweep.estimate import parse_duration, take_within
     from pipeline.sweep.execute import open_cluster, run_cells
-    from pipeline.tracking.comparison import freeze_claims
+    from pipeline.tracking.freeze import freeze_plan
 
     seconds = parse_duration(budget) if budget else None
     declared, (store, experiment_id), cells, runs = find_cells(experiment, seeds)
     left = [cell for cell in cells if cell.state != "done"]
     click.echo(f"{declared.name}: {len(cells)} cells, {len(cells) - len(left)} done")
-    if declared.claims:
-        freeze_claims(store, experiment_id, declared)
+    freeze_plan(store, experiment_id, load_experiment(experiment))
     if seconds:
         left = take_within(left, runs, socket.gethostname(), seconds * workers)
         click.echo(f"{len(left)} of them fit into {budget}")

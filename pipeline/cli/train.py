@@ -48,6 +48,7 @@ def train_and_record(variant: Variant, settings: Settings) -> str:
     """Train `variant`, show and log it; the run's id."""
     from pipeline.data.mnist import load_mnist
     from pipeline.sweep.cells import fingerprint_cell
+    from pipeline.tracking.freeze import freeze_declared
     from pipeline.tracking.recorder import record_run
     from pipeline.tracking.resume import locate_checkpoints
     from pipeline.tracking.store import open_store
@@ -57,8 +58,9 @@ def train_and_record(variant: Variant, settings: Settings) -> str:
     store = open_store()
     with record_run(store, variant, settings) as recorder:
         click.echo(f"{variant.name}, seed {settings.seed}, {settings.epochs} epochs; run {recorder.run_id}")
-        dataset = load_mnist(settings.data, subset=settings.subset, normalization=settings.normalization)
+        freeze_declared(store, recorder.run_id)
         recorder.log_source(variant, settings)
+        dataset = load_mnist(settings.data, subset=settings.subset, normalization=settings.normalization)
         recorder.log_dataset(dataset)
         recorder.log({}, {"fingerprint": fingerprint_cell(variant, settings, dataset.sha256)})
         folder = locate_checkpoints(store, recorder.run_id)

@@ -26,7 +26,10 @@ HUB_PICKLE = "mnist/data/mnist.pkl.gz"
 HUB_PICKLE_LIMIT = 256 * 1024 * 1024
 
 Array = npt.NDArray[Any]
-DAMAGE = (OSError, EOFError, ValueError, KeyError, struct.error, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError)
+DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, struct.error, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError),
+    *(RuntimeError, NotImplementedError),  # zipfile's words for an encrypted or strangely compressed member
+)
 
 
 @dataclass(frozen=True, kw_only=True)

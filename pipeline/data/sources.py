@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import shutil
 import subprocess
@@ -102,8 +103,8 @@ def _fetch(console: Console) -> tuple[ImageSet, str]:
         try:
             with tempfile.TemporaryDirectory() as folder:
                 images = check_images(fetch(Path(folder), console))
-        except (*DAMAGE, subprocess.SubprocessError) as error:
-            failures.append(f"{name}: {str(error).splitlines()[0]}")
+        except (*DAMAGE, http.client.HTTPException, subprocess.SubprocessError) as error:
+            failures.append(f"{name}: {(str(error).splitlines() or [type(error).__name__])[0]}")
             console.print(f"  not there: {failures[-1]}")
             continue
         if is_mnist(images):

@@ -2,45 +2,74 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
 
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.sentences import format_effect, format_p
+from pipeline.analysis.onset import estimate_onset_share
+from pipeline.analysis.sentences import _name_unit, format_effect, format_p
 from pipeline.analysis.verdict import Verdict
+from pipeline.report.comparison import CLAIMED_ONSET
 from pipeline.report.escape import escape_markdown
 from pipeline.report.table import render_markdown, render_text
 
 NOTE_LIMIT = 4900  # MLflow keeps 5,000 characters of an experiment's tag
+FEW = 3  # run ids named in a line; the rest are in the artifacts
 COLUMNS = ("claim", "verdict", "effect", "interval", "adjusted p", "seeds", "twins that agree", "seeds needed")
 
 
 def say_conclusion(comparison: Comparison) -> str:
-    """For the terminal: each claim with its verdict and sentence, the table, the runs left out by reason."""
-    parts = [f"{verdict.verdict}: {verdict.statement}\n  {verdict.sentence}\n" for verdict in comparison.verdicts]
+    """For the terminal: each claim with its verdict, sentence and runs, the onsets, the table, the runs left out."""
+    parts = [
+        f"{verdict.verdict}: {verdict.statement}\n  {verdict.sentence}\n  {_say_evidence(verdict)}\n"
+        for verdict in comparison.verdicts
+    ]
+    parts += [f"{line}\n" for line in _say_onsets(comparison)]
     parts.append(render_text(comparison.conclusion))
     conclusion = comparison.conclusion
     if conclusion.missing:
         parts.append(f"No run: {', '.join(conclusion.missing)}\n")
     reasons = conclusion.left_out.groupby("reason", sort=False)["run_id"].apply(list)
     for reason, run_ids in reasons.items():
-        named = ", ".join(run_ids[:3]) + (" ..." if len(run_ids) > 3 else "")
-        parts.append(f"Left out, {reason}: {len(run_ids)} ({named})\n")
+        parts.append(f"Left out, {reason}: {len(run_ids)} ({_name_few(run_ids)})\n")
     return "\n".join(parts)
 
 
 def write_conclusion(comparison: Comparison, title: str) -> str:
-    """Markdown: the verdicts as a table and in sentences, then the conclusion table with its evidence."""
-    parts = [f"# {title}\n"]
-    if comparison.verdicts:
-        parts.append(_tabulate_verdicts(comparison.verdicts))
+    """Markdown: the verdicts as a table and in sentences, the onsets, the conclusion table, then every claim's runs."""
+    parts, verdicts = [f"# {title}\n"], comparison.verdicts
+    if verdicts:
+        parts.append(_tabulate_verdicts(verdicts))
         parts += [
-            f"- **{escape_markdown(v.name)}: {v.verdict}.** {escape_markdown(v.sentence)}" for v in comparison.verdicts
+            f"{_name_evidence(verdict)}: {_name_few(verdict.run_ids)}\n" for verdict in verdicts if verdict.run_ids
         ]
+        parts += [f"- **{escape_markdown(v.name)}: {v.verdict}.** {escape_markdown(v.sentence)}" for v in verdicts]
         parts.append("")
+    parts += [f"{escape_markdown(line)}\n" for line in _say_onsets(comparison)]
     if comparison.pairs is not None:
         parts.append(_say_exploration(comparison))
     parts.append(render_markdown(comparison.conclusion))
+    # Last, as a note is cut at its end: the lists are long.
+    parts += [
+        f"{_name_evidence(verdict)}, all: {', '.join(verdict.run_ids)}.\n"
+        for verdict in verdicts
+        if len(verdict.run_ids) > FEW
+    ]
     return "\n".join(parts)
+
+
+def describe_onsets(comparison: Comparison) -> pd.DataFrame:
+    """When each run began to overfit: run_id, variant, seed, onset (epoch, nan where censored), censored, epochs.
+
+    `epochs` is how many were watched; a run without a whole curve has no row.
+    """
+    runs = comparison.runs[["run_id", "variant", "seed"]].join(comparison.onsets, on="run_id", how="inner")
+    onsets = runs.assign(censored=runs["onset"].isna()).reset_index(drop=True)
+    return onsets[["run_id", "variant", "seed", "onset", "censored", "epochs"]]
 
 
 def shorten_note(text: str, limit: int = NOTE_LIMIT) -> str:
@@ -52,26 +81,69 @@ def shorten_note(text: str, limit: int = NOTE_LIMIT) -> str:
 
 
 def describe_verdict(verdict: Verdict) -> dict[str, object]:
-    """A verdict as plain values, with nothing left to compute: for JSON, and for a table in MLflow."""
-    single = not verdict.parts
-    return {
+    """A verdict as plain values that JSON can hold, None for a number that is not there; parts by name."""
+    fields = {name: value for name, value in vars(verdict).items() if name not in ("claim", "interval")}
+    low, high = verdict.interval
+    share, weakest, strongest = verdict.reduction
+    described = {
         "claim": verdict.name,
         "statement": verdict.statement,
-        "verdict": verdict.verdict,
-        "effect": verdict.effect if single else None,
-        "unit": verdict.unit,
-        "low": verdict.interval[0] if single else None,
-        "high": verdict.interval[1] if single else None,
-        "p": verdict.p,
-        "p_adjusted": verdict.p_adjusted,
-        "p_sign_flip": verdict.p_sign_flip,
-        "n_seeds": verdict.n_seeds,
-        "twins_agree": verdict.twins_agree,
-        "twins": verdict.twins,
-        "seeds_needed": verdict.seeds_needed,
-        "sentence": verdict.sentence,
-        "run_ids": list(verdict.run_ids),
+        **fields,
+        "low": low,
+        "high": high,
+        "per_seed": [{"seed": seed, "effect": effect} for seed, effect in verdict.per_seed],
+        "reduction": {"share": share, "low": weakest, "high": strongest},
+        "onset_share": asdict(verdict.onset_share) if verdict.onset_share else None,
+        "parts": [part.name for part in verdict.parts],
     }
+    return {name: _make_plain(value) for name, value in described.items()}
+
+
+def _make_plain(value: object) -> object:
+    """The value with Python's own types and no number that JSON lacks."""
+    if isinstance(value, dict):
+        return {name: _make_plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_make_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _name_few(run_ids: Sequence[str]) -> str:
+    """The first ids, and whether there are more."""
+    return ", ".join(run_ids[:FEW]) + (" ..." if len(run_ids) > FEW else "")
+
+
+def _name_evidence(verdict: Verdict) -> str:
+    """What a list of a claim's runs is of, in Markdown."""
+    return f"Runs behind {escape_markdown(verdict.name)} ({len(verdict.run_ids)})"
+
+
+def _say_evidence(verdict: Verdict) -> str:
+    """Numbers behind a verdict in one line: seeds, twins, seeds needed, the first runs."""
+    needed = "-" if verdict.seeds_needed is None else str(verdict.seeds_needed)
+    counts = f"n {verdict.n_seeds} seeds, {verdict.twins_agree} of {verdict.twins} twins, seeds needed {needed}"
+    runs = f"{_name_few(verdict.run_ids)} ({len(verdict.run_ids)}, all in verdicts.json)" if verdict.run_ids else "none"
+    return f"{counts}, runs: {runs}"
+
+
+def _say_onsets(comparison: Comparison) -> list[str]:
+    """A line on the share of runs that begin to overfit in the epochs of the notebook's claim; none if not watched."""
+    first, last = CLAIMED_ONSET
+    if comparison.conclusion.settings.epochs < last:  # saves reading the history
+        return []
+    onsets = comparison.onsets[comparison.onsets["epochs"] >= last]
+    regularised = comparison.runs.set_index("run_id")["regularised"].reindex(onsets.index).to_numpy(dtype=bool)
+    groups = {"plain": onsets[~regularised], "regularised": onsets[regularised]}
+    said = []
+    for name, own in groups.items():
+        if len(own):
+            share = estimate_onset_share(own, first, last)
+            level = f"{100 * share.share:.1f} %, 95 % CI {100 * share.low:.1f} to {100 * share.high:.1f}"
+            said.append(f"{name} {level}, n = {share.n} runs, {share.censored} censored")
+    line = f"Onset of overfitting in epochs {first} to {last} (Kaplan-Meier share of runs): {'; '.join(said)}."
+    return [line] if said else []
 
 
 def _tabulate_verdicts(verdicts: Sequence[Verdict]) -> str:
@@ -90,7 +162,7 @@ def _format_numbers(verdict: Verdict) -> tuple[str, ...]:
     if verdict.parts or not verdict.n_seeds:
         return ("-", "-", "-", *counts)
     low, high = (format_effect(bound, verdict) for bound in verdict.interval)
-    effect = f"{format_effect(verdict.effect, verdict)} {verdict.unit.replace('fraction', 'points')}"
+    effect = f"{format_effect(verdict.effect, verdict)} {_name_unit(verdict)}"
     p = "-" if verdict.p_adjusted != verdict.p_adjusted else format_p(verdict.p_adjusted).removeprefix("= ")
     return (effect, f"{low} to {high}", p, *counts)
 

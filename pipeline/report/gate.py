@@ -6,69 +6,69 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from pipeline.analysis.gate import Outcome, gate_passed
+from pipeline.analysis.gate import Judgement, gate_passed
 from pipeline.report.escape import escape_markdown
 
 # XML 1.0 has no place for these at all, not even escaped.
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def render_junit(outcomes: Sequence[Outcome], name: str = "gate") -> str:
-    """JUnit XML with one test case an outcome: failed cells as failures, those not judged as skipped."""
-    verdicts = [outcome.verdict for outcome in outcomes]
+def name_cell(judgement: Judgement) -> str:
+    """The cell a judgement is about."""
+    return judgement.variant if judgement.seed is None else f"{judgement.variant} seed {judgement.seed}"
+
+
+def render_junit(judgements: Sequence[Judgement], name: str = "gate") -> str:
+    """JUnit XML with one test case a judgement: failed cells as failures, those not judged as skipped."""
+    results = [judgement.result for judgement in judgements]
     counts = {
         "name": name,
-        "tests": str(len(verdicts)),
-        "failures": str(verdicts.count("fail")),
+        "tests": str(len(results)),
+        "failures": str(results.count("fail")),
         "errors": "0",
-        "skipped": str(verdicts.count("not judged")),
+        "skipped": str(results.count("not judged")),
     }
     suites = ElementTree.Element("testsuites", counts)
     suite = ElementTree.SubElement(suites, "testsuite", counts)
-    for outcome in outcomes:
-        title = _clean(f"{_name_cell(outcome)}: {outcome.metric}")
-        case = ElementTree.SubElement(suite, "testcase", classname=_clean(f"{name}.{outcome.variant}"), name=title)
-        if outcome.verdict != "pass":
-            tag = "failure" if outcome.verdict == "fail" else "skipped"
-            finding = ElementTree.SubElement(case, tag, message=_clean(f"{title}: {_describe_finding(outcome)}"))
-            finding.text = _clean(f"run {outcome.run_id or 'none'}: {outcome.detail}")
+    for judgement in judgements:
+        title = _clean(f"{name_cell(judgement)}: {judgement.metric}")
+        case = ElementTree.SubElement(suite, "testcase", classname=_clean(f"{name}.{judgement.variant}"), name=title)
+        if judgement.result != "pass":
+            tag = "failure" if judgement.result == "fail" else "skipped"
+            finding = ElementTree.SubElement(case, tag, message=_clean(f"{title}: {_describe_finding(judgement)}"))
+            finding.text = _clean(f"run {judgement.run_id or 'none'}: {judgement.detail}")
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def render_summary(outcomes: Sequence[Outcome]) -> str:
-    """Markdown: one line of verdict that names the failing cells, then every outcome, the failed ones first."""
-    failed = list(dict.fromkeys(_name_cell(outcome) for outcome in outcomes if outcome.verdict == "fail"))
-    judged = sum(outcome.verdict != "not judged" for outcome in outcomes)
+def render_summary(judgements: Sequence[Judgement]) -> str:
+    """Markdown: one line with the result that names the failing cells, then every judgement, the failed ones first."""
+    failed = list(dict.fromkeys(name_cell(judgement) for judgement in judgements if judgement.result == "fail"))
+    judged = sum(judgement.result != "not judged" for judgement in judgements)
     if failed:
-        verdict = f"**Gate failed** in {', '.join(failed)}"
-    elif gate_passed(outcomes):
-        verdict = "**Gate passed**"
+        headline = f"**Gate failed** in {', '.join(failed)}"
+    elif gate_passed(judgements):
+        headline = "**Gate passed**"
     else:
-        verdict = "**Gate not passed**: nothing could be judged"
+        headline = "**Gate not passed**: nothing could be judged"
     lines = [
-        f"{verdict} ({judged} of {len(outcomes)} judged).",
+        f"{headline} ({judged} of {len(judgements)} judged).",
         "",
-        "| cell | metric | expected | value | verdict | how |",
+        "| cell | metric | expected | value | result | how |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for outcome in sorted(outcomes, key=lambda outcome: ("fail", "not judged", "pass").index(outcome.verdict)):
-        expected, value = _format(outcome.expected), _format(outcome.value)
-        texts = (_name_cell(outcome), outcome.metric, expected, value, outcome.verdict, outcome.detail)
+    for judgement in sorted(judgements, key=lambda judgement: ("fail", "not judged", "pass").index(judgement.result)):
+        expected, value = _format(judgement.expected), _format(judgement.value)
+        texts = (name_cell(judgement), judgement.metric, expected, value, judgement.result, judgement.detail)
         lines.append(f"| {' | '.join(escape_markdown(text) for text in texts)} |")
     return "\n".join(lines) + "\n"
 
 
-def _name_cell(outcome: Outcome) -> str:
-    """The cell an outcome is about."""
-    return outcome.variant if outcome.seed is None else f"{outcome.variant} seed {outcome.seed}"
-
-
-def _describe_finding(outcome: Outcome) -> str:
+def _describe_finding(judgement: Judgement) -> str:
     """What was expected and what came, or why nothing was judged."""
-    if outcome.expected is None:
-        return outcome.detail
-    return f"expected {_format(outcome.expected)}, got {_format(outcome.value)}"
+    if judgement.expected is None:
+        return judgement.detail
+    return f"expected {_format(judgement.expected)}, got {_format(judgement.value)}"
 
 
 def _format(value: str | float | tuple[float, float] | None) -> str:

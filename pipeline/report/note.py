@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from pipeline.data.mnist import Dataset
@@ -65,5 +66,5 @@ def format_options(variant: Variant, settings: Settings) -> str:
     options = [f"-P arch={variant.name}"]
     for name in ("epochs", "batch_size", "seed", "subset", "normalization", "data", "threads"):
         if (value := getattr(settings, name)) != getattr(default, name):
-            options.append(f"-P {name.replace('_', '-')}={value}")
+            options.append(f"-P {name.replace('_', '-')}={shlex.quote(str(value))}")
     return " ".join(options)

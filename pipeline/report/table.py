@@ -12,10 +12,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.analysis.conclusion import Conclusion, list_records
-from pipeline.analysis.entries import LABELS, Entry
+from pipeline.analysis.entries import Entry
 from pipeline.analysis.results import dump_conclusion
 from pipeline.errors import AnalysisError
 from pipeline.report.escape import escape_latex, escape_markdown
+from pipeline.study.variants import VARIANTS
 
 NO_RUN = "(no run)"
 NO_VALUE = "-"
@@ -52,6 +53,14 @@ def tabulate(conclusion: Conclusion) -> pd.DataFrame:
     return frame
 
 
+def name_rows(conclusion: Conclusion) -> pd.DataFrame:
+    """`tabulate`, led by the variant where control rows are shown: by its labels alone, a control can be mistaken."""
+    frame = tabulate(conclusion)
+    if not all(VARIANTS[row.variant].published for row in conclusion.rows):
+        frame.insert(0, "variant", frame.index)
+    return frame
+
+
 def format_entry(entry: Entry) -> str:
     """One entry as text; NO_RUN where a run is missing, NO_VALUE where there is nothing to know."""
     if entry.value is None:
@@ -74,8 +83,8 @@ def write_caption(conclusion: Conclusion) -> str:
 
 
 def render_csv(conclusion: Conclusion) -> str:
-    """Header and one line a variant, the texts of `tabulate`."""
-    return tabulate(conclusion).to_csv(index=False, lineterminator="\n")
+    """Header and one line a variant, the texts of `name_rows`."""
+    return name_rows(conclusion).to_csv(index=False, lineterminator="\n")
 
 
 def render_markdown(conclusion: Conclusion) -> str:
@@ -98,7 +107,7 @@ def render_html(conclusion: Conclusion, link: str | None = None) -> str:
             if link and entry.run_ids:
                 several = len(entry.run_ids) > 1
                 anchors[row.variant, column] = f"#runs-{row.variant}" if several else hrefs[entry.run_ids[0]]
-    return _fill("conclusion.html", conclusion, autoescape=True, runs=runs, anchors=anchors, labels=LABELS)
+    return _fill("conclusion.html", conclusion, autoescape=True, runs=runs, anchors=anchors, frame=tabulate(conclusion))
 
 
 def render_text(conclusion: Conclusion) -> str:
@@ -130,13 +139,22 @@ def _fill(name: str, conclusion: Conclusion, **options: Any) -> str:
         **settings,
     )
     left_out = conclusion.left_out.groupby("reason", sort=False)["run_id"].apply(list)
-    return environment.get_template(name).render(
-        conclusion=conclusion,
-        caption=write_caption(conclusion),
-        frame=tabulate(conclusion),
-        left_out=left_out.to_dict(),
-        **options,
-    )
+    values = {
+        "conclusion": conclusion,
+        "caption": write_caption(conclusion),
+        "frame": name_rows(conclusion),
+        "texts": _list_texts(conclusion),
+        "left_out": left_out.to_dict(),
+    }
+    return environment.get_template(name).render(values | options)
+
+
+def _list_texts(conclusion: Conclusion) -> set[str]:
+    """The columns of words, which stand left; all others hold numbers, which stand right."""
+    words = {
+        name for row in conclusion.rows for name, entry in row.entries.items() if isinstance(entry.value, str | bool)
+    }
+    return {"variant", *words}
 
 
 def _format_interval(entry: Entry) -> str:

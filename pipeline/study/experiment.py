@@ -32,6 +32,7 @@ from pipeline.study.schema import (
     Key,
     check_table,
     choice,
+    label,
     number,
     refuse,
     require_keys,
@@ -98,13 +99,13 @@ SETTINGS_KEYS: Mapping[str, Key] = {
     "threads": whole(1, 1024),
 }
 HEADLINE_KEYS: Mapping[str, Key] = {
-    "name": text(),
+    "name": label(),
     "statement": text(),
     "alpha": number(0, 0.5),
     "all_of": several(text(), "names of claims"),
 }
 CLAIM_KEYS: Mapping[str, Key] = {
-    "name": text(),
+    "name": label(),
     "statement": text(),
     "estimand": choice("gap", "test_loss", "test_error", "onset"),
     "contrast": choice("regularised - plain", "plain", "regularised"),
@@ -118,6 +119,8 @@ CLAIM_KEYS: Mapping[str, Key] = {
     "family": text(),
     "all_of": HEADLINE_KEYS["all_of"],
 }
+PLAN = ""
+"""The name, which no claim can have, of the variants, seeds and settings in hash_plan."""
 FIGURES = ("smallest_effect", "reference", "smallest_rise", "alpha")
 
 
@@ -218,10 +221,21 @@ def _check_links(path: Path, claims: Mapping[str, Claim]) -> None:
 
 def hash_claim(claim: Claim) -> str:
     """sha256 (hex) of what a claim says; the order of keys, comments and 1 against 1.0 in its file do not change it."""
-    return hashlib.sha256(json.dumps(asdict(claim), sort_keys=True).encode()).hexdigest()
+    return _hash(asdict(claim))
 
 
-def hash_claims(claims: Experiment | Sequence[Claim]) -> str:
-    """sha256 (hex) of all claims of an experiment, in whatever order they stand; frozen when its first run starts."""
-    claims = claims.claims if isinstance(claims, Experiment) else claims
-    return hashlib.sha256("\n".join(sorted(map(hash_claim, claims))).encode()).hexdigest()
+def hash_plan(experiment: Experiment) -> dict[str, str]:
+    """hash_claim of each claim by its name, and under PLAN that of variants, seeds (in any order) and settings.
+
+    Frozen when the first run starts; each claim has its own hash, so that one more does not touch the others.
+    """
+    plan = {
+        "variants": sorted(experiment.variants),
+        "seeds": sorted(experiment.seeds),
+        "settings": asdict(experiment.settings),
+    }
+    return {PLAN: _hash(plan)} | {claim.name: hash_claim(claim) for claim in experiment.claims}
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

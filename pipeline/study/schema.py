@@ -54,6 +54,16 @@ def title() -> Key:
     )
 
 
+def label() -> Key:
+    """A name of some words that is safe within a tag's key."""
+    return Key(
+        says="words of letters, digits, dot, dash and underscore alone",
+        accepts=lambda value: (
+            isinstance(value, str) and re.fullmatch(r"[\w.-]+( [\w.-]+)*", value, re.ASCII) is not None
+        ),
+    )
+
+
 def several(each: Key, what: str) -> Key:
     """A list of one or more different values, each as `each` wants it."""
 

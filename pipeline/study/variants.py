@@ -17,6 +17,7 @@ CLASSES = 10
 IMAGE_SHAPE = (28, 28, 1)
 DROPOUT_RATE = 0.5
 L2_STRENGTH = 1e-5
+LEARNING_RATE = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.errors import ExperimentError
 from pipeline.study.experiment import Experiment
 from pipeline.study.settings import Settings
-from pipeline.study.variants import Variant, find_variant
+from pipeline.study.variants import DROPOUT_RATE, L2_STRENGTH, LEARNING_RATE, Variant, find_variant
 from pipeline.training.checkpoint import describe_config
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -51,7 +51,8 @@ def hash_code() -> str:
 
 def fingerprint_cell(variant: Variant, settings: Settings, data_sha256: str) -> str:
     """sha256 over everything that can change a cell's result: row, settings, data, code, versions."""
-    config = {**describe_config(variant, settings, data_sha256), "code": hash_code()}
+    constants = {"dropout": DROPOUT_RATE, "l2": L2_STRENGTH, "learning rate": LEARNING_RATE}
+    config = {**describe_config(variant, settings, data_sha256), **constants, "code": hash_code()}
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from matplotlib.figure import Figure
+from mlflow.entities import Experiment as ExperimentEntity
 
 from pipeline.analysis.comparison import Comparison
 from pipeline.report.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
 from pipeline.report.conclusion import describe_verdict, shorten_note, write_conclusion
 from pipeline.report.table import render_table, tabulate, write_caption
-from pipeline.study.experiment import Experiment, hash_claims
 from pipeline.tracking.recorder import Recorder
-from pipeline.tracking.store import Store
 
-FROZEN = "claims.sha256"
-FROZEN_AT = "claims.frozen"
 TABLES = {"csv": "csv", "md": "markdown", "tex": "latex", "html": "html", "json": "json"}
 
 
-def freeze_claims(store: Store, experiment_id: str, experiment: Experiment) -> str:
-    """The hash that the experiment's claims had when they were first seen, which is now if they never were."""
-    with store.lock:
-        tags = store.client.get_experiment(experiment_id).tags
-        if FROZEN not in tags:
-            store.client.set_experiment_tag(experiment_id, FROZEN_AT, datetime.now(UTC).isoformat(timespec="seconds"))
-            store.client.set_experiment_tag(experiment_id, FROZEN, hash_claims(experiment))
-        return str(tags.get(FROZEN, hash_claims(experiment)))
-
-
-def record_comparison(recorder: Recorder, comparison: Comparison, title: str, link: str) -> None:
+def record_comparison(recorder: Recorder, comparison: Comparison, experiment: ExperimentEntity, link: str) -> None:
     """Log the table in every format, verdicts, figures and the conclusion, also as the run's and experiment's note."""
     client, run_id, conclusion = recorder.client, recorder.run_id, comparison.conclusion
     for ending, form in TABLES.items():
@@ -41,14 +27,16 @@ def record_comparison(recorder: Recorder, comparison: Comparison, title: str, li
         client.log_dict(run_id, {"verdicts": verdicts}, "verdicts.json")
     if comparison.pairs is not None:
         client.log_text(run_id, comparison.pairs.to_csv(index=False), "pairs.csv")
+    if not comparison.onsets.empty:
+        onsets = comparison.runs[["run_id", "variant", "seed"]].merge(comparison.onsets.reset_index(), on="run_id")
+        client.log_text(run_id, onsets.to_csv(index=False), "onsets.csv")
     for name, figure in draw_comparison(comparison):
         client.log_figure(run_id, figure, f"figures/{name}.png")
-    text = write_conclusion(comparison, title)
+    text = write_conclusion(comparison, f"Conclusion of {experiment.name}")
     client.log_text(run_id, text, "conclusion.md")
     tags = {f"verdict.{verdict.name}": verdict.verdict for verdict in comparison.verdicts}
     recorder.log({}, {**tags, "table.sha256": conclusion.sha256, "mlflow.note.content": shorten_note(text)})
-    experiment_id = client.get_run(run_id).info.experiment_id
-    client.set_experiment_tag(experiment_id, "mlflow.note.content", shorten_note(text))
+    client.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", shorten_note(text))
 
 
 def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:

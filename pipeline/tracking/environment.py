@@ -77,10 +77,12 @@ def is_alive(tags: Mapping[str, str]) -> bool:
         return False
 
 
-def read_source(root: Path) -> tuple[str, str]:
-    """(commit, diff of the tracked files against it) of the project's git checkout; ("", "") outside one."""
+def read_source(root: Path) -> tuple[str, str, str]:
+    """(commit, changed and untracked files, diff of the tracked ones) of the git checkout; empty texts outside one."""
     commit = _git(root, "rev-parse", "HEAD").strip()
-    return commit, _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff") if commit else ""
+    if not commit:
+        return "", "", ""
+    return commit, _git(root, "status", "--porcelain"), _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff")
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -139,7 +139,8 @@ def _query_points(
 
 def _connect(store: Store) -> sqlite3.Connection:
     """A read-only connection."""
-    return sqlite3.connect(f"file:{store.database}?mode=ro", uri=True, timeout=20)
+    assert store.database is not None
+    return sqlite3.connect(f"{store.database.resolve().as_uri()}?mode=ro", uri=True, timeout=20)
 
 
 def _search_runs(store: Store, experiment_id: str) -> pd.DataFrame:

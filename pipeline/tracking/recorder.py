@@ -7,7 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 from matplotlib.figure import Figure
@@ -24,7 +24,7 @@ from pipeline.faults import fault_point
 from pipeline.report.figures import plot_weights
 from pipeline.study.architecture import count_parameters, plan_layers
 from pipeline.study.settings import Settings
-from pipeline.study.variants import DROPOUT_RATE, Variant
+from pipeline.study.variants import DROPOUT_RATE, LEARNING_RATE, Variant
 from pipeline.tracking.environment import describe_environment, identify_process, read_source
 from pipeline.tracking.store import STORE_ERRORS, Store, find_experiment, first_line, mend_artifact_root, project_root
 from pipeline.training.observer import Kernels, Observer
@@ -80,10 +80,10 @@ class Recorder(Observer):
         self.log_params(config)
         self.client.log_dict(self.run_id, config, "config.json")
         self.client.log_dict(self.run_id, describe_environment(settings.threads), "environment.json")
-        commit, diff = read_source(project_root())
-        self.log({}, {"mlflow.source.git.commit": commit, "git.dirty": str(bool(diff))} if commit else {})
-        if diff:
-            self.client.log_text(self.run_id, diff, "git.diff")
+        commit, changes, diff = read_source(project_root())
+        self.log({}, {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changes))} if commit else {})
+        if changes:
+            self.client.log_text(self.run_id, f"{changes}\n{diff}", "git.diff")
 
     def log_dataset(self, dataset: Dataset) -> None:
         """Log what is trained and tested on, with the sha256 of its contents, as MLflow's dataset input."""
@@ -102,8 +102,9 @@ class Recorder(Observer):
 
     def end(self, outcome: str, reason: str, status: str) -> None:
         """Say how the run ended, in tags of our own: `mlflow run` overwrites the status."""
-        self.log({}, {"outcome": outcome, "outcome.reason": reason[:TAG_LIMIT], "heartbeat": _now()})
-        self.client.set_terminated(self.run_id, status)
+        with interrupts.shield(then_check=False):
+            self.log({}, {"outcome": outcome, "outcome.reason": reason[:TAG_LIMIT], "heartbeat": _now()})
+            self.client.set_terminated(self.run_id, status)
 
 
 @contextmanager
@@ -117,9 +118,12 @@ def record_run(store: Store, variant: Variant, settings: Settings) -> Iterator[R
 @contextmanager
 def open_run(store: Store, name: str, kind: str, experiment_id: str = "") -> Iterator[Recorder]:
     """The recorder of the launcher's run, or of a new one; the run ends with the block, whatever ends it."""
-    run_id = os.environ.pop("MLFLOW_RUN_ID", "") or _create_run(store, name, experiment_id)
-    recorder = Recorder(store.client, run_id)
-    with end_with_reason(recorder):
+    with ExitStack() as stack:
+        with interrupts.shield(then_check=False):  # no signal comes between a run and the guard that ends it
+            run_id = os.environ.pop("MLFLOW_RUN_ID", "") or _create_run(store, name, experiment_id)
+            recorder = Recorder(store.client, run_id)
+            stack.enter_context(end_with_reason(recorder))
+        interrupts.check()
         run = store.client.get_run(run_id)
         mend_artifact_root(store, run.info.experiment_id, run_id)
         recorder.log({}, {"kind": kind, "outcome": "running", "heartbeat": _now(), **identify_process()})
@@ -134,21 +138,28 @@ def end_with_reason(recorder: Recorder) -> Iterator[None]:
     try:
         yield
     except RunKilled as killed:
-        recorder.end("killed", signal.Signals(killed.signal_number).name, "KILLED")
+        killed.run_id = recorder.run_id
+        _try_to_end(recorder, "killed", signal.Signals(killed.signal_number).name)
         raise
     except STORE_ERRORS as error:
-        _try_to_end(recorder, error)
+        _try_to_end(recorder, "failed", _explain(error))
         raise StoreError(f"the tracking store refused a write: {first_line(error)}") from error
     except BaseException as error:
-        _try_to_end(recorder, error)
+        _try_to_end(recorder, "failed", _explain(error))
         raise
-    recorder.end("finished", "went to its end", "FINISHED")
+    try:
+        recorder.end("finished", "went to its end", "FINISHED")
+    except STORE_ERRORS as error:
+        raise StoreError(f"the tracking store refused the run's end: {first_line(error)}") from error
 
 
 def fail_adopted_run(store: Store, reason: str) -> None:
     """End the launcher's run, if there is one that nobody has taken up yet, with the reason why nothing was trained."""
     if run_id := os.environ.pop("MLFLOW_RUN_ID", ""):
-        Recorder(store.client, run_id).end("failed", reason, "FAILED")
+        try:
+            Recorder(store.client, run_id).end("failed", reason, "FAILED")
+        except STORE_ERRORS as error:
+            raise StoreError(f"the run {run_id} cannot be ended: {first_line(error)}") from error
 
 
 def describe_settings(settings: Settings) -> dict[str, object]:
@@ -184,7 +195,7 @@ def describe_variant(variant: Variant) -> dict[str, object]:
         "l2": variant.l2,
         "initialiser": variant.initialiser,
         "optimiser": "adam",
-        "learning-rate": 0.001,
+        "learning-rate": LEARNING_RATE,
         "loss": "categorical_crossentropy",
         "parameters": parameters,
         "parameters-trainable": trainable,
@@ -201,11 +212,15 @@ def _create_run(store: Store, name: str, experiment_id: str) -> str:
         raise StoreError(f"the tracking store refused a new run: {first_line(error)}") from error
 
 
-def _try_to_end(recorder: Recorder, error: BaseException) -> None:
-    """End a failed run as far as the store allows: a second failure must not hide the first."""
-    reason = first_line(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {first_line(error)}"
+def _explain(error: BaseException) -> str:
+    """Why a run failed; errors of our own speak for themselves."""
+    return first_line(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {first_line(error)}"
+
+
+def _try_to_end(recorder: Recorder, outcome: str, reason: str) -> None:
+    """End a failed or killed run as far as the store allows: a second failure must not hide the first."""
     try:
-        recorder.end("failed", reason, "FAILED")
+        recorder.end(outcome, reason, outcome.upper())
     except STORE_ERRORS:
         return
 

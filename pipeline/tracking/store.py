@@ -48,10 +48,14 @@ def project_root() -> Path:
 def resolve_uri() -> str:
     """The tracking URI in force; raises StoreError for one that MLflow would print with its password."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
-    if uri.startswith("http") and urlsplit(uri).password:
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise StoreError(f"MLFLOW_TRACKING_URI is no address ({error}); mend it") from error
+    if parts.scheme.lower() in ("http", "https") and "@" in parts.netloc:
         raise StoreError(
-            "MLFLOW_TRACKING_URI holds a password; take it out and set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD"
+            "MLFLOW_TRACKING_URI holds a password or token; take it out and set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         )
     if not os.environ.get("MLFLOW_TRACKING_URI") and any(project_root().glob("mlruns/[0-9]*/meta.yaml")):
         raise StoreError(
@@ -78,8 +82,9 @@ def open_store() -> Store:
             client.search_experiments(max_results=1)
             if database is not None:
                 _use_write_ahead_log(database)
-    except STORE_ERRORS as error:
-        raise StoreError(f"the tracking store {_hide_password(uri)} does not answer: {first_line(error)}") from error
+    except (*STORE_ERRORS, ImportError, ValueError) as error:
+        message = _hide_password(f"the tracking store {uri} does not answer: {first_line(error)}", uri)
+        raise StoreError(message) from error
     return Store(uri=uri, client=client, lock=lock)
 
 
@@ -93,14 +98,17 @@ def find_experiment(store: Store, name: str = "", *, create: bool = False) -> st
     if not name and (experiment_id := os.environ.get("MLFLOW_EXPERIMENT_ID")):
         return experiment_id
     name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
-    with store.lock:
-        experiment = store.client.get_experiment_by_name(name)
-        if experiment is None and not create:
-            known = ", ".join(sorted(found.name for found in store.client.search_experiments()))
-            raise StoreError(f'no experiment "{name}" in the store; it has {known}')
-        if experiment is not None and experiment.lifecycle_stage != "active":
-            raise StoreError(f'the experiment "{name}" is deleted; restore it with `mlflow experiments restore`')
-        return str(experiment.experiment_id if experiment else store.client.create_experiment(name))
+    try:
+        with store.lock:
+            experiment = store.client.get_experiment_by_name(name)
+            if experiment is None and not create:
+                known = ", ".join(sorted(found.name for found in store.client.search_experiments()))
+                raise StoreError(f'no experiment "{name}" in the store; it has {known}')
+            if experiment is not None and experiment.lifecycle_stage != "active":
+                raise StoreError(f'the experiment "{name}" is deleted; restore it with `mlflow experiments restore`')
+            return str(experiment.experiment_id if experiment else store.client.create_experiment(name))
+    except STORE_ERRORS as error:
+        raise StoreError(f"the tracking store did not answer: {first_line(error)}") from error
 
 
 def mend_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
@@ -134,7 +142,7 @@ def _use_write_ahead_log(database: Path) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
 
 
-def _hide_password(uri: str) -> str:
-    """The URI without its password."""
+def _hide_password(message: str, uri: str) -> str:
+    """The message without the URI's password."""
     password = urlsplit(uri).password
-    return uri.replace(f":{password}@", ":***@") if password else uri
+    return message.replace(password, "***") if password else message

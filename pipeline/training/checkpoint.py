@@ -8,6 +8,7 @@ flipped bit loads silently, and a full disk destroys the previous one too.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -79,8 +80,14 @@ def describe_config(variant: Variant, settings: Settings, data_sha256: str) -> d
     """Everything that decides the weights' bits, as text by name; the data by their content, wherever they lie."""
     row = {name: value for name, value in dataclasses.asdict(variant).items() if name not in LABELS}
     protocol = {name: value for name, value in dataclasses.asdict(settings).items() if name != "data"}
-    versions = {name: metadata.version(name) for name in PACKAGES}
-    return {name: str(value) for name, value in {**row, **protocol, "data sha256": data_sha256, **versions}.items()}
+    facts = {**row, **protocol, "data sha256": data_sha256, **_read_versions()}
+    return {name: str(value) for name, value in facts.items()}
+
+
+@functools.cache
+def _read_versions() -> Mapping[str, str]:
+    """The versions of the packages that compute."""
+    return {name: metadata.version(name) for name in PACKAGES}
 
 
 @contextmanager

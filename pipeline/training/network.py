@@ -12,10 +12,8 @@ import numpy.typing as npt
 
 from pipeline.errors import ResumeError
 from pipeline.study.architecture import Layer, plan_layers
-from pipeline.study.variants import DROPOUT_RATE, IMAGE_SHAPE, Variant
+from pipeline.study.variants import DROPOUT_RATE, IMAGE_SHAPE, LEARNING_RATE, Variant
 from pipeline.training.randomness import derive_init_seed
-
-LEARNING_RATE = 0.001
 
 
 def build_network(variant: Variant, seed: int) -> keras.Model:

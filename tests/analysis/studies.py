@@ -62,11 +62,23 @@ def plant_history(runs: pd.DataFrame, losses: npt.NDArray[np.float64]) -> pd.Dat
     )
 
 
-def draw_curves(turns: npt.ArrayLike, slope: float, noise: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Loss curves (runs, EPOCHS) that fall, and from epoch `turns` (runs,) on rise by `slope` nats an epoch."""
-    epoch = np.arange(1, EPOCHS + 1)
+def draw_curves(
+    turns: npt.ArrayLike,
+    slope: float,
+    noise: float,
+    rng: np.random.Generator,
+    *,
+    epochs: int = EPOCHS,
+    fall: float = 0.1,
+    speed: float = 1.5,
+) -> npt.NDArray[np.float64]:
+    """Loss curves (runs, epochs) that fall by `fall` nats, and from epoch `turns` (runs,) on rise by `slope` an epoch.
+
+    The fall is exponential, by a factor of e in `speed` epochs.
+    """
+    epoch = np.arange(1, epochs + 1)
     rise = slope * np.maximum(0, epoch - np.asarray(turns, dtype=float)[:, None])
-    return 0.03 + 0.1 * np.exp(-epoch / 1.5) + rise + noise * rng.normal(size=(len(rise), EPOCHS))
+    return 0.03 + fall * np.exp(-epoch / speed) + rise + noise * rng.normal(size=(len(rise), epochs))
 
 
 GAP = Claim(name="gap", statement="the gap shrinks", estimand="gap", direction="lower", smallest_effect=0.005)

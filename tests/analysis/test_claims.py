@@ -9,7 +9,7 @@ from scipy import stats
 
 from pipeline.analysis.claims import judge_claims
 from pipeline.errors import AnalysisError
-from pipeline.study.experiment import hash_claims
+from pipeline.study.experiment import Experiment, hash_plan
 from tests.analysis.studies import (
     DEPTH,
     ERROR,
@@ -20,13 +20,10 @@ from tests.analysis.studies import (
     ONSET,
     SPREAD,
     TWINS,
-    draw_curves,
     judge,
     plant_effects,
     plant_errors,
     plant_gap,
-    plant_history,
-    plant_runs,
 )
 
 
@@ -59,7 +56,8 @@ def test_a_planted_effect_gets_its_verdict(mean, spread, verdict):
             0.0009,
             0.001,
             "INCONCLUSIVE",
-            "The interval holds the margin of 0.10 points; about 11 seeds would rule it out",
+            "The interval holds the margin of 0.10 points; about 11 seeds would rule it out with 80 % power if "
+            "there is no difference, at the upper 80 % confidence limit of the SD.",
         ),
     ],
 )
@@ -158,18 +156,37 @@ def test_what_cannot_be_tested_says_why(claim, runs, reason):
     assert np.isnan(verdict.p_adjusted)
 
 
-def test_a_changed_claim_is_deviated():
-    runs = plant_errors(0.0)
-    frozen = hash_claims([GAP, ERROR, HEADLINE])
-    kept = judge_claims([HEADLINE, ERROR, GAP], runs, NO_HISTORY, frozen)
-    assert [verdict.verdict for verdict in kept] == ["SUPPORTED"] * 3
-    changed = judge_claims([replace(GAP, smallest_effect=0.004), ERROR, HEADLINE], runs, NO_HISTORY, frozen)
-    assert [verdict.verdict for verdict in changed] == ["DEVIATED"] * 3
-    assert [part.verdict for part in changed[2].parts] == ["DEVIATED"] * 2
-    assert changed[0].outcome == "SUPPORTED"
-    assert changed[0].sentence.startswith(
+def plan(*claims, seeds=(0, 1, 2, 3, 4, 5)):
+    return hash_plan(Experiment(name="planned", variants=NAMES[:6], seeds=seeds, claims=claims))
+
+
+def test_what_is_as_it_was_frozen_keeps_its_verdict():
+    kept = (HEADLINE, ERROR, GAP)
+    verdicts = judge_claims(kept, plant_errors(0.0), NO_HISTORY, plan(GAP, ERROR, HEADLINE), plan(*kept))
+    assert [verdict.verdict for verdict in verdicts] == ["SUPPORTED"] * 3
+
+
+def test_a_changed_claim_is_deviated_with_what_rests_on_it_alone():
+    changed = (replace(GAP, smallest_effect=0.004), ERROR, HEADLINE)
+    verdicts = judge_claims(changed, plant_errors(0.0), NO_HISTORY, plan(GAP, ERROR, HEADLINE), plan(*changed))
+    assert [verdict.verdict for verdict in verdicts] == ["DEVIATED", "SUPPORTED", "DEVIATED"]
+    assert [part.verdict for part in verdicts[2].parts] == ["DEVIATED", "SUPPORTED"]
+    assert verdicts[0].outcome == "SUPPORTED"
+    assert verdicts[0].sentence.startswith(
         "Changed after the first run, so no verdict counts; as declared now it would be SUPPORTED: Regularised minus"
     )
+
+
+def test_an_added_claim_is_deviated_and_leaves_the_others_alone():
+    more = (GAP, ERROR)
+    verdicts = judge_claims(more, plant_errors(0.0), NO_HISTORY, plan(GAP), plan(*more))
+    assert [verdict.verdict for verdict in verdicts] == ["SUPPORTED", "DEVIATED"]
+
+
+@pytest.mark.parametrize("frozen", [{}, plan(GAP, ERROR, seeds=(0, 1, 2, 3, 4))])
+def test_a_changed_plan_makes_every_claim_deviated(frozen):
+    verdicts = judge_claims((GAP, ERROR), plant_errors(0.0), NO_HISTORY, frozen, plan(GAP, ERROR))
+    assert [verdict.verdict for verdict in verdicts] == ["DEVIATED"] * 2
 
 
 def test_a_family_is_corrected_together_with_what_cannot_be_tested():
@@ -222,27 +239,3 @@ def test_by_depth_is_the_slope_over_the_twins():
     assert verdict.twins_agree == 8
     kernel = judge(replace(DEPTH, by="kernel"), plant_gap(effects))
     assert kernel.effect == pytest.approx(0)
-
-
-@pytest.mark.parametrize(("early", "verdict"), [(0, "SUPPORTED"), (8, "REFUTED"), (4, "INCONCLUSIVE")])
-def test_the_share_of_onsets_is_held_against_its_reference(early, verdict):
-    runs = plant_runs(6, {})
-    order = np.arange(len(runs)) // 2 % 8
-    turns = np.where(runs["regularised"], 99, np.where(order < early, 3, 10))
-    history = plant_history(runs, draw_curves(turns, 0.01, 0.0005, np.random.default_rng(0)))
-    judged = judge(ONSET, runs, history)
-    assert judged.verdict == verdict
-    assert judged.effect == pytest.approx(1 - early / 8)
-    assert judged.onset_share.share == pytest.approx(1 - early / 8)
-    assert (judged.onset_share.n, judged.onset_share.censored) == (48, 0)
-    assert 0 <= judged.interval[0] < judged.interval[1] <= 1
-    shrinks = judge(replace(ONSET, contrast="regularised - plain", direction="lower", reference=0.0), runs, history)
-    assert shrinks.effect == pytest.approx(early / 8 - 1)
-
-
-def test_runs_that_end_too_soon_after_the_window_show_no_onset():
-    runs = plant_runs(6, {})
-    curves = draw_curves(np.full(len(runs), 10), 0.01, 0.0005, np.random.default_rng(0))
-    assert judge(ONSET, runs, plant_history(runs, curves[:, :18])).verdict == "SUPPORTED"
-    verdict = judge(ONSET, runs, plant_history(runs, curves[:, :17]))
-    assert (verdict.verdict, verdict.reason) == ("UNTESTABLE", "no seed has every twin trained for 18 epochs or more")

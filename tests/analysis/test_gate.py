@@ -27,91 +27,123 @@ def rerun(seeds, **changes):
     return runs.assign(run_id="new" + runs["run_id"]).assign(**changes)
 
 
-def verdicts(outcomes):
-    return [(outcome.variant, outcome.seed, outcome.metric, outcome.verdict) for outcome in outcomes]
+def results(judgements):
+    return [(judgement.variant, judgement.seed, judgement.metric, judgement.result) for judgement in judgements]
 
 
 def test_same_seed_and_threads_must_give_the_same_weights():
     same = check_against(store(), rerun([2]))
-    assert verdicts(same) == [(name, 2, "weights_sha256", "pass") for name in NAMES]
+    assert results(same) == [(name, 2, "weights_sha256", "pass") for name in NAMES]
     other = check_against(store(), rerun([2], weights_sha256="b" * 64))
-    assert verdicts(other) == [(name, 2, "weights_sha256", "fail") for name in NAMES]
+    assert results(other) == [(name, 2, "weights_sha256", "fail") for name in NAMES]
     assert other[0].value == "b" * 64
     assert same[0].expected == same[0].value == other[0].expected
 
 
 def test_missing_weights_hash_is_not_judged():
-    assert {outcome.verdict for outcome in check_against(store(), rerun([2], weights_sha256=""))} == {"not judged"}
+    assert {judgement.result for judgement in check_against(store(), rerun([2], weights_sha256=""))} == {"not judged"}
 
 
 def test_new_seed_is_held_against_the_interval_of_the_stored():
-    outcomes = check_against(store(), rerun([77]), confidence=0.95)
-    assert verdicts(outcomes) == [(name, 77, metric, "pass") for name in NAMES for metric in GATED]
+    judgements = check_against(store(), rerun([77]), confidence=0.95)
+    assert results(judgements) == [(name, 77, metric, "pass") for name in NAMES for metric in GATED]
     stored = make_runs(NAMES, seeds=range(5)).query("variant == 'conv2_3x3'")["final/test_loss"]
     # four intervals share the five per cent
-    assert outcomes[0].expected == pytest.approx(prediction_interval(stored, 1 - 0.05 / 4))
-    assert "98.75%" in outcomes[0].detail
-    assert "n = 5 stored seeds" in outcomes[0].detail
+    assert judgements[0].expected == pytest.approx(prediction_interval(stored, 1 - 0.05 / 4))
+    assert "98.75%" in judgements[0].detail
+    assert "n = 5 stored seeds" in judgements[0].detail
 
 
 def test_new_seed_outside_the_interval_fails_in_its_cell_alone():
     runs = rerun([77])
     runs.loc[1, "final/test_loss"] = 0.5
-    outcomes = check_against(store(), runs)
-    failed = [outcome for outcome in outcomes if outcome.verdict == "fail"]
-    assert verdicts(failed) == [("conv7_3x3", 77, "final/test_loss", "fail")]
+    judgements = check_against(store(), runs)
+    failed = [judgement for judgement in judgements if judgement.result == "fail"]
+    assert results(failed) == [("conv7_3x3", 77, "final/test_loss", "fail")]
     assert failed[0].value == 0.5
-    assert not gate_passed(outcomes)
+    assert not gate_passed(judgements)
 
 
 def test_other_thread_count_is_a_new_draw_judged_without_its_own_seed():
-    outcomes = check_against(store(), rerun([2], threads=4))
-    assert {outcome.metric for outcome in outcomes} == set(GATED)
-    assert all("n = 4 stored seeds" in outcome.detail for outcome in outcomes)
+    judgements = check_against(store(), rerun([2], threads=4))
+    assert {judgement.metric for judgement in judgements} == set(GATED)
+    assert all("n = 4 stored seeds" in judgement.detail for judgement in judgements)
 
 
 def test_one_stored_seed_cannot_judge_unless_a_tolerance_is_declared():
     unjudged = check_against(store([0]), rerun([1]))
-    assert {outcome.verdict for outcome in unjudged} == {"not judged"}
+    assert {judgement.result for judgement in unjudged} == {"not judged"}
     assert unjudged[0].detail.startswith("n = 1 stored, a prediction interval needs 2")
+    assert unjudged[0].detail.endswith("give --tolerance final/test_loss=VALUE")
     assert not gate_passed(unjudged)
     judged = check_against(store([0]), rerun([1]), tolerances={"final/test_loss": 0.05})
-    assert [outcome.verdict for outcome in judged] == ["pass", "not judged"] * 2
+    assert [judgement.result for judgement in judged] == ["pass", "not judged"] * 2
     strict = check_against(store([0]), rerun([1]), tolerances={"final/test_loss": 1e-9})
-    assert [outcome.verdict for outcome in strict] == ["fail", "not judged"] * 2
+    assert [judgement.result for judgement in strict] == ["fail", "not judged"] * 2
 
 
 def test_equal_stored_values_have_no_spread_to_predict_from():
-    outcomes = check_against(store(**{"final/test_accuracy": 0.99}), rerun([9]))
-    assert {(o.metric, o.verdict) for o in outcomes} == {
+    judgements = check_against(store(**{"final/test_accuracy": 0.99}), rerun([9]))
+    assert {(j.metric, j.result) for j in judgements} == {
         ("final/test_loss", "pass"),
         ("final/test_accuracy", "not judged"),
     }
 
 
 def test_stored_run_does_not_prove_itself():
-    outcomes = check_against(store(), make_runs(NAMES, seeds=range(5)))
-    assert {outcome.verdict for outcome in outcomes} == {"not judged"}
-    assert "the stored run itself" in outcomes[0].detail
+    judgements = check_against(store(), make_runs(NAMES, seeds=range(5)))
+    assert results(judgements) == [(name, None, "run", "fail") for name in NAMES]
+    assert "the stored run itself proves nothing" in judgements[0].detail
 
 
-def test_absent_and_failed_cells_are_named():
-    runs = rerun([9])
-    runs.loc[1, ["outcome", "reason"]] = ["failed", "loss is nan"]
-    (absent,) = [outcome for outcome in check_against(store(), runs) if outcome.variant == "conv7_3x3"]
-    assert (absent.verdict, absent.seed) == ("not judged", None)
-    assert absent.detail == "no finished run with the stored settings; failed: loss is nan"
+def test_stored_variant_without_a_new_run_fails_unless_allowed():
+    judgements = check_against(store(), rerun([9]).iloc[:1])
+    assert results(judgements)[2:] == [("conv7_3x3", None, "run", "fail")]
+    assert judgements[2].detail == "no new finished run with the stored settings"
+    assert not gate_passed(judgements)
+    allowed = check_against(store(), rerun([9]).iloc[:1], allow_missing=True)
+    assert results(allowed)[2:] == [("conv7_3x3", None, "run", "not judged")]
+    assert gate_passed(allowed)
+
+
+@pytest.mark.parametrize("early", [{}, {"data_sha256": "", "epochs": -1}])
+def test_new_runs_that_crashed_fail_with_their_reason(early):
+    runs = rerun([2, 9])
+    changes = {"outcome": "failed", "reason": "loss is nan", **early}
+    runs.loc[1:, list(changes)] = list(changes.values())
+    judgements = check_against(store(), runs)
+    assert sorted(results(judgements), key=str) == [
+        ("conv2_3x3", 2, "weights_sha256", "pass"),
+        ("conv2_3x3", 9, "run", "fail"),
+        ("conv7_3x3", 2, "run", "fail"),
+        ("conv7_3x3", 9, "run", "fail"),
+    ]
+    assert {judgement.detail for judgement in judgements[1:]} == {"no finished run; failed: loss is nan"}
+    assert judgements[1].run_id in set(runs["run_id"])
+    assert not gate_passed(judgements)
+    assert gate_passed(check_against(store(), runs, allow_missing=True))
+
+
+def test_crash_before_or_under_other_settings_or_made_good_is_none():
+    crash = make_runs(NAMES, seeds=[9], outcome="killed", reason="SIGTERM").assign(run_id=["x", "y"])
+    before = pd.concat([make_runs(NAMES, seeds=range(5)), crash])
+    stored = dump_conclusion(conclude(select_runs(before, rule="all-seeds")))
+    assert gate_passed(check_against(stored, pd.concat([before, rerun([2])])))
+    assert not gate_passed(check_against(store(), pd.concat([rerun([2]), crash])))
+    assert gate_passed(check_against(store(), pd.concat([rerun([2, 9]), crash])))
+    assert gate_passed(check_against(store(), pd.concat([rerun([2]), crash.assign(epochs=3)])))
 
 
 def test_variant_that_is_not_stored_is_said_to_be_so():
-    outcomes = check_against(store(), make_runs(["conv2_5x5"], seeds=[0]))
-    assert outcomes[0].detail == "the variant is not in the result file"
+    judgements = check_against(store(), make_runs(["conv2_5x5"], seeds=[0]))
+    assert judgements[0].result == "not judged"
+    assert judgements[0].detail == "the variant is not in the result file"
 
 
 def test_runs_of_other_settings_are_never_compared():
-    outcomes = check_against(store(), rerun([9], epochs=3))
-    assert {outcome.verdict for outcome in outcomes} == {"not judged"}
-    assert "epochs 3, asked 25" in outcomes[0].detail
+    judgements = check_against(store(), rerun([9], epochs=3))
+    assert results(judgements) == [(name, None, "run", "fail") for name in NAMES]
+    assert "epochs 3, asked 25" in judgements[0].detail
 
 
 def test_unknown_tolerance_is_refused():
@@ -136,13 +168,13 @@ def test_prediction_interval_is_that_of_the_t_distribution():
         prediction_interval([1.0])
 
 
-def mixed_outcomes():
+def mixed_judgements():
     runs = pd.concat([rerun([77]), rerun([2], weights_sha256="b" * 64, run_id=["bad", "worse\x00"])])
     return check_against(store(), runs) + check_against(store([0]), rerun([1]))
 
 
 def test_junit_counts_and_names_the_failing_cells():
-    root = ElementTree.fromstring(render_junit(mixed_outcomes(), name="mnist14"))
+    root = ElementTree.fromstring(render_junit(mixed_judgements(), name="mnist14"))
     suite = root.find("testsuite")
     assert root.tag == "testsuites"
     assert {key: suite.get(key) for key in ("name", "tests", "failures", "errors", "skipped")} == {
@@ -161,7 +193,7 @@ def test_junit_counts_and_names_the_failing_cells():
 
 
 def test_summary_leads_with_the_failing_cells():
-    lines = render_summary(mixed_outcomes()).splitlines()
+    lines = render_summary(mixed_judgements()).splitlines()
     assert lines[0] == "**Gate failed** in conv2_3x3 seed 2, conv7_3x3 seed 2 (6 of 10 judged)."
     assert lines[4].startswith("| conv2_3x3 seed 2 | weights_sha256 | ")
     assert len({line.count("|") for line in lines[2:]}) == 1

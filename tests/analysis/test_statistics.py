@@ -149,6 +149,16 @@ def test_seeds_needed_give_eighty_percent_power(size):
     assert (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.03)
 
 
+def test_seeds_at_the_limit_of_the_sd_give_eighty_percent_power_in_eighty_percent_of_pilots():
+    pilots = np.random.default_rng(17).normal(size=(400, 5)).std(axis=1, ddof=1)
+    limit, plain = (
+        np.array([count_seeds(sd * factor, 0.8) for sd in pilots]) for factor in (float(bound_sd(1.0, 5)), 1.0)
+    )
+    enough = np.ceil(TTestPower().solve_power(effect_size=0.8, alpha=0.05, power=0.8))  # at the true SD, 1
+    assert (limit >= enough).mean() == pytest.approx(0.8, abs=0.06)
+    assert (plain >= enough).mean() < 0.6  # what the SD as estimated would promise
+
+
 def test_seeds_have_a_floor_and_a_ceiling():
     assert count_seeds(1e-9, 1.0) == FEWEST_SEEDS == count_seeds(0.0, 1.0)
     assert count_seeds(1.0, 0.001) is None

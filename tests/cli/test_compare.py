@@ -67,7 +67,7 @@ def test_the_table_has_all_rows_and_lists_what_it_leaves_out(study: str, store_u
 def test_a_declared_experiment_gets_verdicts_that_are_logged(study: str, declared: str) -> None:
     result = call("compare", declared)
     assert result.exit_code == 0, result.output
-    assert result.output.startswith("SUPPORTED: Regularisation closes the gap\n")
+    assert result.stdout.startswith("SUPPORTED: Regularisation closes the gap\n")
     client, run_id = newest_compare_run(study)
     tags = client.get_run(run_id).data.tags
     assert (tags["verdict.gap"], tags["outcome"], tags["kind"]) == ("SUPPORTED", "finished", "compare")
@@ -89,9 +89,9 @@ def test_a_declared_experiment_gets_verdicts_that_are_logged(study: str, declare
 def test_a_claim_that_changed_after_it_was_frozen_has_deviated(declared: str) -> None:
     call("compare", declared)
     Path(declared).write_text(TOML.replace("smallest_effect = 0.01", "smallest_effect = 0.001"))
-    assert call("compare", declared).output.startswith("DEVIATED: Regularisation closes the gap\n")
+    assert call("compare", declared).stdout.startswith("DEVIATED: Regularisation closes the gap\n")
     Path(declared).write_text("# a comment changes nothing\n" + TOML)
-    assert call("compare", declared).output.startswith("SUPPORTED: ")
+    assert call("compare", declared).stdout.startswith("SUPPORTED: ")
 
 
 def test_every_number_can_be_traced(study: str, store_uri: str) -> None:
@@ -118,11 +118,12 @@ def test_the_gate_passes_the_same_weights_and_fails_others(study: str, store_uri
     stored = tmp_path / "result.json"
     arguments = ("study", "--epochs", "4", "--rule", "all-seeds", "--format", "json", "--output", str(stored))
     assert call("compare", *arguments).exit_code == 0
-    judged_nothing = call("gate", "study", "--against", str(stored))
-    assert (judged_nothing.exit_code, judged_nothing.stderr) == (
-        1,
-        "Error: the gate judged nothing; see the outcomes above\n",
-    )
+    nothing_new = call("gate", "study", "--against", str(stored))
+    line = f"Error: the gate failed for {', '.join(PAIRS)}; see the judgements above\n"
+    assert (nothing_new.exit_code, nothing_new.stderr) == (1, line)
+    allowed = call("gate", "study", "--against", str(stored), "--allow-missing")
+    line = "Error: the gate judged nothing; see the judgements above\n"
+    assert (allowed.exit_code, allowed.stderr) == (1, line)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_EXPERIMENT_NAME", "study-again")
         find_experiment(open_store(), create=True)
@@ -134,7 +135,7 @@ def test_the_gate_passes_the_same_weights_and_fails_others(study: str, store_uri
     open_store().client.set_tag(broken, "weights.sha256", "f" * 64)
     failed = call("gate", "study-again", "--against", str(stored), *reports)
     assert failed.exit_code == 1
-    assert failed.stderr == "Error: the gate failed for conv2_3x3 seed 2; see the outcomes above\n"
+    assert failed.stderr == "Error: the gate failed for conv2_3x3 seed 2; see the judgements above\n"
     assert ET.parse(tmp_path / "gate.xml").getroot().findall(".//failure")
     assert "conv2_3x3" in (tmp_path / "gate.md").read_text()
 
@@ -165,3 +166,28 @@ def test_a_damaged_result_file_is_one_line(study: str, store_uri: str, tmp_path:
     assert result.output.startswith("Error: not a usable result file")
     missing = call("gate", "study", "--against", str(tmp_path / "none.json"))
     assert missing.output == f"Error: {tmp_path / 'none.json'}: No such file or directory\n"
+    (tmp_path / "binary.json").write_bytes(b"\x89PNG\xff")
+    binary = call("gate", "study", "--against", str(tmp_path / "binary.json"))
+    assert (
+        binary.output == f"Error: {tmp_path / 'binary.json'}: not a usable result file (no text); give one of compare\n"
+    )
+
+
+def test_a_tolerance_gates_a_single_stored_seed(study: str, store_uri: str, tmp_path: Path) -> None:
+    stored = tmp_path / "one.json"
+    assert call("compare", "study", "--epochs", "4", "--format", "json", "--output", str(stored)).exit_code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "study-tolerance")
+        find_experiment(open_store(), create=True)
+        for name in PAIRS:
+            plant_run(open_store(), name, 5)
+    arguments = ("gate", "study-tolerance", "--against", str(stored), "--tolerance")
+    assert call(*arguments, "final/test_loss=0.1", "--tolerance", "final/test_accuracy=0.1").exit_code == 0
+    assert "failed for conv2_3x3 seed 5" in call(*arguments, "final/test_loss=0.001").stderr
+    twice = call(*arguments, "final/test_loss=1", "--tolerance", "final/test_loss=2")
+    assert '"final/test_loss" has two tolerances; leave one out' in twice.stderr
+    assert call(*arguments, "test_loss=1").stderr.startswith('Error: a tolerance for "test_loss" gates nothing')
+    for wrong in ("final/test_loss", "final/test_loss=-1", "=0.1", "final/test_loss=nan"):
+        refused = call(*arguments, wrong)
+        assert (refused.exit_code, refused.output.count("\n")) == (2, 1)
+        assert f'"{wrong}" is no tolerance; write one as final/test_loss=0.01' in refused.output

@@ -73,11 +73,25 @@ def test_readme_commands_exist() -> None:
     assert named == shown, "the README shows every command, and no other"
 
 
-def test_readme_outputs_are_what_the_commands_print() -> None:
+def test_readme_outputs_are_what_the_commands_print(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from tests.conftest import call
 
     readme = (ROOT / "README.md").read_text()
-    shown = re.findall(r"```console\n\$ python -m pipeline (variants|(?:[a-z]+ )?--help)\n(.*?)```", readme, re.DOTALL)
-    assert len(shown) >= 3
+    shown = re.findall(r"```console\n\$ python -m pipeline (.*?)\n(.*?)```", readme, re.DOTALL)
+    assert len(shown) >= 8
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     for command, output in shown:
         assert call(*command.split()).output == output
+
+
+def test_the_readmes_run_looks_like_a_run(trained: tuple[str, str]) -> None:
+    readme = (ROOT / "README.md").read_text()
+    shown = readme.partition("-P arch=conv2_3x3 -P epochs=3\n")[2].partition("```")[0].splitlines()
+
+    def blur(line: str) -> str:
+        line = re.sub(r"conv2_3x3\w*|mnist|data-[0-9a-f]{12}", "NAME", line)
+        return re.sub(r"[0-9a-f]{32,64}|[+-]?\d+(?:\.\d+)?", "0", line)
+
+    printed = list(dict.fromkeys(map(blur, trained[1].splitlines())))
+    assert list(dict.fromkeys(map(blur, shown))) == printed

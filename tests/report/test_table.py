@@ -14,6 +14,7 @@ from pipeline.analysis.selection import select_runs
 from pipeline.errors import AnalysisError
 from pipeline.report.escape import escape_latex, escape_markdown
 from pipeline.report.table import FORMS, NO_RUN, render_table, tabulate
+from pipeline.study.variants import VARIANTS
 from tests.frames import PUBLISHED_NAMES, make_runs
 
 HEADER = (
@@ -108,6 +109,29 @@ def test_latex_has_a_row_a_variant_and_its_evidence_in_comments():
     assert f"% Table sha256: {conclusion.sha256}" in lines
     assert sum(line.startswith("% conv") for line in lines) == 28
     assert any(r"\begin{tabular}{lllllllrrrrrrrrr}" in line for line in lines)
+
+
+def test_control_rows_are_told_apart_by_their_variant():
+    conclusion = build(make_runs(list(VARIANTS)), controls=True)
+    rows = list(csv.reader(io.StringIO(render_table(conclusion, "csv"))))
+    assert ",".join(rows[0]) == f"variant,{HEADER}"
+    assert [row[0] for row in rows[1:]] == list(VARIANTS)
+    lines = {"markdown": "| conv3_5x5_reg_matched | 3 | 5x5 |", "latex": r"conv3\_5x5\_reg\_matched & 3 & 5x5 &"}
+    for form, start in lines.items():
+        assert sum(line.lstrip().startswith(start) for line in render_table(conclusion, form).splitlines()) == 1
+    assert r"\begin{tabular}{llllllllrrrr}" in render_table(conclusion, "latex")
+    assert list(tabulate(conclusion).columns) == HEADER.split(",")
+
+
+def test_columns_stand_by_what_they_hold():
+    conclusion = build(truth=True, published=True)
+    truth = "rllrrr"  # depth, dropout, batch norm, parameters, gap, seconds
+    assert f"{{{'l' * 7}{'r' * 4}{truth}{'r' * 8}}}" in render_table(conclusion, "latex")
+    ruler = next(line for line in render_table(conclusion, "markdown").splitlines() if line.startswith("| ---"))
+    marks = ["r" if mark.strip() == "---:" else "l" for mark in ruler.strip("|").split("|")]
+    assert "".join(marks) == f"{'l' * 7}{'r' * 4}{truth}{'r' * 8}"
+    heads = [attributes for tag, attributes in Page(render_table(conclusion, "html")).tags if tag == "th"][1:26]
+    assert "".join("r" if attributes.get("class") == "number" else "l" for attributes in heads) == "".join(marks)
 
 
 def test_nasty_names_are_plain_text_in_latex():

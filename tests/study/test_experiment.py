@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ExperimentError
-from pipeline.study.experiment import SETTINGS_KEYS, Claim, hash_claim, hash_claims, load_experiment
+from pipeline.study.experiment import SETTINGS_KEYS, Claim, Experiment, hash_claim, hash_plan, load_experiment
 from pipeline.study.settings import Settings
 from pipeline.study.variants import VARIANTS, matched_twins, published_variants
 
@@ -41,7 +41,7 @@ def test_every_experiment_file_loads(path):
     experiment = load_experiment(path)
     assert experiment.name == path.stem
     assert set(experiment.variants) <= set(VARIANTS)
-    assert hash_claims(experiment) == hash_claims(list(reversed(experiment.claims)))
+    assert list(hash_plan(experiment)) == ["", *(claim.name for claim in experiment.claims)]
 
 
 def test_there_are_experiment_files():
@@ -189,28 +189,60 @@ def test_a_file_that_is_not_there_or_no_text_gets_one_line(tmp_path):
         load_experiment(tmp_path / "image.toml")
 
 
-def test_the_hash_of_claims_sees_content_alone(tmp_path):
+def test_the_hashes_see_content_alone(tmp_path):
     first = load_text(tmp_path, HEAD + CLAIM + CLAIM.replace("C1", "C2"))
     lines = CLAIM.splitlines()
     turned = "\n".join([lines[0], *reversed(lines[1:])]) + "  # a comment\nalpha = 0.05\n"
-    second = load_text(tmp_path, HEAD + CLAIM.replace("C1", "C2") + turned + "[settings]\nepochs = 9\n")
-    assert hash_claims(first) == hash_claims(second)
+    other_head = 'name = "x"\nvariants = ["conv2_3x3_reg", "conv2_3x3"]\nseeds = [0]\n'
+    second = load_text(tmp_path, other_head + CLAIM.replace("C1", "C2") + turned)
+    assert hash_plan(first) == hash_plan(second)
     assert hash_claim(first.claims[0]) != hash_claim(first.claims[1])
 
 
-def test_the_hash_changes_with_any_word_or_number(tmp_path):
+def test_the_hash_of_a_claim_changes_with_any_word_or_number(tmp_path):
     changes = [
         CLAIM.replace("0.005", "0.006"),
         CLAIM.replace("shrinks", "shrinks a lot"),
         CLAIM.replace("lower", "higher"),
         CLAIM + "alpha = 0.01\n",
-        CLAIM + CLAIM.replace("C1", "C2"),
-        "",
     ]
-    hashes = {hash_claims(load_text(tmp_path, HEAD + text)) for text in [CLAIM, *changes]}
-    assert len(hashes) == 7
+    plans = [hash_plan(load_text(tmp_path, HEAD + text)) for text in [CLAIM, *changes]]
+    assert len({plan["C1"] for plan in plans}) == 5
+    assert len({plan[""] for plan in plans}) == 1
+
+
+def test_one_more_claim_does_not_touch_the_others(tmp_path):
+    one = hash_plan(load_text(tmp_path, HEAD + CLAIM))
+    two = hash_plan(load_text(tmp_path, HEAD + CLAIM + CLAIM.replace("C1", "C2")))
+    assert one == {name: two[name] for name in ("", "C1")}
+    assert list(two) == ["", "C1", "C2"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD.replace("[0]", "[0, 1]"),
+        HEAD.replace(', "conv2_3x3_reg"', ""),
+        HEAD + "[settings]\nepochs = 9\n",
+        HEAD + '[settings]\nnormalization = "scale"\n',
+    ],
+)
+def test_a_changed_plan_has_another_hash_and_the_same_claims(tmp_path, head):
+    before, after = hash_plan(load_text(tmp_path, HEAD + CLAIM)), hash_plan(load_text(tmp_path, head + CLAIM))
+    assert before[""] != after[""]
+    assert before["C1"] == after["C1"]
+
+
+@pytest.mark.parametrize("name", ["C1: gap", "a/b", "größer", "C1 ", ""])
+def test_a_claims_name_can_stand_in_a_tag(tmp_path, name):
+    line = read_error(tmp_path, HEAD + CLAIM.replace("C1", name))
+    assert line == (
+        f": claims[{name}].name: {name!r} does not fit; give words of letters, digits, dot, dash and underscore alone"
+    )
 
 
 def test_the_hash_is_stable_over_versions():
     claim = Claim(name="C1", statement="the gap shrinks", estimand="gap", direction="lower", smallest_effect=0.005)
     assert hash_claim(claim) == "1424ed90b30b7346aa789521052f53676e2ace7ff39d7632159b741e1d4bc4c4"
+    experiment = Experiment(name="any", variants=("conv2_3x3",), seeds=(1, 0))
+    assert hash_plan(experiment) == {"": "a2772309df7e57aacff728d17a8b159a4ba4add386a3ee50fdf0e071b4f5a4fe"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -9,15 +10,16 @@ import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline import interrupts
 from pipeline.data.mnist import load_mnist
 from pipeline.errors import DataError, RunKilled, StoreError
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.artifacts import ARTIFACTS
+from pipeline.tracking import recorder as recorder_module
 from pipeline.tracking.recorder import fail_adopted_run, record_run
 from pipeline.tracking.store import open_store
 from pipeline.tracking.verify import find_missing_artifacts, verify_run
-from tests.conftest import ROOT, SUBSET
+from tests.conftest import ROOT, SUBSET, call
 
 EPOCH_METRICS = {
     *("train/loss", "train/accuracy", "test/loss", "test/accuracy", "gap/notebook", "gap/honest"),
@@ -64,7 +66,6 @@ def test_a_metric_has_one_point_an_epoch_and_finals_stand_apart(client: MlflowCl
 def test_every_artifact_is_there_and_readable(client: MlflowClient, trained: tuple[str, str]) -> None:
     run_id = trained[0]
     assert find_missing_artifacts(open_store(), run_id) == []
-    assert set(ARTIFACTS) > {"figures/loss.png", "figures/mistakes.png"}
     summary = Path(client.download_artifacts(run_id, "model_summary.txt")).read_text()
     assert "Total params: 233,418" in summary
     assert "Non-trainable params: 384" in summary
@@ -161,3 +162,62 @@ def test_a_launchers_run_that_nobody_took_up_is_failed_with_the_reason(
     fail_adopted_run(open_store(), "epochs must be positive")
     run = client.get_run(run_id)
     assert (run.info.status, run.data.tags["outcome.reason"]) == ("FAILED", "epochs must be positive")
+
+
+def test_a_signal_between_a_run_and_its_guard_still_ends_it(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupts.install()
+    created = recorder_module._create_run
+    ids = []
+
+    def create_and_receive(*arguments: str) -> str:
+        ids.append(created(*arguments))
+        signal.raise_signal(signal.SIGTERM)
+        return ids[0]
+
+    monkeypatch.setattr(recorder_module, "_create_run", create_and_receive)
+    with pytest.raises(RunKilled), record_run(open_store(), find_variant("conv2_3x3"), Settings()):
+        pytest.fail("the signal came before the block")
+    run = client.get_run(ids[0])
+    assert (run.info.status, run.data.tags["outcome"]) == ("KILLED", "killed")
+    interrupts.install()
+
+
+def test_a_signal_in_the_middle_of_a_write_waits_for_its_end(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupts.install()
+    ids = []
+
+    def train() -> None:
+        with record_run(open_store(), find_variant("conv2_3x3"), Settings()) as recorder:
+            ids.append(recorder.run_id)
+            log = recorder.log
+
+            def log_and_receive(*arguments: object, **more: object) -> None:
+                signal.raise_signal(signal.SIGINT)
+                log(*arguments, **more)  # type: ignore[arg-type]
+
+            monkeypatch.setattr(recorder, "log", log_and_receive)
+            recorder.end_epoch(1, {"test/loss": 0.5})
+            pytest.fail("the signal is raised once the epoch is logged")
+
+    with pytest.raises(RunKilled):
+        train()
+    run = client.get_run(ids[0])
+    assert run.data.metrics["test/loss"] == 0.5
+    assert (run.info.status, run.data.tags["outcome.reason"]) == ("KILLED", "SIGINT")
+    interrupts.install()
+
+
+def test_a_run_with_a_loss_that_is_not_finite_fails_with_epoch_and_batch(
+    client: MlflowClient, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.training.network.LEARNING_RATE", 1e30)
+    result = call("train", "--data", str(SUBSET), "--subset", "600", "--epochs", "1")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: the loss is no longer finite at epoch 1, batch ")
+    run = client.get_run(result.output.partition("run ")[2].split()[0])
+    assert (run.info.status, run.data.tags["outcome"]) == ("FAILED", "failed")
+    assert run.data.tags["outcome.reason"].startswith("the loss is no longer finite at epoch 1, batch ")

@@ -60,6 +60,9 @@ def test_a_deleted_experiment_is_not_written_to(store_uri: str) -> None:
     ("uri", "complaint"),
     [
         ("http://me:secret@127.0.0.1:9", "MLFLOW_TRACKING_URI holds a password"),
+        ("HTTP://token@127.0.0.1:9", "MLFLOW_TRACKING_URI holds a password or token"),
+        ("http://[secret", "MLFLOW_TRACKING_URI is no address"),
+        ("nosuchdb://me:secret@127.0.0.1/x", "does not answer"),
         ("http://127.0.0.1:9", "the tracking store http://127.0.0.1:9 does not answer"),
         ("sqlite:////proc/nowhere/mlflow.db", "cannot write /proc/nowhere/mlflow.db"),
     ],
