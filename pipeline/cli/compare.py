@@ -99,6 +99,7 @@ class Found:
         from pipeline.tracking.comparison import record_comparison
         from pipeline.tracking.recorder import open_run
 
+        _ = self.comparison.verdicts  # what cannot be judged is told before there is a run
         with open_run(self.store, "compare", "compare", self.experiment_id) as recorder:
             experiment = self.store.client.get_experiment(self.experiment_id)
             record_comparison(recorder, self.comparison, experiment, self.link)
