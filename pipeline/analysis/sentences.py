@@ -53,7 +53,7 @@ def _name_estimand(claim: Claim) -> str:
     return NOUNS[claim.estimand]
 
 
-def _name_unit(verdict: Verdict) -> str:
+def say_unit(verdict: Verdict) -> str:
     """The printed unit: points for a fraction, but % for the level of one."""
     word = SCALES[verdict.unit.split()[0]][2]
     level = verdict.claim.contrast != "regularised - plain"
@@ -64,7 +64,7 @@ def _name_unit(verdict: Verdict) -> str:
 
 def _say_effect(verdict: Verdict) -> str:
     claim, noun = verdict.claim, _name_estimand(verdict.claim)
-    amount = f"{format_effect(verdict.effect, verdict)} {_name_unit(verdict)}"
+    amount = f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
     if claim.contrast != "regularised - plain":
         return f"In the {claim.contrast} networks the {noun} was {amount}"
     return f"Regularised minus plain, the {noun} {'changed' if claim.by else 'differed'} by {amount}"
@@ -96,7 +96,7 @@ def _list_evidence(verdict: Verdict) -> list[str]:
 
 def _conclude(verdict: Verdict) -> str:
     claim, outcome = verdict.claim, verdict.outcome
-    small = f"{_format_size(claim.smallest_effect, verdict)} {_name_unit(verdict).replace('%', 'points')}"
+    small = f"{_format_size(claim.smallest_effect, verdict)} {say_unit(verdict).replace('%', 'points')}"
     if claim.direction == "not_higher":
         return _conclude_margin(verdict, small)
     null = _format_size(verdict.null, verdict) if verdict.null else "0"

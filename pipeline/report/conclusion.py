@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.onset import estimate_onset_share
-from pipeline.analysis.sentences import _name_unit, format_effect, format_p
+from pipeline.analysis.sentences import format_effect, format_p, say_unit
 from pipeline.analysis.verdict import Verdict
 from pipeline.report.comparison import CLAIMED_ONSET
 from pipeline.report.escape import escape_markdown
@@ -162,7 +162,7 @@ def _format_numbers(verdict: Verdict) -> tuple[str, ...]:
     if verdict.parts or not verdict.n_seeds:
         return ("-", "-", "-", *counts)
     low, high = (format_effect(bound, verdict) for bound in verdict.interval)
-    effect = f"{format_effect(verdict.effect, verdict)} {_name_unit(verdict)}"
+    effect = f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
     p = "-" if verdict.p_adjusted != verdict.p_adjusted else format_p(verdict.p_adjusted).removeprefix("= ")
     return (effect, f"{low} to {high}", p, *counts)
 

@@ -9,7 +9,7 @@ from mlflow.entities import Experiment as ExperimentEntity
 
 from pipeline.analysis.comparison import Comparison
 from pipeline.report.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
-from pipeline.report.conclusion import describe_verdict, shorten_note, write_conclusion
+from pipeline.report.conclusion import describe_onsets, describe_verdict, shorten_note, write_conclusion
 from pipeline.report.table import render_table, tabulate, write_caption
 from pipeline.tracking.recorder import Recorder
 
@@ -28,8 +28,7 @@ def record_comparison(recorder: Recorder, comparison: Comparison, experiment: Ex
     if comparison.pairs is not None:
         client.log_text(run_id, comparison.pairs.to_csv(index=False), "pairs.csv")
     if not comparison.onsets.empty:
-        onsets = comparison.runs[["run_id", "variant", "seed"]].merge(comparison.onsets.reset_index(), on="run_id")
-        client.log_text(run_id, onsets.to_csv(index=False), "onsets.csv")
+        client.log_text(run_id, describe_onsets(comparison).to_csv(index=False), "onsets.csv")
     for name, figure in draw_comparison(comparison):
         client.log_figure(run_id, figure, f"figures/{name}.png")
     text = write_conclusion(comparison, f"Conclusion of {experiment.name}")

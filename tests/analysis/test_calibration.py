@@ -22,6 +22,8 @@ from tests.analysis.studies import (
     plant_runs,
 )
 
+pytestmark = pytest.mark.slow
+
 STUDIES = 150  # of those that go through the detector of onsets
 
 

@@ -39,6 +39,7 @@ class Interrupt(Observer):
         self.heard.append(f"kernels {epoch}")
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
     settings = Settings(epochs=3, subset=300, data=str(SUBSET))
     dataset = load_mnist(settings.data, subset=settings.subset)
