@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 
 class PipelineError(Exception):
-    """Base of every error that is the input's or the surroundings' fault: one line, exit code 1, no traceback."""
+    """Base of every error that is the input's or the surroundings' fault: one line, no traceback."""
+
+    exit_code = 1
 
 
 class UnknownVariant(PipelineError):
@@ -27,6 +29,18 @@ class DataError(PipelineError):
 
 class StoreError(PipelineError):
     """A tracking store that cannot be used, or does not hold what was asked for."""
+
+
+class StoreAway(StoreError):
+    """A tracking store that was there and does not answer at the moment; what was measured is kept on this machine."""
+
+    exit_code = 74
+
+
+class CellTaken(PipelineError):
+    """A cell that another process trains at this moment."""
+
+    exit_code = 75
 
 
 class TrainingError(PipelineError):

@@ -40,7 +40,7 @@ class Door(click.Group):
         except click.UsageError as error:
             _fail(_explain_usage(error), 2)
         except (click.ClickException, PipelineError) as error:
-            _fail(str(error), 1)
+            _fail(str(error), error.exit_code)
         except OSError as error:
             _fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
         except RunKilled as killed:

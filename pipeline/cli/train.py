@@ -58,7 +58,7 @@ def train_and_record(variant: Variant, settings: Settings) -> str:
     store = open_store()
     with record_run(store, variant, settings) as recorder:
         click.echo(f"{variant.name}, seed {settings.seed}, {settings.epochs} epochs; run {recorder.run_id}")
-        freeze_declared(store, recorder.run_id)
+        recorder.insist(freeze_declared, store, recorder.run_id)
         recorder.log_source(variant, settings)
         dataset = load_mnist(settings.data, subset=settings.subset, normalization=settings.normalization)
         recorder.log_dataset(dataset)

@@ -47,9 +47,9 @@ def record_result(recorder: Recorder, variant: Variant, settings: Settings, data
     """Log everything of a finished training; the finals come last, so that a run with finals is complete."""
     for name, figure in draw_figures(dataset, result):
         interrupts.check()
-        recorder.client.log_figure(recorder.run_id, figure, f"figures/{name}.png")
+        recorder.insist(recorder.client.log_figure, recorder.run_id, figure, f"figures/{name}.png")
     record_predictions(recorder, dataset, result)
-    record_model(recorder, result)
+    recorder.insist(record_model, recorder, result)
     note = write_note(variant, settings, dataset, result.finals)
     with interrupts.shield():
         tags = {"weights.sha256": result.weights_sha256, "mlflow.note.content": note}
@@ -78,7 +78,7 @@ def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> 
             predicted=result.test.predicted,
             log_probability=result.test.log_probability,
         )
-        recorder.client.log_artifact(recorder.run_id, str(path))
+        recorder.insist(recorder.client.log_artifact, recorder.run_id, str(path))
 
 
 def record_model(recorder: Recorder, result: Result) -> None:

@@ -6,84 +6,82 @@ import io
 import os
 import re
 import signal
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 from matplotlib.figure import Figure
 from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.tracking import MlflowClient
+from mlflow.entities import DatasetInput, InputTag, Param
 from mlflow.tracking.context.registry import resolve_tags
 from PIL import Image
 
 from pipeline import interrupts
 from pipeline.data.mnist import Dataset
-from pipeline.errors import PipelineError, RunKilled, StoreError
-from pipeline.faults import fault_point
+from pipeline.errors import PipelineError, RunKilled, StoreAway, StoreError
 from pipeline.report.figures import plot_weights
 from pipeline.study.architecture import count_parameters, plan_layers
 from pipeline.study.settings import Settings
 from pipeline.study.variants import DROPOUT_RATE, LEARNING_RATE, Variant
 from pipeline.tracking.environment import describe_environment, identify_process, read_source
+from pipeline.tracking.journal import Journal, is_away
 from pipeline.tracking.store import STORE_ERRORS, Store, find_experiment, first_line, mend_artifact_root, project_root
 from pipeline.training.observer import Kernels, Observer
 
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 TAG_LIMIT = 5000
+REQUEST = "request.id"
+PREVIEW_SIZE = (256, 256)
 
 
 class Recorder(Observer):
     """One run in the store; as an observer it logs a training while it goes on."""
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self.client = client
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.client = store.client
         self.run_id = run_id
+        self.journal = Journal(store, run_id)
+        self.insist = self.journal.insist
 
     def begin_training(self, summary: str) -> None:
         """Log the model summary."""
-        self.client.log_text(self.run_id, summary, "model_summary.txt")
+        self.insist(self.client.log_text, self.run_id, summary, "model_summary.txt")
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float], ended: int | None = None) -> None:
         """Log all metrics of an epoch in one write, which no signal cuts in two."""
         with interrupts.shield():
-            self.log(metrics, {"heartbeat": _now()}, step=epoch, timestamp=ended)
+            self.log(metrics, {"heartbeat": _now(), "epoch": str(epoch)}, step=epoch, timestamp=ended)
 
     def show_kernels(self, epoch: int, kernels: Kernels) -> None:
         """Log the three violins as a step image, for the slider of MLflow's image grid."""
-        figure = plot_weights(kernels, epoch)
+        image = _render_image(plot_weights(kernels, epoch))
+        endings = {".png": _encode_image(image, "png"), "+compressed.webp": _encode_image(image, "webp")}
         with interrupts.shield():
-            self.client.log_image(self.run_id, _render_image(figure), key="weights", step=epoch, synchronous=True)
+            self.journal.log_image("weights", epoch, endings)
 
     def log(
         self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int = 0, timestamp: int | None = None
     ) -> None:
         """Log metrics at one step and set tags, in one write; `timestamp` in milliseconds since 1970, else now."""
-        milliseconds = timestamp or int(datetime.now(UTC).timestamp() * 1000)
-        fault_point("log")
-        self.client.log_batch(
-            self.run_id,
-            metrics=[Metric(name, value, milliseconds, step) for name, value in metrics.items()],
-            tags=[RunTag(name, value) for name, value in tags.items()],
-        )
-        fault_point("logged")
+        self.journal.log(metrics, tags, step, timestamp or int(datetime.now(UTC).timestamp() * 1000))
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Log what is not there yet: `mlflow run` has logged its own parameters, as they were typed."""
-        present = self.client.get_run(self.run_id).data.params
+        present = self.insist(self.client.get_run, self.run_id).data.params
         missing = [Param(name, str(value)) for name, value in params.items() if name not in present]
-        self.client.log_batch(self.run_id, params=missing)
+        self.insist(self.client.log_batch, self.run_id, params=missing)
 
     def log_source(self, variant: Variant, settings: Settings) -> None:
         """Log the whole configuration, the environment, the git commit and the diff of a dirty checkout."""
         config = {**describe_settings(settings), **describe_variant(variant)}
         self.log_params(config)
-        self.client.log_dict(self.run_id, config, "config.json")
-        self.client.log_dict(self.run_id, describe_environment(settings.threads), "environment.json")
+        self.insist(self.client.log_dict, self.run_id, config, "config.json")
+        self.insist(self.client.log_dict, self.run_id, describe_environment(settings.threads), "environment.json")
         commit, changes, diff = read_source(project_root())
         self.log({}, {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changes))} if commit else {})
         if changes:
-            self.client.log_text(self.run_id, f"{changes}\n{diff}", "git.diff")
+            self.insist(self.client.log_text, self.run_id, f"{changes}\n{diff}", "git.diff")
 
     def log_dataset(self, dataset: Dataset) -> None:
         """Log what is trained and tested on, with the sha256 of its contents, as MLflow's dataset input."""
@@ -96,7 +94,8 @@ class Recorder(Observer):
             schema='{"images": "uint8 (N, 28, 28)", "labels": "uint8 (N,)"}',
             profile=str(facts).replace("'", '"'),
         )
-        self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+        inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
+        self.insist(self.client.log_inputs, self.run_id, inputs)
         self.log_params({"data-sha256": dataset.sha256, "data-name": dataset.name})
         self.log({}, {"data.sha256": dataset.sha256, "data.source": dataset.source})
 
@@ -104,7 +103,7 @@ class Recorder(Observer):
         """Say how the run ended, in tags of our own: `mlflow run` overwrites the status."""
         with interrupts.shield(then_check=False):
             self.log({}, {"outcome": outcome, "outcome.reason": reason[:TAG_LIMIT], "heartbeat": _now()})
-            self.client.set_terminated(self.run_id, status)
+            self.journal.end(status)
 
 
 @contextmanager
@@ -121,14 +120,14 @@ def open_run(store: Store, name: str, kind: str, experiment_id: str = "") -> Ite
     with ExitStack() as stack:
         with interrupts.shield(then_check=False):  # no signal comes between a run and the guard that ends it
             run_id = os.environ.pop("MLFLOW_RUN_ID", "") or _create_run(store, name, experiment_id)
-            recorder = Recorder(store.client, run_id)
+            recorder = Recorder(store, run_id)
             stack.enter_context(end_with_reason(recorder))
         interrupts.check()
-        run = store.client.get_run(run_id)
+        run = recorder.insist(store.client.get_run, run_id)
         mend_artifact_root(store, run.info.experiment_id, run_id)
         recorder.log({}, {"kind": kind, "outcome": "running", "heartbeat": _now(), **identify_process()})
         if RANDOM_NAME.fullmatch(run.info.run_name or ""):
-            store.client.set_tag(run_id, "mlflow.runName", name)
+            recorder.log({}, {"mlflow.runName": name})
         yield recorder
 
 
@@ -138,8 +137,8 @@ def end_with_reason(recorder: Recorder) -> Iterator[None]:
     try:
         yield
     except RunKilled as killed:
-        killed.run_id = recorder.run_id
         _try_to_end(recorder, "killed", signal.Signals(killed.signal_number).name)
+        killed.run_id = "" if recorder.journal.pending else recorder.run_id
         raise
     except STORE_ERRORS as error:
         _try_to_end(recorder, "failed", _explain(error))
@@ -149,6 +148,7 @@ def end_with_reason(recorder: Recorder) -> Iterator[None]:
         raise
     try:
         recorder.end("finished", "went to its end", "FINISHED")
+        recorder.insist(lambda: None)
     except STORE_ERRORS as error:
         raise StoreError(f"the tracking store refused the run's end: {first_line(error)}") from error
 
@@ -157,7 +157,7 @@ def fail_adopted_run(store: Store, reason: str) -> None:
     """End the launcher's run, if there is one that nobody has taken up yet, with the reason why nothing was trained."""
     if run_id := os.environ.pop("MLFLOW_RUN_ID", ""):
         try:
-            Recorder(store.client, run_id).end("failed", reason, "FAILED")
+            Recorder(store, run_id).end("failed", reason, "FAILED")
         except STORE_ERRORS as error:
             raise StoreError(f"the run {run_id} cannot be ended: {first_line(error)}") from error
 
@@ -203,13 +203,24 @@ def describe_variant(variant: Variant) -> dict[str, object]:
 
 
 def _create_run(store: Store, name: str, experiment_id: str) -> str:
-    """A new run, where nothing else is said in the experiment that the environment names."""
+    """A new run, where nothing else is said in the experiment that the environment names.
+
+    Exactly one, although an answer may be lost and MLflow then asks again: the request has an id to find it by.
+    """
+    request = uuid.uuid4().hex
+    experiment_id = experiment_id or find_experiment(store, create=True)
     try:
-        experiment_id = experiment_id or find_experiment(store, create=True)
-        run = store.client.create_run(experiment_id, run_name=name, tags=resolve_tags())
-        return str(run.info.run_id)
+        store.client.create_run(experiment_id, run_name=name, tags={**resolve_tags(), REQUEST: request})
     except STORE_ERRORS as error:
-        raise StoreError(f"the tracking store refused a new run: {first_line(error)}") from error
+        if not is_away(error):
+            raise StoreError(f"the tracking store refused a new run: {first_line(error)}") from error
+    try:
+        made = store.client.search_runs([experiment_id], f"tags.`{REQUEST}` = '{request}'", order_by=["run_id"])
+        for ghost in made[1:]:
+            store.client.delete_run(ghost.info.run_id)
+        return str(made[0].info.run_id)
+    except (*STORE_ERRORS, IndexError) as error:
+        raise StoreAway(f"the tracking store is away ({first_line(error)}); start again when it answers") from error
 
 
 def _explain(error: BaseException) -> str:
@@ -221,7 +232,7 @@ def _try_to_end(recorder: Recorder, outcome: str, reason: str) -> None:
     """End a failed or killed run as far as the store allows: a second failure must not hide the first."""
     try:
         recorder.end(outcome, reason, outcome.upper())
-    except STORE_ERRORS:
+    except (*STORE_ERRORS, OSError):
         return
 
 
@@ -235,3 +246,13 @@ def _render_image(figure: Figure) -> Image.Image:
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return Image.open(stream)
+
+
+def _encode_image(image: Image.Image, form: str) -> bytes:
+    """The content of a file; the small one is MLflow's preview."""
+    if form == "webp":
+        image = image.copy()
+        image.thumbnail(PREVIEW_SIZE)
+    stream = io.BytesIO()
+    image.save(stream, format=form)
+    return stream.getvalue()

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import mlflow
 from mlflow.entities import Run
-from mlflow.tracking import MlflowClient
 
 from pipeline.errors import ResumeError
 from pipeline.study.settings import Settings
@@ -26,16 +25,17 @@ from pipeline.training.observer import Epoch, Kernels
 class ResumedRecorder(Recorder):
     """Logs what the store has not got yet, so that each metric keeps one point an epoch."""
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        super().__init__(client, run_id)
+    def __init__(self, store: Store, run_id: str) -> None:
+        super().__init__(store, run_id)
+        client, insist = self.client, self.insist
         self.points = {
             (name, point.step): point.value
-            for name in client.get_run(run_id).data.metrics
-            for point in client.get_metric_history(run_id, name)
+            for name in insist(client.get_run, run_id).data.metrics
+            for point in insist(client.get_metric_history, run_id, name)
         }
-        # MLflow logs a preview after each image, so an image with its preview is whole.
-        previews = [file.path for file in client.list_artifacts(run_id, "images") if file.path.endswith(".webp")]
-        self.images = {int(path.split("+")[2]) for path in previews}
+        # The preview is delivered after its image, so an image with a preview is whole.
+        files = insist(client.list_artifacts, run_id, "images")
+        self.images = {int(file.path.split("+")[2]) for file in files if file.path.endswith(".webp")}
 
     def resume_training(self, epochs: Sequence[Epoch], refused: Sequence[str]) -> None:
         """Log the epochs of the checkpoint that the process died too early to log, at their own time."""
@@ -109,14 +109,14 @@ def resume_run(store: Store, run_id: str) -> Iterator[Recorder]:
     """The recorder of a run that goes on; a run that `mlflow run` has made only points to it and ends with it."""
     launched = os.environ.get("MLFLOW_RUN_ID", "")
     if launched:
-        Recorder(store.client, launched).log({}, {"kind": "resume", "resumes": run_id})
-    recorder = ResumedRecorder(store.client, run_id)
+        Recorder(store, launched).log({}, {"kind": "resume", "resumes": run_id})
+    recorder = ResumedRecorder(store, run_id)
     with end_with_reason(recorder):
-        attempt = int(store.client.get_run(run_id).data.tags.get("attempt", "1")) + 1
-        store.client.update_run(run_id, status="RUNNING")
+        attempt = int(recorder.insist(store.client.get_run, run_id).data.tags.get("attempt", "1")) + 1
+        recorder.insist(store.client.update_run, run_id, status="RUNNING")
         heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
         process = {**identify_process(), "heartbeat": heartbeat}
         recorder.log({}, {"outcome": "running", "outcome.reason": "", "attempt": str(attempt), **process})
         yield recorder
     if launched:
-        Recorder(store.client, os.environ.pop("MLFLOW_RUN_ID")).end("finished", f"resumed run {run_id}", "FINISHED")
+        Recorder(store, os.environ.pop("MLFLOW_RUN_ID")).end("finished", f"resumed run {run_id}", "FINISHED")

@@ -11,18 +11,30 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import mlflow
+import psutil
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from requests.exceptions import RequestException
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from pipeline.errors import StoreError
 
 DEFAULT_EXPERIMENT = "Default"
 LOCK_SECONDS = 120
-QUIET_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent", "mlflow.models.model")
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error)
+QUIET_LOGGERS = {
+    **dict.fromkeys(("alembic", "mlflow.tracking.fluent", "mlflow.models.model"), logging.WARNING),
+    **dict.fromkeys(
+        ("mlflow.store.db.utils", "urllib3.connectionpool"), logging.CRITICAL
+    ),  # they repeat what is raised
+}
+GIVE_UP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""A call to a server that is away takes seconds; by MLflow's defaults it takes four minutes."""
+STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, RequestException)
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "afs", "ceph", "lustre", "gluster", "beegfs", "gpfs", "fuse.sshfs")
+ADVISORY_KEY = 6_174_2019  # any number that all of us share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +78,15 @@ def resolve_uri() -> str:
 
 def open_store() -> Store:
     """The store, with its tables made once however many processes open it together; raises StoreError."""
-    for name in QUIET_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for name, value in PATIENCE.items():
+    for name, level in QUIET_LOGGERS.items():
+        logging.getLogger(name).setLevel(level)
+    for name, value in GIVE_UP.items():
         os.environ.setdefault(name, value)
     uri = resolve_uri()
     database = _database_path(uri)
-    if database is not None and not os.access(database if database.exists() else database.parent, os.W_OK):
-        raise StoreError(f"cannot write {database}; make its folder writable or set MLFLOW_TRACKING_URI")
-    lock = FileLock(database.with_name(f".{database.name}.lock"), LOCK_SECONDS) if database else nullcontext()
+    if database is not None:
+        _check_place(database)
+    lock = _choose_lock(uri)
     try:
         with lock:
             mlflow.set_tracking_uri(uri)
@@ -134,6 +146,42 @@ def mend_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
 def _database_path(uri: str) -> Path | None:
     """The file of a SQLite URI."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def _check_place(database: Path) -> None:
+    """Raise StoreError for a folder where SQLite cannot write, or could not be trusted to."""
+    if not os.access(database if database.exists() else database.parent, os.W_OK):
+        raise StoreError(f"cannot write {database}; make its folder writable or set MLFLOW_TRACKING_URI")
+    folder = database.resolve().parent
+    disks = [disk for disk in psutil.disk_partitions(all=True) if folder.is_relative_to(disk.mountpoint)]
+    kind = max(disks, key=lambda disk: len(disk.mountpoint)).fstype if disks else ""
+    if kind.startswith(NETWORK_FILE_SYSTEMS):
+        raise StoreError(
+            f"{database} is on a network share ({kind}), where SQLite's locks do not hold; "
+            "start an `mlflow server` and set MLFLOW_TRACKING_URI to its address"
+        )
+
+
+def _choose_lock(uri: str) -> AbstractContextManager[object]:
+    """What keeps processes apart that open this store for the first time; a server sees to that itself."""
+    if database := _database_path(uri):
+        return FileLock(database.with_name(f".{database.name}.lock"), LOCK_SECONDS)
+    return _AdvisoryLock(uri) if uri.startswith("postgresql") else nullcontext()
+
+
+class _AdvisoryLock(AbstractContextManager[object]):
+    """PostgreSQL's own lock: released with its connection, also when the process dies."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def __enter__(self) -> None:
+        self.connection = create_engine(self.uri, poolclass=NullPool).connect()
+        self.connection.execute(text(f"SET lock_timeout = '{LOCK_SECONDS}s'"))
+        self.connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_KEY})"))
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
 
 
 def _use_write_ahead_log(database: Path) -> None:

@@ -203,8 +203,8 @@ def test_the_settings_are_the_runs_own(damaged: str) -> None:
 
 def test_an_epoch_that_the_store_has_is_not_logged_again(client: MlflowClient) -> None:
     run_id = plant(client)
-    Recorder(client, run_id).end_epoch(1, {"test/loss": 0.1 + 0.2, "time/epoch_seconds": 2.0}, 1000)
-    again = ResumedRecorder(client, run_id)
+    Recorder(open_store(), run_id).end_epoch(1, {"test/loss": 0.1 + 0.2, "time/epoch_seconds": 2.0}, 1000)
+    again = ResumedRecorder(open_store(), run_id)
     again.end_epoch(1, {"test/loss": 0.1 + 0.2, "time/epoch_seconds": 3.0, "test/accuracy": 0.5}, 2000)
     assert read_histories(client, run_id) == {
         "test/loss": [(1, 1000, 0.1 + 0.2)],
@@ -217,8 +217,8 @@ def test_an_epoch_that_the_store_has_is_not_logged_again(client: MlflowClient) -
 
 def test_a_step_image_that_the_store_has_is_not_logged_again(client: MlflowClient) -> None:
     run_id, kernels = plant(client), dict.fromkeys(("conv1", "conv2"), np.linspace(-1, 1, 20, dtype=np.float32))
-    Recorder(client, run_id).show_kernels(1, kernels)
-    again = ResumedRecorder(client, run_id)
+    Recorder(open_store(), run_id).show_kernels(1, kernels)
+    again = ResumedRecorder(open_store(), run_id)
     for epoch in (1, 2):
         again.show_kernels(epoch, kernels)
     names = [file.path for file in client.list_artifacts(run_id, "images") if file.path.endswith(".png")]
