@@ -1,0 +1,188 @@
+"""What a run writes goes to a local file first: a store that is away delays it, and nothing else.
+
+One JSON line a write, in `mlruns/.journal/RUN_ID.jsonl`; the file is gone once the store has everything. A write may be
+delivered twice, so each one names its own moment: MLflow keeps one of two points that agree in step and time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from mlflow.entities import Metric, RunTag
+from mlflow.exceptions import MlflowException
+from requests.exceptions import RequestException
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from pipeline import interrupts
+from pipeline.errors import StoreAway
+from pipeline.faults import fault_point
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, project_root
+
+PATIENCE = "PIPELINE_STORE_PATIENCE"
+PATIENCE_SECONDS = 120.0
+PAUSE_SECONDS = 2.0
+PAUSES = 5  # while the store is away, trying it may take a sixth of a training's time
+AWAY = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
+SERVER_ERROR = 500
+LOGGED_IMAGES = "mlflow.loggedImages"
+
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
+Write = dict[str, Any]
+logger = logging.getLogger(__name__)
+
+
+def locate_journals(store: Store) -> Path:
+    """The folder of all journals: on this machine, beside the artifacts of the default store."""
+    root = store.database.parent if store.database else project_root()
+    return root / "mlruns" / ".journal"
+
+
+def find_journals(store: Store) -> list[str]:
+    """The ids of the runs of which the store has not got everything."""
+    return sorted(path.stem for path in locate_journals(store).glob("*.jsonl"))
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the store may take the same write later: it does not answer, is locked or restarts."""
+    if isinstance(error.__cause__, DBAPIError):
+        return not isinstance(error.__cause__, IntegrityError)
+    if isinstance(error, RequestException):
+        return error.response is None or error.response.status_code >= SERVER_ERROR
+    return not isinstance(error, MlflowException) or error.error_code in AWAY
+
+
+class Journal:
+    """The writes of one run, delivered in their order; what an earlier process could not deliver comes first."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.store, self.client, self.run_id = store, store.client, run_id
+        self.path = locate_journals(store) / f"{run_id}.jsonl"
+        self.pending = list(_read_writes(self.path))
+        self.next_try = 0.0
+
+    def log(self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int, milliseconds: int) -> None:
+        """Metrics of one step (the epoch) and tags, in one write; milliseconds since 1970."""
+        points = [[name, value, milliseconds, step] for name, value in metrics.items()]
+        self.write({"metrics": points, "tags": dict(tags)})
+
+    def log_image(self, name: str, step: int, endings: Mapping[str, bytes]) -> None:
+        """A step image of MLflow's image grid: the content of its files by the ending of their names."""
+        folder = self.path.with_suffix("")
+        folder.mkdir(parents=True, exist_ok=True)
+        # MLflow's own naming, but the same at each delivery of the same image.
+        stem = f"{name}+step+{step}+timestamp+{_now_milliseconds()}+{self.run_id[:8]}-{step:05}"
+        for ending, content in endings.items():
+            (folder / (stem + ending)).write_bytes(content)
+        files = [stem + ending for ending in endings]
+        self.write({"files": files, "folder": "images", "metrics": [], "tags": {LOGGED_IMAGES: "True"}})
+
+    def end(self, status: str) -> None:
+        """The run's status, and that it has ended now."""
+        self.write({"status": status, "ended": _now_milliseconds()})
+
+    def write(self, write: Write) -> None:
+        """Keep a write, then deliver all that is pending unless the store was away a moment ago."""
+        self.pending.append(write)
+        try:
+            _append(self.path, write)
+        except OSError:  # a full disk: only the store can keep it now
+            if not self.deliver():
+                raise
+            return
+        fault_point("journalled")
+        if time.monotonic() >= self.next_try:
+            self.deliver()
+
+    def deliver(self) -> bool:
+        """Send what is pending; False while the store is away. Raises what the store says when it refuses."""
+        began = time.monotonic()
+        try:
+            while self.pending:
+                self._send(self.pending[0])
+                self.pending.pop(0)
+        except STORE_ERRORS as error:
+            if not is_away(error):
+                raise
+            if not self.next_try:
+                logger.warning("the tracking store is away (%s); the run goes on", first_line(error))
+            self.next_try = time.monotonic() + max(PAUSE_SECONDS, PAUSES * (time.monotonic() - began))
+            return False
+        if self.next_try:
+            logger.warning("the tracking store is back")
+        self.next_try = 0.0
+        self._clear()
+        return True
+
+    def insist(self, function: Callable[Given, Answer], *arguments: Given.args, **named: Given.kwargs) -> Answer:
+        """Call the store's `function`, after all that is pending, until it answers.
+
+        Raises StoreAway when PIPELINE_STORE_PATIENCE seconds are over, and at once what the store says when it refuses.
+        """
+        deadline = time.monotonic() + float(os.environ.get(PATIENCE, PATIENCE_SECONDS))
+        reason = "it does not answer"
+        while True:
+            try:
+                if self.deliver():
+                    return function(*arguments, **named)
+            except STORE_ERRORS as error:
+                if not is_away(error):
+                    raise
+                reason = first_line(error)
+            if time.monotonic() > deadline:
+                raise StoreAway(
+                    f"the tracking store is away ({reason}); run {self.run_id} is safe in mlruns/ on this machine, "
+                    "`python -m pipeline sync` delivers it once the store answers"
+                )
+            interrupts.check()
+            time.sleep(PAUSE_SECONDS)
+
+    def _send(self, write: Write) -> None:
+        """Deliver one write."""
+        if "status" in write:
+            self.client.set_terminated(self.run_id, write["status"], write["ended"])
+            return
+        for file in write.get("files", ()):
+            self.client.log_artifact(self.run_id, str(self.path.with_suffix("") / file), write["folder"])
+            fault_point("file-delivered")
+        metrics = [Metric(*point) for point in write["metrics"]]
+        self.client.log_batch(self.run_id, metrics, tags=[RunTag(*tag) for tag in write["tags"].items()])
+        fault_point("delivered")
+
+    def _clear(self) -> None:
+        """Forget what the store has."""
+        self.path.unlink(missing_ok=True)
+        folder = self.path.with_suffix("")
+        if folder.is_dir():
+            for file in folder.iterdir():
+                file.unlink()
+            folder.rmdir()
+
+
+def _append(path: Path, write: Write) -> None:
+    """Add a line that survives this process and the machine."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(write) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_writes(path: Path) -> Iterator[Write]:
+    """What an earlier process could not deliver; a last line that its death cut short was never promised."""
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)
+
+
+def _now_milliseconds() -> int:
+    return int(datetime.now(UTC).timestamp() * 1000)
