@@ -10,11 +10,16 @@ from typing import Any, NoReturn
 import click
 
 from pipeline import __version__, interrupts
+from pipeline.cli.cell import cell
 from pipeline.cli.compare import compare
 from pipeline.cli.data import data
+from pipeline.cli.doctor import doctor
 from pipeline.cli.gate import gate
+from pipeline.cli.report import report
 from pipeline.cli.smoke import smoke
-from pipeline.cli.sweep import cell, plan, sweep
+from pipeline.cli.status import status
+from pipeline.cli.sweep import plan, sweep
+from pipeline.cli.sync import sync
 from pipeline.cli.train import train
 from pipeline.cli.variants import variants
 from pipeline.errors import PipelineError, RunKilled
@@ -23,6 +28,7 @@ QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's own start-up chatter; Python errors still show
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
@@ -84,5 +90,5 @@ def main() -> None:
     """
 
 
-for command in (train, plan, sweep, cell, compare, gate, smoke, variants, data):
+for command in (train, plan, sweep, cell, sync, compare, report, gate, smoke, variants, data, status, doctor):
     main.add_command(command)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 
@@ -22,7 +22,8 @@ from pipeline.training.checkpoint import describe_config
 PACKAGE = Path(__file__).resolve().parents[1]
 TRAINING_CODE = ("data/*.py", "training/*.py", "study/architecture.py")
 SILENT_CODE = frozenset({"sources.py", "observer.py"})  # they fetch and tell; they change no number
-State = Literal["done", "started", "to do"]
+State = Literal["done", "running", "started", "to do"]
+STATES: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,8 @@ def fingerprint_cell(variant: Variant, settings: Settings, data_sha256: str) -> 
 def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame) -> list[Cell]:
     """Every cell of the experiment, whole seeds first, with what `runs` (tracking.query.read_runs) holds of it.
 
-    A cell is done if a run of its fingerprint is finished, and started if the newest such run was killed or died.
+    A cell is done if a run of its fingerprint is finished, running if the newest such run is alive, and started if it
+    was killed or died.
     """
     by_fingerprint = {str(key): group for key, group in runs.groupby("fingerprint")}
     cells = []
@@ -80,7 +82,8 @@ def _judge_state(runs: pd.DataFrame | None) -> tuple[State, str]:
     finished = ordered[ordered["outcome"] == "finished"]
     if len(finished):
         return "done", str(finished["run_id"].iloc[-1])
-    return "started", str(ordered["run_id"].iloc[-1])
+    newest = ordered.iloc[-1]
+    return "running" if newest["alive"] else "started", str(newest["run_id"])
 
 
 def choose_seeds(experiment: Experiment, seeds: str) -> Experiment:
@@ -105,5 +108,5 @@ def _parse_seeds(seeds: str) -> Collection[int]:
 
 
 def count_states(cells: Sequence[Cell]) -> Mapping[str, int]:
-    """How many cells are done, started and to do."""
-    return {state: sum(cell.state == state for cell in cells) for state in ("done", "started", "to do")}
+    """How many cells are in each state."""
+    return {state: sum(cell.state == state for cell in cells) for state in STATES}

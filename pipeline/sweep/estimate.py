@@ -39,6 +39,11 @@ def count_work(variant: Variant, images: int) -> float:
     return 3 * work * images
 
 
+def count_cell_work(cell: Cell) -> float:
+    """Multiply-adds of all epochs of a cell."""
+    return cell.settings.epochs * count_work(cell.variant, cell.settings.subset or WHOLE)
+
+
 def estimate_cells(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> Estimate | None:
     """Seconds for the cells that are not done, one after the other; None where this host has finished no run."""
     seen = runs[(runs["outcome"] == "finished") & (runs["host"] == host) & runs["variant"].isin(list(VARIANTS))]
@@ -50,7 +55,7 @@ def estimate_cells(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> Esti
     ]
     per_work = (seen["final/epoch_seconds"] / work).quantile([0.1, 0.5, 0.9])
     left = [cell for cell in cells if cell.state != "done"]
-    total = sum(cell.settings.epochs * count_work(cell.variant, cell.settings.subset or WHOLE) for cell in left)
+    total = sum(map(count_cell_work, left))
     low, middle, high = (float(rate) * total + STARTUP_SECONDS * len(left) for rate in per_work)
     return Estimate(low=low, middle=middle, high=high)
 

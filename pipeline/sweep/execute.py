@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,12 +15,28 @@ from pathlib import Path
 import dask
 from distributed import Client, Future, LocalCluster, as_completed
 
-from pipeline.errors import StoreError
+from pipeline.errors import CellTaken, StoreAway, StoreError
 from pipeline.interrupts import FOLLOW
 from pipeline.sweep.cells import Cell
 
 CONNECT_SECONDS = 30
+AWAY_SECONDS = 300.0
+PAUSE_SECONDS = 5.0
 KILLED = (130, 143)  # a signal to stop is no failure to repeat
+FORWARDED = ("MLFLOW_", "XDG_", "PIPELINE_")
+SECRET = ("PASSWORD", "TOKEN", "SECRET", "_URI")
+"""Workers elsewhere have their own secrets: what a task is given may end in Dask's logs."""
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a worker needs to run one cell: the words of the `cell` command and the environment."""
+
+    name: str
+    words: Sequence[str]
+    environment: dict[str, str]
+    attempts: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +52,11 @@ class CellReport:
 @contextmanager
 def open_cluster(workers: int, scheduler: str | None) -> Iterator[Client]:
     """A running cluster's client, or that of a cluster of so many local processes; raises StoreError."""
-    with dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s"}):
+    settings = {
+        "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
+        "distributed.scheduler.allowed-failures": 1000,  # a worker that dies is no fault of its cell
+    }
+    with dask.config.set(settings):
         if scheduler:
             try:
                 client = Client(scheduler, timeout=CONNECT_SECONDS)
@@ -44,47 +65,90 @@ def open_cluster(workers: int, scheduler: str | None) -> Iterator[Client]:
             with client:
                 yield client
             return
-        settings = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
-        with LocalCluster(processes=True, host="127.0.0.1", **settings) as cluster, Client(cluster) as client:
+        local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+        with LocalCluster(processes=True, host="127.0.0.1", **local) as cluster, Client(cluster) as client:
             yield client
 
 
-def run_cells(client: Client, cells: Sequence[Cell], experiment: str, attempts: int) -> Iterator[CellReport]:
-    """Run the cells in their order, and report each as it ends, however it ends."""
-    environment = {name: value for name, value in os.environ.items() if name.startswith(("MLFLOW_", "XDG_"))}
-    futures: list[Future] = []
-    for place, cell in enumerate(cells):
-        words = [experiment, cell.variant.name, str(cell.settings.seed)]
-        futures.append(
-            client.submit(
-                run_process, cell.name, words, environment, attempts, key=f"cell-{cell.fingerprint}", priority=-place
-            )
+def run_cells(client: Client, cells: Sequence[Cell], words: Sequence[str], attempts: int) -> Iterator[CellReport]:
+    """Run the cells in their order, and report each as it ends, however it ends.
+
+    `words` are those of the `cell` command that all cells share. A cell that another sweep trains is tried again after
+    the others, until it is done.
+    """
+    environment = forward_environment()
+    jobs = [
+        Job(
+            name=cell.name,
+            words=[*words, cell.variant.name, str(cell.settings.seed)],
+            environment=environment,
+            attempts=attempts,
         )
-    for _, report in as_completed(futures, with_results=True, raise_errors=False):
-        if isinstance(report, CellReport):
+        for cell in cells
+    ]
+    places: dict[Future, int] = {}
+    for place, (cell, job) in enumerate(zip(cells, jobs, strict=True)):
+        places[client.submit(run_process, job, key=f"cell-{cell.fingerprint}", priority=-place)] = place
+    waiting = as_completed(list(places), with_results=True, raise_errors=False)
+    for future, report in waiting:
+        place = places.pop(future)
+        if not isinstance(report, CellReport):
+            yield CellReport(name=jobs[place].name, returncode=1, seconds=0.0, message=f"its worker failed: {report}")
+        elif report.returncode == CellTaken.exit_code:
+            again = client.submit(run_process, jobs[place], PAUSE_SECONDS, priority=-len(cells) - place, pure=False)
+            places[again] = place
+            waiting.add(again)
+        else:
             yield report
 
 
-def run_process(name: str, words: Sequence[str], environment: dict[str, str], attempts: int) -> CellReport:
-    """Run one cell in a fresh process on a worker, again if it fails, at most `attempts` times."""
-    command = [sys.executable, "-m", "pipeline", "cell", *words]
-    started = time.monotonic()
-    for _ in range(attempts):
-        done = subprocess.run(
-            command,
-            env={**os.environ, **environment, FOLLOW: "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=Path(__file__).resolve().parents[2],
-        )
-        if done.returncode in (0, *KILLED):
+def forward_environment() -> dict[str, str]:
+    """The variables of this process that decide where a cell writes, without secrets."""
+    names = [name for name in os.environ if name.startswith(FORWARDED)]
+    tracking = {"MLFLOW_TRACKING_URI"} & set(os.environ)
+    return {name: os.environ[name] for name in names if name in tracking or not any(part in name for part in SECRET)}
+
+
+def run_process(job: Job, pause: float = 0.0) -> CellReport:
+    """Run one cell in a fresh process on a worker, again if it fails, at most `attempts` times.
+
+    A store that is away is no failure of the cell: it is tried again for AWAY_SECONDS.
+    """
+    time.sleep(pause)
+    started, failures = time.monotonic(), 0
+    away_until = 0.0
+    while True:
+        returncode, lines = start_cell(job)
+        if returncode == StoreAway.exit_code:
+            away_until = away_until or time.monotonic() + AWAY_SECONDS
+            if time.monotonic() < away_until:
+                time.sleep(PAUSE_SECONDS)
+                continue
+        failures += 1
+        if returncode in (0, CellTaken.exit_code, *KILLED) or failures >= job.attempts:
             break
-    lines = [line for line in done.stdout.splitlines() if line.strip()] or ["said nothing"]
     return CellReport(
-        name=name,
-        returncode=done.returncode,
-        seconds=time.monotonic() - started,
-        message=lines[-1],
+        name=job.name, returncode=returncode, seconds=time.monotonic() - started, message=_explain(returncode, lines)
     )
+
+
+def start_cell(job: Job) -> tuple[int, list[str]]:
+    """Run the `cell` command once; its exit code, -n for a death by signal n, and the lines it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "cell", *job.words],
+        env={**os.environ, **job.environment, FOLLOW: "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    )
+    return done.returncode, [line for line in done.stdout.splitlines() if line.strip()]
+
+
+def _explain(returncode: int, lines: Sequence[str]) -> str:
+    """The last line of a cell, or what killed it."""
+    if returncode < 0:
+        hint = " (out of memory?)" if returncode == -signal.SIGKILL else ""
+        return f"died of {signal.Signals(-returncode).name}{hint}; start the sweep again to go on with it"
+    return lines[-1] if lines else "said nothing"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import mlflow
 import numpy as np
 from matplotlib.figure import Figure
-from mlflow.keras.utils import get_model_signature
 from mlflow.models import Model
 
 from pipeline import interrupts
@@ -83,6 +82,8 @@ def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> 
 
 def record_model(recorder: Recorder, result: Result) -> None:
     """Log the network in MLflow's keras flavour, with its signature and explicit requirements, once a run."""
+    from mlflow.keras.utils import get_model_signature  # imports TensorFlow
+
     experiment_id = recorder.client.get_run(recorder.run_id).info.experiment_id
     of_this_run = f"source_run_id = '{recorder.run_id}'"
     for model in recorder.client.search_logged_models([experiment_id], of_this_run):

@@ -57,15 +57,15 @@ def identify_process() -> dict[str, str]:
     }
 
 
-def is_alive(tags: Mapping[str, str]) -> bool:
+def is_alive(tags: Mapping[str, str], limit: timedelta = HEARTBEAT_LIMIT) -> bool:
     """Whether the process that identify_process described in a run's tags still lives, as far as can be told from here.
 
-    Of another host only the heartbeat is known: one within HEARTBEAT_LIMIT counts as alive.
+    Of another host only the heartbeat is known: one within `limit` counts as alive.
     """
     here = identify_process()
     if tags.get("host") != here["host"]:
         heartbeat = datetime.fromisoformat(tags.get("heartbeat", NEVER))
-        return datetime.now(UTC) - heartbeat < HEARTBEAT_LIMIT
+        return datetime.now(UTC) - heartbeat < limit
     if tags.get("boot_id") != here["boot_id"]:
         return False
     try:

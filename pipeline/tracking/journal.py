@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, ParamSpec, TypeVar
 
 from mlflow.entities import Metric, RunTag
@@ -112,7 +113,7 @@ class Journal:
             if not is_away(error):
                 raise
             if not self.next_try:
-                logger.warning("the tracking store is away (%s); the run goes on", first_line(error))
+                logger.warning("the tracking store is away (%s); the run goes on", shorten(first_line(error), 100))
             self.next_try = time.monotonic() + max(PAUSE_SECONDS, PAUSES * (time.monotonic() - began))
             return False
         if self.next_try:
@@ -135,7 +136,7 @@ class Journal:
             except STORE_ERRORS as error:
                 if not is_away(error):
                     raise
-                reason = first_line(error)
+                reason = shorten(first_line(error), 100)
             if time.monotonic() > deadline:
                 raise StoreAway(
                     f"the tracking store is away ({reason}); run {self.run_id} is safe in mlruns/ on this machine, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -12,6 +13,7 @@ import pandas as pd
 from mlflow.entities import Run
 
 from pipeline.errors import StoreError
+from pipeline.tracking.environment import is_alive
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line
 
 PARAMS: Mapping[str, str] = MappingProxyType(
@@ -69,15 +71,17 @@ def read_runs(store: Store, experiment_id: str) -> pd.DataFrame:
 
     Columns: run_id, run_name, experiment, variant, outcome, reason, status, started and ended (UTC, NaT where unknown),
     weights_sha256, the settings and factors (whole numbers, -1 where a run ended before it logged them; truth values;
-    texts) and the final metrics under their own names (nan where missing). Compare runs are no training runs.
-    Raises StoreError.
+    texts), the final metrics under their own names (nan where missing) and `alive`, whether its process lives (false
+    for a run that has ended). Compare runs are no training runs. Raises StoreError.
     """
     try:
         experiment = store.client.get_experiment(experiment_id).name
         rows = _query_runs(store, experiment_id) if store.database else _search_runs(store, experiment_id)
+        open_ids = rows.loc[rows["outcome"] == "running", "run_id"]
+        alive = [run_id for run_id in open_ids if is_alive(store.client.get_run(run_id).data.tags)]
     except STORE_ERRORS as error:
         raise StoreError(f"the tracking store did not answer the query: {first_line(error)}") from error
-    return _type_columns(rows).assign(experiment=experiment)
+    return _type_columns(rows).assign(experiment=experiment, alive=rows["run_id"].isin(alive))
 
 
 def read_history(store: Store, run_ids: Sequence[str], metrics: Sequence[str] = CURVES) -> pd.DataFrame:
@@ -95,6 +99,21 @@ def read_history(store: Store, run_ids: Sequence[str], metrics: Sequence[str] = 
     except STORE_ERRORS as error:
         raise StoreError(f"the tracking store did not answer the query: {first_line(error)}") from error
     return pd.DataFrame(points, columns=["run_id", "metric", "epoch", "value"])
+
+
+def read_running(store: Store, experiment_id: str) -> dict[str, tuple[int, float]]:
+    """(last finished epoch, its test accuracy) of every run that is under way, by the run's name.
+
+    Empty where the store does not answer: it is read to be looked at while a sweep goes on.
+    """
+    try:
+        runs = store.client.search_runs([experiment_id], "tags.kind = 'train' AND tags.outcome = 'running'")
+    except STORE_ERRORS:
+        return {}
+    return {
+        str(run.info.run_name): (int(run.data.tags.get("epoch", 0)), run.data.metrics.get("test/accuracy", math.nan))
+        for run in runs
+    }
 
 
 def _query_runs(store: Store, experiment_id: str) -> pd.DataFrame:

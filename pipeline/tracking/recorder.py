@@ -8,7 +8,7 @@ import re
 import signal
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 
 from matplotlib.figure import Figure
@@ -129,6 +129,13 @@ def open_run(store: Store, name: str, kind: str, experiment_id: str = "") -> Ite
         if RANDOM_NAME.fullmatch(run.info.run_name or ""):
             recorder.log({}, {"mlflow.runName": name})
         yield recorder
+
+
+@contextmanager
+def end_launched_run(store: Store, kind: str) -> Iterator[None]:
+    """Let a run that `mlflow run` has made end with the block; without one nothing is recorded."""
+    with open_run(store, kind, kind) if "MLFLOW_RUN_ID" in os.environ else nullcontext():
+        yield
 
 
 @contextmanager

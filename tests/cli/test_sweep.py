@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from mlflow.tracking import MlflowClient
 
 from pipeline.study.experiment import load_experiment
 from pipeline.sweep.cells import plan_cells
@@ -44,7 +45,7 @@ def test_a_plan_runs_nothing(tiny: str, store_uri: str) -> None:
         "conv2_3x3_reg-s0            to do\n"
         "conv2_3x3-s1                to do\n"
         "conv2_3x3_reg-s1            to do\n"
-        "0 done, 0 started, 4 to do\n"
+        "0 done, 0 running, 0 started, 4 to do\n"
         "time left: unknown, as this machine has finished no run of the experiment yet\n"
     )
     assert call("plan", tiny, "--seeds", "1").output.startswith("conv2_3x3-s1")
@@ -92,14 +93,17 @@ def test_a_sweep_whose_driver_and_trainings_are_killed_ends_with_every_cell_once
     os.killpg(driver.pid, signal.SIGKILL)
     driver.communicate(timeout=60)
     wait_until(lambda: not find_trainings(project))
-    output, _ = start("python", "-m", "pipeline", "sweep", tiny).communicate(timeout=500)
+    launched = start("mlflow", "run", ".", "-e", "sweep", "--env-manager", "local", "-P", f"experiment={tiny}")
+    output, _ = launched.communicate(timeout=900)
+    (run,) = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_runs(["0"])
+    assert (run.info.status, run.data.tags["kind"], run.data.tags["outcome"]) == ("FINISHED", "sweep", "finished")
     runs = read_cells(project, tiny)
     finished = runs[runs["outcome"] == "finished"]
     assert sorted(zip(finished["variant"], finished["seed"], strict=True)) == [
         (name, seed) for name in ("conv2_3x3", "conv2_3x3_reg") for seed in (0, 1)
     ], output
     again, _ = start("python", "-m", "pipeline", "sweep", tiny).communicate(timeout=120)
-    assert "tiny: 4 cells, 4 done" in again
+    assert again == "tiny: 4 cells, 4 done\n"
     assert len(read_cells(project, tiny)) == len(runs)
     undisturbed = start("python", "-m", "pipeline", "sweep", tiny, MLFLOW_TRACKING_URI=f"sqlite:///{project}/other.db")
     output, _ = undisturbed.communicate(timeout=500)

@@ -64,22 +64,23 @@ def test_the_training_code_is_part_of_it_and_its_comments_are_not(
 def test_cells_come_whole_seeds_first_with_the_state_of_their_runs() -> None:
     fresh = plan_cells(STUDY, "a", NO_RUNS)
     assert [cell.name for cell in fresh] == ["conv2_3x3-s0", "conv2_3x3_reg-s0", "conv2_3x3-s1", "conv2_3x3_reg-s1"]
-    assert count_states(fresh) == {"done": 0, "started": 0, "to do": 4}
+    assert count_states(fresh) == {"done": 0, "running": 0, "started": 0, "to do": 4}
     runs = pd.DataFrame(
         [
-            (fresh[0].fingerprint, "finished", "old", 1),
-            (fresh[0].fingerprint, "killed", "later", 2),
-            (fresh[1].fingerprint, "killed", "first", 1),
-            (fresh[1].fingerprint, "running", "second", 2),
-            ("another code's", "finished", "foreign", 3),
+            (fresh[0].fingerprint, "finished", "old", 1, False),
+            (fresh[0].fingerprint, "running", "later", 2, True),
+            (fresh[1].fingerprint, "killed", "first", 1, False),
+            (fresh[1].fingerprint, "running", "second", 2, False),
+            (fresh[2].fingerprint, "running", "third", 2, True),
+            ("another code's", "finished", "foreign", 3, False),
         ],
-        columns=["fingerprint", "outcome", "run_id", "started"],
+        columns=["fingerprint", "outcome", "run_id", "started", "alive"],
     )
     planned = plan_cells(STUDY, "a", runs)
     assert [(cell.state, cell.run_id) for cell in planned] == [
         ("done", "old"),
         ("started", "second"),
-        ("to do", ""),
+        ("running", "third"),
         ("to do", ""),
     ]
 

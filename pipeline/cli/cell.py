@@ -1,0 +1,43 @@
+"""`cell`: what a sweep starts for each cell."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from pipeline import interrupts
+
+
+@click.command(hidden=True)
+@click.argument("experiment")
+@click.argument("variant")
+@click.argument("seed", type=int)
+@click.option("--since", default="", help="Only runs that began at this time or later count as done or started.")
+def cell(experiment: str, variant: str, seed: int, since: str) -> None:
+    """Train one cell of EXPERIMENT unless it is done, or go on with it; safe to start twice, even at once.
+
+    \b
+    python -m pipeline cell experiments/smoke.toml conv2_3x3 0
+    """
+    from pipeline.cli.train import resume_and_record, train_and_record
+    from pipeline.errors import CellTaken
+    from pipeline.sweep.sweep import open_sweep
+    from pipeline.tracking.lease import hold_lease
+    from pipeline.tracking.resume import locate_checkpoints
+
+    interrupts.follow_launcher()
+    sweep = open_sweep(experiment, str(seed), since)
+    fingerprint = sweep.read_cell(variant).fingerprint
+    with hold_lease(sweep.store, sweep.experiment_id, fingerprint):
+        mine = sweep.read_cell(variant)
+        if mine.state == "done":
+            click.echo(f"{mine.name} is done; run {mine.run_id}")
+            return
+        if mine.state == "running":
+            raise CellTaken(f"{mine.name} is trained by run {mine.run_id} at this moment; let it end")
+        os.environ["MLFLOW_EXPERIMENT_ID"] = sweep.experiment_id
+        if mine.state == "started" and any(locate_checkpoints(sweep.store, mine.run_id).glob("epoch-*")):
+            resume_and_record(mine.run_id, mine.variant.name, mine.settings)
+        else:
+            train_and_record(mine.variant, mine.settings)

@@ -1,0 +1,59 @@
+"""`doctor`: what is wrong with the runs of a store, and mending it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pipeline.sweep.finding import Finding
+    from pipeline.tracking.diagnosis import Survey
+
+
+@click.command()
+@click.argument("experiment", default="")
+@click.option("--fix", is_flag=True, help="Mend what can be mended, instead of only telling it.")
+def doctor(experiment: str, fix: bool) -> int:
+    """Find runs of dead processes or without their files, duplicates and leftovers; exit code 1 if something is left.
+
+    EXPERIMENT is the name of an MLflow experiment or a file of experiments/; without it, all experiments are looked at.
+    A run that is alive is never touched, so a sweep may go on meanwhile. Nothing is lost for good but checkpoints that
+    no run needs: a duplicate is deleted so that MLflow can restore it.
+
+    \b
+    python -m pipeline doctor
+    python -m pipeline doctor experiments/matched.toml --fix
+    """
+    from pipeline.sweep.doctor import find_faults
+
+    survey = survey_experiment(experiment)
+    found = mended = 0
+    for finding in find_faults(survey):
+        found += 1
+        done = fix and finding.mend is not None and finding.mend()
+        mended += done
+        click.echo(say_finding(finding, fix=fix, done=done))
+    click.echo(f"{found} found, {mended} mended" if found else f"healthy: {len(survey.runs)} runs looked at")
+    return int(mended < found)
+
+
+def say_finding(finding: Finding, *, fix: bool, done: bool) -> str:
+    """One line: what it is about, what is wrong, and what is done or to be done about it."""
+    if finding.mend is None:
+        action = f"not mended: {finding.remedy}"
+    elif not fix:
+        action = f"with --fix: {finding.remedy}"
+    else:
+        action = f"mended: {finding.remedy}" if done else "left: it has changed meanwhile"
+    return f"{finding.subject}: {finding.problem}; {action}"
+
+
+def survey_experiment(experiment: str) -> Survey:
+    """The experiment with this name or file, "" for all."""
+    from pipeline.study.experiment import load_experiment
+    from pipeline.tracking.diagnosis import survey_store
+    from pipeline.tracking.store import open_store
+
+    name = load_experiment(experiment).name if experiment.endswith(".toml") else experiment
+    return survey_store(open_store(), name)

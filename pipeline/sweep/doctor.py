@@ -1,0 +1,209 @@
+"""Find what dead processes, lost connections and other hands have left in a store and its folders, and mend it.
+
+What is mended is read again right before the write, so that a sweep may go on meanwhile; no run that lives is touched.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from functools import partial
+
+from pipeline.sweep.finding import Finding
+from pipeline.sweep.leftovers import find_checkpoints_left, find_undelivered, is_held
+from pipeline.tracking.damage import find_damage, is_in_reach, locate_artifacts
+from pipeline.tracking.diagnosis import (
+    RunRecord,
+    Survey,
+    delete_run,
+    drop_lease,
+    end_run,
+    find_leases,
+    lives,
+    look_up_run,
+)
+from pipeline.tracking.resume import locate_checkpoints
+from pipeline.tracking.store import Store
+
+STATUS = {"finished": "FINISHED", "killed": "KILLED", "failed": "FAILED"}
+PARAMETERS = {"main": "arch", "sweep": "experiment", "compare": "experiment"}
+"""What tells an entry point of this project from one of another project with the same name: its parameter."""
+DIED = "its process died"
+UNTAKEN = "no process took up the run that `mlflow run` had made; its environment failed"
+
+
+def find_faults(survey: Survey) -> Iterator[Finding]:
+    """Everything that is wrong, in an order in which it can be mended; raises StoreError."""
+    yield from _find_dead(survey)
+    yield from _find_untaken(survey)
+    yield from _find_contradictions(survey)
+    finished = [run for run in survey.runs if _is_result(run) and run.run_id not in survey.undelivered]
+    lost = {each.experiment_id for each in survey.experiments if _is_lost(each.artifact_uri)}
+    damage = find_damage(survey.store, [run for run in finished if run.experiment_id not in lost])
+    yield from _find_lost_folders(survey, lost)
+    for run_id, missing in damage.items():
+        mend = partial(_fail_damaged, survey.store, run_id)
+        remedy = "ended as failed, so that a sweep trains it again"
+        yield Finding(subject=f"run {run_id}", problem=f"finished without {missing}", remedy=remedy, mend=mend)
+    yield from _find_duplicates(survey.store, [run for run in finished if run.run_id not in damage])
+    yield from find_checkpoints_left(survey, damage)
+    yield from find_undelivered(survey)
+    for experiment in survey.experiments:
+        for key, process in find_leases(experiment).items():
+            owner = f"process {process['pid']} on {process['host']}, which died" if process else "nobody"
+            yield Finding(
+                subject=f"experiment {experiment.name}",
+                problem=f"{key} is of {owner}",
+                remedy="removed",
+                mend=partial(drop_lease, survey.store, experiment.experiment_id, key),
+            )
+
+
+def _find_dead(survey: Survey) -> Iterator[Finding]:
+    """Runs that say they run, and nobody runs them."""
+    for run in survey.runs:
+        if run.run_id in survey.undelivered or not _is_dead(survey.store, run):
+            continue
+        where = f"its process {run.tags['pid']} on {run.tags['host']}" if "pid" in run.tags else "its process"
+        if run.state == "running":
+            more = ", which a sweep or `train --resume` goes on from" if run.is_training else ""
+            problem, remedy = f"runs, but {where} died", f"ended as killed{more}"
+        else:
+            problem, remedy = f"{where} died before it set the status to {run.state}", "status set"
+        yield Finding(
+            subject=f"run {run.run_id}",
+            problem=problem,
+            remedy=remedy,
+            mend=partial(_end_dead, survey.store, run.run_id),
+        )
+
+
+def _is_dead(store: Store, run: RunRecord) -> bool:
+    """Whether a run of ours should be running and is not; one that is just being resumed holds its checkpoints."""
+    claims_to_run = run.status == "RUNNING" or (run.state == "running" and run.status != "FINISHED")
+    if run.deleted or "kind" not in run.tags or not claims_to_run or lives(store, run):
+        return False
+    ids = {run.run_id, run.tags.get("resumes", run.run_id)}
+    return not any(is_held(locate_checkpoints(store, each)) for each in ids)
+
+
+def _end_dead(store: Store, run_id: str) -> bool:
+    """End a run whose process is dead as what the process said last."""
+    run = look_up_run(store, run_id)
+    if run is None or not _is_dead(store, run):
+        return False
+    outcome = run.state if run.state in STATUS else "killed"
+    reason = run.tags["outcome.reason"] if outcome == run.state and "outcome.reason" in run.tags else DIED
+    end_run(store, run, outcome, reason, STATUS[outcome])
+    return True
+
+
+def _find_untaken(survey: Survey) -> Iterator[Finding]:
+    """Runs that `mlflow run` made for an environment that failed."""
+    for run in survey.runs:
+        if run.run_id not in survey.undelivered and _is_untaken(survey.store, run):
+            mend = partial(_fail_untaken, survey.store, run.run_id)
+            yield Finding(subject=f"run {run.run_id}", problem=UNTAKEN, remedy="ended as failed", mend=mend)
+
+
+def _is_untaken(store: Store, run: RunRecord) -> bool:
+    """Whether nobody has written to a run of `mlflow run`, and nobody is going to."""
+    is_ours = PARAMETERS.get(run.tags.get("mlflow.project.entryPoint", "")) in run.params
+    waits = run.tags.get("mlflow.source.type") == "PROJECT" and run.status == "RUNNING" and not run.deleted
+    taken = {"kind", "outcome"} & set(run.tags) or run.metrics
+    return is_ours and waits and not taken and not lives(store, run)
+
+
+def _fail_untaken(store: Store, run_id: str) -> bool:
+    """End the run unless somebody took it up."""
+    run = look_up_run(store, run_id)
+    if run is None or not _is_untaken(store, run):
+        return False
+    end_run(store, run, "failed", UNTAKEN, "FAILED")
+    return True
+
+
+def _find_contradictions(survey: Survey) -> Iterator[Finding]:
+    """Trainings that are FINISHED for MLflow alone."""
+    for run in survey.runs:
+        if run.is_training and run.status == "FINISHED" and run.tags.get("outcome") != "finished":
+            if run.state == "running" and lives(survey.store, run):
+                continue
+            said = run.tags.get("outcome", "nothing")
+            reason = f" ({run.tags['outcome.reason']})" if run.tags.get("outcome.reason") else ""
+            yield Finding(
+                subject=f"run {run.run_id}",
+                problem=f"its status is FINISHED, its outcome says {said}{reason}",
+                remedy=f"no result; train it anew, then `mlflow runs delete --run-id {run.run_id}`",
+            )
+
+
+def _is_result(run: RunRecord) -> bool:
+    """Whether it is a training that went to its end."""
+    return run.is_training and run.state == "finished" and not run.deleted
+
+
+def _is_lost(artifact_uri: str) -> bool:
+    """Whether an experiment's folder is not where the store says."""
+    folder = locate_artifacts(artifact_uri)
+    return folder is not None and not folder.is_dir()
+
+
+def _find_lost_folders(survey: Survey, lost: Collection[str]) -> Iterator[Finding]:
+    """Experiments with results whose whole folder is gone: moved, most likely, and nothing to end runs for."""
+    for experiment in survey.experiments:
+        results = [run for run in survey.runs if _is_result(run) and is_in_reach(run)]
+        runs = [run for run in results if run.experiment_id == experiment.experiment_id]
+        if experiment.experiment_id in lost and runs:
+            yield Finding(
+                subject=f"experiment {experiment.name}",
+                problem=f"its folder {locate_artifacts(experiment.artifact_uri)} is gone, with {len(runs)} results",
+                remedy="put it back where it was, or delete the experiment",
+            )
+
+
+def _fail_damaged(store: Store, run_id: str) -> bool:
+    """End a finished training as failed, if it is still the one and still misses something."""
+    run = look_up_run(store, run_id)
+    missing = find_damage(store, [run]) if run and _is_result(run) else {}
+    if run is None or not missing:
+        return False
+    end_run(store, run, "failed", f"lacks {missing[run_id]}", "FAILED")
+    return True
+
+
+def _find_duplicates(store: Store, finished: list[RunRecord]) -> Iterator[Finding]:
+    """Runs of a cell that a newer run has finished again; other weights are evidence, and stay."""
+    groups: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
+    for run in sorted(finished, key=lambda run: run.started):
+        if "fingerprint" in run.tags:
+            groups[run.experiment_id, run.tags["fingerprint"]].append(run)
+    for *older, newest in groups.values():
+        for run in older:
+            weights, others = (each.tags.get("weights.sha256", "unknown") for each in (run, newest))
+            subject, same = f"run {run.run_id}", f"is finished again in run {newest.run_id}"
+            if weights != others or weights == "unknown":
+                problem = f"{same} with other weights, sha256 {others[:12]} here {weights[:12]}"
+                yield Finding(
+                    subject=subject,
+                    problem=problem,
+                    remedy="kept as evidence that the training did not repeat; compare their environment.json",
+                )
+                continue
+            yield Finding(
+                subject=subject,
+                problem=f"{same} with the same weights",
+                remedy=f"deleted; `mlflow runs restore --run-id {run.run_id}` brings it back",
+                mend=partial(_delete_duplicate, store, run.run_id, newest.run_id),
+            )
+
+
+def _delete_duplicate(store: Store, run_id: str, newest_id: str) -> bool:
+    """Delete a run if the newer one is still there with the same weights."""
+    run, newest = look_up_run(store, run_id), look_up_run(store, newest_id)
+    if run is None or newest is None or not (_is_result(run) and _is_result(newest)) or run.status == "RUNNING":
+        return False
+    if run.tags.get("weights.sha256") != newest.tags.get("weights.sha256"):
+        return False
+    delete_run(store, run_id)
+    return True

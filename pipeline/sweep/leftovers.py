@@ -1,0 +1,122 @@
+"""Find what is left on this machine: checkpoints that nothing will go on from, journals that nobody delivers."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.sweep.finding import Finding
+from pipeline.tracking.diagnosis import RunRecord, Survey, lives, look_up_run
+from pipeline.tracking.journal import locate_journals
+from pipeline.tracking.resume import locate_checkpoints
+from pipeline.tracking.store import Store
+
+RUN_ID = "[0-9a-f]" * 32
+STRANGE = "not in the store"
+STRANGER_SECONDS = 7 * 24 * 3600
+"""For so long, nobody may have written into a folder of a run that is not in the store: it may be in another store."""
+UNFINISHED = "*.unfinished"
+
+
+def find_checkpoints_left(survey: Survey, damaged: Collection[str]) -> Iterator[Finding]:
+    """Folders of runs that nothing goes on with, and halves of files; one that a process holds is left alone."""
+    known = {run.run_id: run for run in survey.runs}
+    for folder in sorted(locate_checkpoints(survey.store, "-").parent.glob(RUN_ID)):
+        run = known.get(folder.name) or look_up_run(survey.store, folder.name)
+        if not _is_asked(survey, run) or folder.name in damaged or folder.name in survey.undelivered:
+            continue
+        subject = f"checkpoints of {folder.name}"
+        if reason := _explain_needless(survey.store, folder, run):
+            mend = partial(_remove_folder, survey.store, folder)
+            yield Finding(subject=subject, problem=f"their run is {reason}", remedy="folder removed", mend=mend)
+        elif any(folder.glob(UNFINISHED)) and not is_held(folder):
+            names = ", ".join(sorted(path.name for path in folder.glob(UNFINISHED)))
+            problem = f"a process died while it wrote {names}"
+            yield Finding(subject=subject, problem=problem, remedy="file removed", mend=partial(_remove_halves, folder))
+
+
+def find_undelivered(survey: Survey) -> Iterator[Finding]:
+    """Journals of dead processes: what they hold is in no store yet."""
+    known = {run.run_id: run for run in survey.runs}
+    for run_id in sorted(survey.undelivered):
+        path = locate_journals(survey.store) / f"{run_id}.jsonl"
+        run = known.get(run_id) or look_up_run(survey.store, run_id)
+        if not _is_asked(survey, run) or (run and not run.deleted and lives(survey.store, run)):
+            continue
+        problem, remedy = "the store has not got everything of it", "`python -m pipeline sync` delivers it"
+        if run is None:
+            if time.time() - path.stat().st_mtime < STRANGER_SECONDS:
+                continue
+            problem, remedy = f"its journal waits, and it is {STRANGE}", f"sync it with its own store, or remove {path}"
+        elif run.deleted:
+            remedy = f"`mlflow runs restore --run-id {run_id}`, then `python -m pipeline sync`; or remove {path}"
+        yield Finding(subject=f"run {run_id}", problem=problem, remedy=remedy)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process trains with the checkpoints of this folder at this moment."""
+    if not (folder / ".lock").is_file():
+        return False
+    with _hold(folder) as free:
+        return not free
+
+
+def _is_asked(survey: Survey, run: RunRecord | None) -> bool:
+    """Whether a run is of the experiment that the survey is about; a strange run belongs to none."""
+    ids = {experiment.experiment_id for experiment in survey.experiments}
+    return not survey.name or (run is not None and run.experiment_id in ids)
+
+
+def _explain_needless(store: Store, folder: Path, run: RunRecord | None) -> str:
+    """Why nothing will go on from the checkpoints of a folder, "" if something may or a process is at it."""
+    if run is None:
+        newest = max((path.stat().st_mtime for path in (folder, *folder.iterdir())), default=0.0)
+        reason = STRANGE if time.time() - newest > STRANGER_SECONDS else ""
+    elif run.deleted:
+        reason = "deleted"
+    elif run.state == "finished" and run.status == "FINISHED" and not lives(store, run):
+        reason = "finished"  # a living process removes the folder itself, right after the end
+    else:
+        reason = ""
+    return "" if reason and is_held(folder) else reason
+
+
+def _remove_folder(store: Store, folder: Path) -> bool:
+    """Remove a folder that is still needless; False if a process took it meanwhile."""
+    if not folder.is_dir():
+        return True
+    if not _explain_needless(store, folder, look_up_run(store, folder.name)):
+        return False
+    with _hold(folder) as free:
+        if free:
+            shutil.rmtree(folder)
+    return free
+
+
+def _remove_halves(folder: Path) -> bool:
+    """Remove the halves of files; False if a process took the folder meanwhile."""
+    with _hold(folder) as free:
+        for path in folder.glob(UNFINISHED) if free else ():
+            path.unlink()
+    return free
+
+
+@contextmanager
+def _hold(folder: Path) -> Iterator[bool]:
+    """Keep others from the folder until the block ends; False where a process has it."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

@@ -1,0 +1,214 @@
+"""What a store says of its runs and of the processes that wrote them, and the few writes that put it right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psutil
+from mlflow.entities import Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from pipeline.errors import StoreError
+from pipeline.tracking.environment import NEVER, is_alive
+from pipeline.tracking.journal import find_journals
+from pipeline.tracking.lease import LIMIT, PREFIX
+from pipeline.tracking.store import STORE_ERRORS, Store, find_experiment, first_line
+
+PAGE = 1000
+START_LIMIT = timedelta(hours=1)
+STATES = ("finished", "running", "killed", "failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One run as the store has it; `status` is MLflow's, `state` (one of STATES) what its process said last."""
+
+    run_id: str
+    experiment_id: str
+    status: str
+    started: datetime
+    deleted: bool
+    artifact_uri: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+    @property
+    def state(self) -> str:
+        """The tag `outcome`; `mlflow run` overwrites the status, which serves where there is no tag."""
+        return self.tags.get("outcome") or self.status.lower()
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a training wrote it."""
+        return self.tags.get("kind") == "train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentRecord:
+    """One MLflow experiment."""
+
+    experiment_id: str
+    name: str
+    tags: Mapping[str, str]
+    artifact_uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What was read of a store at one moment; `name` is the one experiment it is about, "" for all of them.
+
+    `runs` has those that are not deleted, `undelivered` the ids of the runs with a journal on this machine.
+    """
+
+    store: Store
+    name: str
+    experiments: Sequence[ExperimentRecord]
+    runs: Sequence[RunRecord]
+    undelivered: Collection[str]
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what MLflow raises into StoreError."""
+    try:
+        yield
+    except STORE_ERRORS as error:
+        raise StoreError(f"the tracking store did not answer: {first_line(error)}") from error
+
+
+def survey_store(store: Store, name: str = "") -> Survey:
+    """Read an experiment, or all that are not deleted, with their runs; raises StoreError."""
+    chosen = find_experiment(store, name) if name else ""
+    with told():
+        found = read_pages(lambda token: store.client.search_experiments(max_results=PAGE, page_token=token))
+        experiments = [
+            ExperimentRecord(
+                experiment_id=each.experiment_id, name=each.name, tags=each.tags, artifact_uri=each.artifact_location
+            )
+            for each in sorted(found, key=lambda each: int(each.experiment_id))
+            if chosen in ("", each.experiment_id)
+        ]
+        ids = [experiment.experiment_id for experiment in experiments]
+        runs = read_pages(
+            lambda token: store.client.search_runs(
+                ids, run_view_type=ViewType.ACTIVE_ONLY, max_results=PAGE, order_by=["start_time"], page_token=token
+            )
+        )
+    return Survey(
+        store=store,
+        name=name,
+        experiments=experiments,
+        runs=[_record(run) for run in runs],
+        undelivered=frozenset(find_journals(store)),
+    )
+
+
+def look_up_run(store: Store, run_id: str) -> RunRecord | None:
+    """The run as it is now, deleted or not; None where the store has none. Raises StoreError."""
+    with told():
+        try:
+            return _record(store.client.get_run(run_id))
+        except MlflowException as error:
+            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                return None
+            raise
+
+
+def lives(store: Store, run: RunRecord) -> bool:
+    """Whether a process still works on a run, as far as can be told from here.
+
+    A run that only points to the one it resumes lives with that. A run that says nothing of its process is alive in its
+    first hour, and as long as a process of this machine was started for it.
+    """
+    if "pid" in run.tags:
+        return is_alive(run.tags)
+    if datetime.now(UTC) - run.started < START_LIMIT or _is_carried(run.run_id):
+        return True
+    target = look_up_run(store, run.tags["resumes"]) if "resumes" in run.tags else None
+    return target is not None and target.state == "running" and "pid" in target.tags and is_alive(target.tags)
+
+
+def end_run(store: Store, run: RunRecord, outcome: str, reason: str, status: str) -> None:
+    """End a run for its process, at the moment of its last heartbeat; raises StoreError."""
+    last = datetime.fromisoformat(run.tags.get("heartbeat", NEVER))
+    tags = [RunTag("outcome", outcome), RunTag("outcome.reason", reason)]
+    with told():
+        store.client.log_batch(run.run_id, tags=tags)
+        store.client.set_terminated(run.run_id, status, int(max(last, run.started).timestamp() * 1000))
+
+
+def delete_run(store: Store, run_id: str) -> None:
+    """Delete a run so that `mlflow runs restore` can bring it back; raises StoreError."""
+    with told():
+        store.client.delete_run(run_id)
+
+
+def find_leases(experiment: ExperimentRecord) -> dict[str, Mapping[str, str]]:
+    """The claims of dead processes on cells, by their tag's name."""
+    claims = {key: _read_claim(value) for key, value in experiment.tags.items() if key.startswith(PREFIX)}
+    return {key: claim for key, claim in claims.items() if not is_alive(claim, LIMIT)}
+
+
+def drop_lease(store: Store, experiment_id: str, key: str) -> bool:
+    """Remove the claim of a dead process; False if it shows life after all. Raises StoreError."""
+    with told():
+        tags = store.client.get_experiment(experiment_id).tags
+        if key in tags and is_alive(_read_claim(tags[key]), LIMIT):
+            return False
+        if key in tags:
+            store.client.delete_experiment_tag(experiment_id, key)
+    return True
+
+
+def _read_claim(value: str) -> Mapping[str, str]:
+    """The process that a claim names; nothing where it cannot be read."""
+    try:
+        claim = json.loads(value)
+    except ValueError:
+        return {}
+    return claim if isinstance(claim, dict) and {"host", "pid", "pid_started"} <= set(claim) else {}
+
+
+def _record(run: Run) -> RunRecord:
+    """The facts of MLflow's run."""
+    return RunRecord(
+        run_id=run.info.run_id,
+        experiment_id=run.info.experiment_id,
+        status=run.info.status,
+        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        deleted=run.info.lifecycle_stage != "active",
+        artifact_uri=run.info.artifact_uri,
+        tags=run.data.tags,
+        params=run.data.params,
+        metrics=run.data.metrics,
+    )
+
+
+def read_pages(search: Callable[[str | None], Any]) -> list[Any]:
+    """Everything that a paged search finds."""
+    found: list[Any] = []
+    token: str | None = None
+    while True:
+        page = search(token)
+        found += page
+        token = page.token or None
+        if token is None:
+            return found
+
+
+def _is_carried(run_id: str) -> bool:
+    """Whether a process of this machine was started with the run that `mlflow run` had made for it."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("MLFLOW_RUN_ID") == run_id:
+                return True
+        except (psutil.Error, OSError):  # it ended, or is another user's
+            continue
+    return False

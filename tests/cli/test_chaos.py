@@ -1,0 +1,118 @@
+"""A sweep under fire: its driver, its workers and its trainings are killed at random, again and again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from tests.cli.test_resume import drop_times, read_histories
+from tests.conftest import SUBSET
+
+Start = Callable[..., subprocess.Popen[str]]
+KILLS = 30
+VARIANTS = ("conv2_3x3", "conv2_3x3_reg")
+SEEDS = (0, 1, 2)
+TOML = f"""
+variants = {list(VARIANTS)}
+seeds = {list(SEEDS)}
+[settings]
+epochs = 5
+subset = 600
+threads = 1
+data = "{SUBSET}"
+"""
+MARKS = {"worker": "spawn_main", "training": "cell"}
+"""What tells the processes of a sweep by their command line; its driver is the one that was started."""
+
+
+def find_victims(driver: subprocess.Popen[str], kind: str) -> list[psutil.Process]:
+    """The living processes of one kind."""
+    try:
+        process = psutil.Process(driver.pid)
+        if kind == "driver":
+            return [process]
+        family = process.children(recursive=True)
+        return [child for child in family if any(MARKS[kind] in word for word in child.cmdline())]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def sweep_under_fire(start: Callable[[], subprocess.Popen[str]], dice: random.Random) -> tuple[Counter[str], str]:
+    """Keep a sweep going and kill KILLS of its processes; what was killed, and the output of the last driver."""
+    killed: Counter[str] = Counter()
+    driver = start()
+    while killed.total() < KILLS:
+        time.sleep(dice.uniform(0.5, 7))
+        if driver.poll() is not None:
+            driver.communicate()
+            driver = start()
+            continue
+        kind = dice.choice(("driver", "worker", "training", "training"))
+        if victims := find_victims(driver, kind):
+            victim = dice.choice(victims)
+            try:
+                victim.kill()
+            except psutil.NoSuchProcess:
+                continue
+            killed[kind] += 1
+    for _ in range(5):
+        output, _ = driver.communicate(timeout=900)
+        if driver.returncode == 0:
+            return killed, output
+        driver = start()
+    return killed, output
+
+
+def read_finished(client: MlflowClient, name: str) -> dict[str, list[Run]]:
+    """The finished runs of each cell, and under "open" those that claim to be under way."""
+    experiment = client.get_experiment_by_name(name)
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    found: dict[str, list[Run]] = {"open": [run for run in runs if run.info.status == "RUNNING"]}
+    for run in runs:
+        if run.info.status == "FINISHED":
+            found.setdefault(run.info.run_name, []).append(run)
+    return found
+
+
+@pytest.mark.slow
+def test_a_sweep_under_fire_ends_as_an_undisturbed_one(
+    project: Path, start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
+    (project / "chaos.toml").write_text(TOML)
+    command = ("python", "-m", "pipeline", "sweep", "chaos.toml", "--workers=2")
+    killed, output = sweep_under_fire(lambda: start(*command), random.Random(seed))
+    with capsys.disabled():
+        print(f"\nchaos: seed {seed}, {killed.total()} kills {json.dumps(killed)}, {len(VARIANTS) * len(SEEDS)} cells")
+    quiet = start(*command, MLFLOW_TRACKING_URI=f"sqlite:///{project}/quiet.db")
+    said, _ = quiet.communicate(timeout=900)
+    assert quiet.returncode == 0, said
+
+    client, undisturbed = (MlflowClient(f"sqlite:///{project}/{name}.db") for name in ("mlflow", "quiet"))
+    cells, wanted = read_finished(client, "chaos"), read_finished(undisturbed, "chaos")
+    assert {name: len(runs) for name, runs in cells.items() if name != "open"} == {
+        f"{variant}-s{seed}": 1 for variant in VARIANTS for seed in SEEDS
+    }, output
+    for name in cells.keys() - {"open"}:
+        (run,), (other,) = cells[name], wanted[name]
+        assert run.data.tags["weights.sha256"] == other.data.tags["weights.sha256"], name
+        histories, others = read_histories(client, run.info.run_id), read_histories(undisturbed, other.info.run_id)
+        assert drop_times(histories) == drop_times(others), name
+        steps = {name: [step for step, _, _ in points] for name, points in histories.items()}
+        assert all(len(set(each)) == len(each) for each in steps.values()), name
+
+    fixed = start("python", "-m", "pipeline", "doctor", "--fix")
+    said, _ = fixed.communicate(timeout=100)
+    assert fixed.returncode == 0, said
+    assert not read_finished(client, "chaos")["open"]

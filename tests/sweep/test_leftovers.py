@@ -1,0 +1,137 @@
+"""What the doctor finds on this machine beside the store: checkpoints, journals, claims."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from filelock import FileLock
+
+from pipeline.sweep.doctor import find_faults
+from pipeline.tracking.diagnosis import survey_store
+from pipeline.tracking.environment import identify_process
+from pipeline.tracking.journal import locate_journals
+from pipeline.tracking.resume import locate_checkpoints
+from pipeline.tracking.store import Store, find_experiment
+from tests.sweep.sick import (
+    check_left,
+    check_mended,
+    complete,
+    diagnose,
+    make_checkpoints,
+    plant,
+    plant_launched,
+    plant_running,
+    read_end,
+    set_tags,
+)
+
+
+def test_checkpoints_of_a_finished_run_are_removed(store: Store, study: str, dead: dict[str, str]) -> None:
+    run_id = plant(store, dead)
+    folder = make_checkpoints(store, run_id)
+    with FileLock(folder / ".lock"):
+        check_left(study, 1)
+    check_mended(study, f"checkpoints of {run_id}: their run is finished", "folder removed")
+    assert not folder.exists()
+
+
+def test_a_living_process_removes_its_own_checkpoints(store: Store, study: str) -> None:
+    folder = make_checkpoints(store, plant(store, identify_process()))
+    check_left(study, 1)
+    assert [path.name for path in folder.iterdir()] == ["epoch-00001.checkpoint"]
+
+
+def test_checkpoints_of_a_deleted_run_are_removed(store: Store, study: str, dead: dict[str, str]) -> None:
+    run_id = plant(store, dead, outcome="killed")
+    store.client.set_terminated(run_id, "KILLED")
+    folder = make_checkpoints(store, run_id)
+    check_left(study, 1)
+    store.client.delete_run(run_id)
+    check_mended(study, f"checkpoints of {run_id}: their run is deleted", "folder removed")
+    assert not folder.exists()
+
+
+def test_half_a_checkpoint_is_removed_and_the_whole_one_kept(store: Store, study: str, dead: dict[str, str]) -> None:
+    run_id = plant(store, dead, outcome="killed")
+    store.client.set_terminated(run_id, "KILLED")
+    folder = make_checkpoints(store, run_id, half=True)
+    with FileLock(folder / ".lock"):
+        check_left(study, 1)
+    check_mended(
+        study, f"checkpoints of {run_id}: a process died while it wrote epoch-00002.unfinished", "file removed"
+    )
+    assert [path.name for path in folder.glob("epoch*")] == ["epoch-00001.checkpoint"]
+
+
+def test_checkpoints_of_a_strange_run_are_removed_when_they_are_old(store: Store, folder: Path) -> None:
+    young, old = make_checkpoints(store, "1" * 32), make_checkpoints(store, "2" * 32)
+    cells = locate_checkpoints(store, "cells")
+    cells.mkdir()
+    for path in (old / "epoch-00001.checkpoint", old, cells):
+        os.utime(path, (0, 0))
+    _, lines = diagnose("", "--fix")
+    assert f"checkpoints of {old.name}: their run is not in the store; mended: folder removed" in lines
+    assert (young.exists(), old.exists(), cells.exists()) == (True, False, True)
+
+
+def test_an_undelivered_journal_of_a_dead_process_is_told_and_its_run_left(
+    store: Store, study: str, dead: dict[str, str]
+) -> None:
+    run_id = plant_running(store, dead)
+    journal = locate_journals(store) / f"{run_id}.jsonl"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.touch()
+    line = f"run {run_id}: the store has not got everything of it; not mended: `python -m pipeline sync` delivers it"
+    assert diagnose(study, "--fix") == (1, [line, "1 found, 0 mended"])
+    assert read_end(store, run_id)[0] == "RUNNING"
+    set_tags(store, run_id, **identify_process())
+    check_left(study, 1)
+    journal.unlink()
+
+
+def test_a_journal_may_hold_that_a_run_was_taken_up(store: Store, study: str) -> None:
+    run_id = plant_launched(store, study, hours=2)
+    journal = locate_journals(store) / f"{run_id}.jsonl"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.touch()
+    assert diagnose(study, "--fix")[1][-1] == "1 found, 0 mended"
+    assert read_end(store, run_id)[0] == "RUNNING"
+    journal.unlink()
+
+
+def test_a_claim_of_a_dead_process_is_removed(store: Store, study: str, dead: dict[str, str]) -> None:
+    experiment_id = find_experiment(store, study)
+    store.client.set_experiment_tag(experiment_id, "lease.aa.1", json.dumps({**dead, "held": "yes"}))
+    store.client.set_experiment_tag(experiment_id, "lease.bb.2", json.dumps({**identify_process(), "held": "yes"}))
+    check_mended(
+        study,
+        f"experiment {study}: lease.aa.1 is of process {dead['pid']} on {dead['host']}, which died",
+        "removed",
+    )
+    store.client.set_experiment_tag(experiment_id, "lease.cc.3", "no claim")
+    check_mended(study, f"experiment {study}: lease.cc.3 is of nobody", "removed")
+    assert {key for key in store.client.get_experiment(experiment_id).tags if "lease" in key} == {"lease.bb.2"}
+
+
+def test_what_came_back_to_life_before_it_is_mended_is_left(store: Store, study: str, dead: dict[str, str]) -> None:
+    experiment_id, same = find_experiment(store, study), {"fingerprint": "f1", "weights__sha256": "a" * 64}
+    store.client.set_experiment_tag(experiment_id, "lease.aa.1", json.dumps(dead))
+    run_id, launched = plant_running(store, dead), plant_launched(store, study, hours=2)
+    older, newest = plant(store, dead, **same), plant(store, dead, **same)
+    torn = plant(store, dead, whole=False)
+    halves = make_checkpoints(store, run_id, half=True)
+    needless = make_checkpoints(store, older)
+    findings = list(find_faults(survey_store(store, study)))
+    assert len(findings) == 7
+    store.client.set_experiment_tag(experiment_id, "lease.aa.1", json.dumps(identify_process()))
+    set_tags(store, run_id, **identify_process())
+    set_tags(store, launched, kind="train", outcome="running", **identify_process())
+    set_tags(store, newest, weights__sha256="b" * 64)
+    complete(store, torn)
+    with FileLock(halves / ".lock"), FileLock(needless / ".lock"):
+        assert [finding.mend and finding.mend() for finding in findings] == [False] * 7
+    assert [read_end(store, each)[0] for each in (run_id, launched, torn)] == ["RUNNING", "RUNNING", "FINISHED"]
+    assert store.client.get_run(older).info.lifecycle_stage == "active"
+    assert (len(list(halves.glob("epoch*"))), needless.exists()) == (2, True)

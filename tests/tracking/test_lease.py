@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pipeline.errors import CellTaken
+from pipeline.tracking.environment import identify_process
+from pipeline.tracking.lease import LIMIT, PREFIX, hold_lease, read_all_claims
+from pipeline.tracking.store import Store, find_experiment, open_store
+
+CELL = "a" * 64
+
+
+@pytest.fixture
+def place(store_uri: str, request: pytest.FixtureRequest) -> tuple[Store, str]:
+    store = open_store()
+    return store, find_experiment(store, request.node.name, create=True)
+
+
+def test_a_cell_is_held_by_one_at_a_time(place: tuple[Store, str]) -> None:
+    inside, most, refused, held = [], [], [], []
+
+    def train_once() -> None:
+        while True:
+            try:
+                with hold_lease(*place, CELL):
+                    inside.append(1)
+                    most.append(len(inside))
+                    time.sleep(0.05)
+                    inside.pop()
+                    held.append(1)
+                    return
+            except CellTaken as error:
+                refused.append(str(error))
+
+    threads = [threading.Thread(target=train_once) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (max(most), len(held)) == (1, 4)
+    assert refused
+    assert read_all_claims(*place) == {}
+
+
+def test_another_cell_is_free(place: tuple[Store, str]) -> None:
+    with hold_lease(*place, CELL), hold_lease(*place, "b" * 64):
+        assert len(read_all_claims(*place)) == 2
+
+
+NOW = datetime.now(UTC)
+FAR = {**identify_process(), "host": "far"}
+CLAIMS = {
+    "lives here": ({**identify_process(), "heartbeat": NOW.isoformat()}, True),
+    "died here": ({**identify_process(), "pid": str(2**22), "heartbeat": NOW.isoformat()}, False),
+    "before the boot": ({**identify_process(), "boot_id": "before", "heartbeat": NOW.isoformat()}, False),
+    "lives elsewhere": ({**FAR, "heartbeat": NOW.isoformat()}, True),
+    "silent elsewhere": ({**FAR, "heartbeat": (NOW - LIMIT - timedelta(minutes=1)).isoformat()}, False),
+}
+
+
+@pytest.mark.parametrize("case", CLAIMS)
+def test_only_the_living_hold_a_cell(place: tuple[Store, str], case: str) -> None:
+    store, experiment_id = place
+    claim, holds = CLAIMS[case]
+    name = f"{PREFIX}{CELL[:16]}.{'f' * 12}"
+    store.client.set_experiment_tag(experiment_id, name, json.dumps({**claim, "held": "yes"}))
+    if holds:
+        with pytest.raises(CellTaken, match="is taken by process"), hold_lease(store, experiment_id, CELL):
+            pass
+    else:
+        with hold_lease(store, experiment_id, CELL):
+            pass
+    assert list(read_all_claims(*place)) == [name]  # a refused claim is withdrawn
+    store.client.delete_experiment_tag(experiment_id, name)
+
+
+def test_of_two_that_claim_at_once_the_first_by_name_waits_for_the_other_to_withdraw(place: tuple[Store, str]) -> None:
+    store, experiment_id = place
+    name = f"{PREFIX}{CELL[:16]}.z"  # after every name in order
+    claim = json.dumps({**identify_process(), "heartbeat": NOW.isoformat(), "held": "no"})
+    store.client.set_experiment_tag(experiment_id, name, claim)
+    timer = threading.Timer(0.5, store.client.delete_experiment_tag, (experiment_id, name))
+    timer.start()
+    with hold_lease(store, experiment_id, CELL):
+        assert not timer.is_alive()
