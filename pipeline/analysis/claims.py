@@ -15,7 +15,8 @@ interest:
 Before all that: UNTESTABLE without matched twins, below 5 complete seeds (seeds that have every twin), if all seeds
 agree to the last digit, as there is no spread to judge by, or, of an onset, if noise hides it: the median margin of the
 claim's runs is above MOST_HIDDEN times its smallest rise. DEVIATED if the claim, a part of it, or the plan (variants,
-seeds, settings) is not as it was frozen; a claim that is added later is DEVIATED itself and leaves the others alone.
+seeds, settings) is not as it was frozen; a claim that is added later is DEVIATED itself and leaves the others alone, one
+that is taken away relaxes the correction of those that stay, and makes them all DEVIATED.
 
 A headline (`all_of`) is an intersection-union test: SUPPORTED if each part is, at alpha and without correction, as
 all of them must hold; REFUTED, or NEGLIGIBLE, if a part is so under Holm's correction over the parts, as one of many
@@ -81,13 +82,14 @@ def judge_claims(
         families.setdefault(single.draft.claim.family, []).append(single)
     verdicts = {verdict.name: verdict for family in families.values() for verdict in _judge_family(family)}
     verdicts |= {claim.name: _judge_headline(claim, weighed, verdicts) for claim in claims if claim.all_of}
-    names = [PLAN, *verdicts]
-    changed = {name for name in names if frozen is not None and not _is_kept(name, frozen, planned or {})}
+    changed = _find_changed([PLAN, *verdicts], frozen, planned or {}) if frozen is not None else set()
     return [_settle(verdicts[claim.name], changed) for claim in claims]
 
 
-def _is_kept(name: str, frozen: Mapping[str, str], planned: Mapping[str, str]) -> bool:
-    return name in frozen and frozen[name] == planned.get(name)
+def _find_changed(names: Iterable[str], frozen: Mapping[str, str], planned: Mapping[str, str]) -> set[str]:
+    """Which of PLAN and the claims are not as frozen; one that was taken away changes the plan of all."""
+    changed = {name for name in names if name not in frozen or frozen[name] != planned.get(name)}
+    return changed | {PLAN} if frozen.keys() - planned.keys() else changed
 
 
 def _settle(verdict: Verdict, changed: Collection[str]) -> Verdict:

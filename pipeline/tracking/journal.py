@@ -17,21 +17,16 @@ from textwrap import shorten
 from typing import Any, ParamSpec, TypeVar
 
 from mlflow.entities import Metric, RunTag
-from mlflow.exceptions import MlflowException
-from requests.exceptions import RequestException
-from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from pipeline import interrupts
 from pipeline.errors import StoreAway
 from pipeline.faults import fault_point
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line, project_root
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, is_away, project_root
 
 PATIENCE = "PIPELINE_STORE_PATIENCE"
 PATIENCE_SECONDS = 120.0
 PAUSE_SECONDS = 2.0
 PAUSES = 5  # while the store is away, trying it may take a sixth of a training's time
-AWAY = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
-SERVER_ERROR = 500
 LOGGED_IMAGES = "mlflow.loggedImages"
 
 Given = ParamSpec("Given")
@@ -49,15 +44,6 @@ def locate_journals(store: Store) -> Path:
 def find_journals(store: Store) -> list[str]:
     """The ids of the runs of which the store has not got everything."""
     return sorted(path.stem for path in locate_journals(store).glob("*.jsonl"))
-
-
-def is_away(error: Exception) -> bool:
-    """Whether the store may take the same write later: it does not answer, is locked or restarts."""
-    if isinstance(error.__cause__, DBAPIError):
-        return not isinstance(error.__cause__, IntegrityError)
-    if isinstance(error, RequestException):
-        return error.response is None or error.response.status_code >= SERVER_ERROR
-    return not isinstance(error, MlflowException) or error.error_code in AWAY
 
 
 class Journal:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from pipeline.errors import CellTaken
+from pipeline.errors import CellTaken, StoreAway
 from pipeline.tracking.environment import identify_process, is_alive
-from pipeline.tracking.store import STORE_ERRORS, Store
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line
 
 PREFIX = "lease."
 LIMIT = timedelta(minutes=10)
@@ -32,18 +32,26 @@ def hold_lease(store: Store, experiment_id: str, cell: str) -> Iterator[None]:
     prefix = f"{PREFIX}{cell[:16]}."
     mine = prefix + uuid.uuid4().hex[:12]
     try:
-        _write_claim(store, experiment_id, mine, held=False)
-        while others := read_claims(store, experiment_id, prefix, without=mine):
-            if min(others) < mine or any(claim["held"] == "yes" for claim in others.values()):
-                other = next(iter(others.values()))
-                raise CellTaken(f"the cell is taken by process {other['pid']} on {other['host']}; let it end")
-            time.sleep(POLL_SECONDS)  # the others see this claim and withdraw, or have held the lease already
-        _write_claim(store, experiment_id, mine, held=True)
+        try:
+            _take(store, experiment_id, prefix, mine)
+        except STORE_ERRORS as error:
+            raise StoreAway(f"the tracking store did not answer: {first_line(error)}") from error
         with _refresh(store, experiment_id, mine):
             yield
     finally:
         with contextlib.suppress(*STORE_ERRORS):
             store.client.delete_experiment_tag(experiment_id, mine)
+
+
+def _take(store: Store, experiment_id: str, prefix: str, mine: str) -> None:
+    """Claim, and hold as soon as there is no other claim; raises CellTaken."""
+    _write_claim(store, experiment_id, mine, held=False)
+    while others := read_claims(store, experiment_id, prefix, without=mine):
+        if min(others) < mine or any(claim["held"] == "yes" for claim in others.values()):
+            other = next(iter(others.values()))
+            raise CellTaken(f"the cell is taken by process {other['pid']} on {other['host']}; let it end")
+        time.sleep(POLL_SECONDS)  # the others see this claim and withdraw, or have held the lease already
+    _write_claim(store, experiment_id, mine, held=True)
 
 
 def read_claims(store: Store, experiment_id: str, prefix: str = PREFIX, *, without: str = "") -> Claims:

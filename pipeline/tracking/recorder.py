@@ -25,8 +25,16 @@ from pipeline.study.architecture import count_parameters, plan_layers
 from pipeline.study.settings import Settings
 from pipeline.study.variants import DROPOUT_RATE, LEARNING_RATE, Variant
 from pipeline.tracking.environment import describe_environment, identify_process, read_source
-from pipeline.tracking.journal import Journal, is_away
-from pipeline.tracking.store import STORE_ERRORS, Store, find_experiment, first_line, mend_artifact_root, project_root
+from pipeline.tracking.journal import Journal
+from pipeline.tracking.store import (
+    STORE_ERRORS,
+    Store,
+    find_experiment,
+    first_line,
+    is_away,
+    mend_artifact_root,
+    project_root,
+)
 from pipeline.training.observer import Kernels, Observer
 
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")

@@ -12,15 +12,16 @@ from urllib.parse import urlsplit
 
 import mlflow
 import psutil
+from alembic.util.exc import CommandError
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from pipeline.errors import StoreError
+from pipeline.errors import StoreAway, StoreError
 
 DEFAULT_EXPERIMENT = "Default"
 LOCK_SECONDS = 120
@@ -32,7 +33,9 @@ QUIET_LOGGERS = {
 }
 GIVE_UP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """A call to a server that is away takes seconds; by MLflow's defaults it takes four minutes."""
-STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, RequestException)
+STORE_ERRORS = (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, RequestException)
+AWAY = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
+SERVER_ERROR = 500
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "afs", "ceph", "lustre", "gluster", "beegfs", "gpfs", "fuse.sshfs")
 ADVISORY_KEY = 6_174_2019  # any number that all of us share
 
@@ -96,13 +99,23 @@ def open_store() -> Store:
                 _use_write_ahead_log(database)
     except (*STORE_ERRORS, ImportError, ValueError) as error:
         message = _hide_password(f"the tracking store {uri} does not answer: {first_line(error)}", uri)
-        raise StoreError(message) from error
+        away = database is None and isinstance(error, STORE_ERRORS) and is_away(error)
+        raise (StoreAway if away else StoreError)(message) from error
     return Store(uri=uri, client=client, lock=lock)
 
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the store may take the same write later: it does not answer, is locked or restarts."""
+    if isinstance(error.__cause__, DBAPIError):
+        return not isinstance(error.__cause__, IntegrityError)
+    if isinstance(error, RequestException):
+        return error.response is None or error.response.status_code >= SERVER_ERROR
+    return not isinstance(error, MlflowException) or error.error_code in AWAY
 
 
 def find_experiment(store: Store, name: str = "", *, create: bool = False) -> str:
@@ -120,7 +133,8 @@ def find_experiment(store: Store, name: str = "", *, create: bool = False) -> st
                 raise StoreError(f'the experiment "{name}" is deleted; restore it with `mlflow experiments restore`')
             return str(experiment.experiment_id if experiment else store.client.create_experiment(name))
     except STORE_ERRORS as error:
-        raise StoreError(f"the tracking store did not answer: {first_line(error)}") from error
+        away = store.database is None and is_away(error)
+        raise (StoreAway if away else StoreError)(f"the tracking store did not answer: {first_line(error)}") from error
 
 
 def mend_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:

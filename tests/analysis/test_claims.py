@@ -183,8 +183,8 @@ def test_an_added_claim_is_deviated_and_leaves_the_others_alone():
     assert [verdict.verdict for verdict in verdicts] == ["SUPPORTED", "DEVIATED"]
 
 
-@pytest.mark.parametrize("frozen", [{}, plan(GAP, ERROR, seeds=(0, 1, 2, 3, 4))])
-def test_a_changed_plan_makes_every_claim_deviated(frozen):
+@pytest.mark.parametrize("frozen", [{}, plan(GAP, ERROR, seeds=(0, 1, 2, 3, 4)), plan(GAP, ERROR, ONSET)])
+def test_a_changed_plan_or_a_claim_taken_away_makes_every_claim_deviated(frozen):
     verdicts = judge_claims((GAP, ERROR), plant_errors(0.0), NO_HISTORY, frozen, plan(GAP, ERROR))
     assert [verdict.verdict for verdict in verdicts] == ["DEVIATED"] * 2
 

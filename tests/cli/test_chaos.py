@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -58,14 +59,12 @@ def sweep_under_fire(start: Callable[[], subprocess.Popen[str]], dice: random.Ra
             driver.communicate()
             driver = start()
             continue
-        kind = dice.choice(("driver", "worker", "training", "training"))
-        if victims := find_victims(driver, kind):
-            victim = dice.choice(victims)
-            try:
+        kinds = [kind for kind in ("driver", *MARKS) if find_victims(driver, kind)]
+        kind = dice.choice(kinds or ["driver"])
+        for victim in find_victims(driver, kind)[:1]:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 victim.kill()
-            except psutil.NoSuchProcess:
-                continue
-            killed[kind] += 1
+                killed[kind] += 1
     for _ in range(5):
         output, _ = driver.communicate(timeout=900)
         if driver.returncode == 0:

@@ -11,8 +11,8 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST, RESOURCE_DOES_NOT_EXIST, T
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import StoreAway
-from pipeline.tracking.journal import Journal, find_journals, is_away, locate_journals
-from pipeline.tracking.store import Store, open_store
+from pipeline.tracking.journal import Journal, find_journals, locate_journals
+from pipeline.tracking.store import Store, is_away, open_store
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import StoreError
+from pipeline.errors import StoreAway, StoreError
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking.recorder import record_run
@@ -77,6 +78,25 @@ def test_a_store_that_cannot_be_used_is_one_line(
     assert complaint in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "postgresql+psycopg://me@127.0.0.1:9/x"])
+def test_a_server_that_is_away_is_told_from_one_that_cannot_be(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(StoreAway):  # which a sweep tries again
+        open_store()
+
+
+def test_a_network_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disks = [SimpleNamespace(mountpoint="/", fstype="ext4"), SimpleNamespace(mountpoint=str(tmp_path), fstype="nfs4")]
+    monkeypatch.setattr("pipeline.tracking.store.psutil.disk_partitions", lambda all: disks)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with pytest.raises(
+        StoreError, match=r"is on a network share \(nfs4\), where SQLite's locks do not hold"
+    ):
+        open_store()
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_a_broken_database_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
