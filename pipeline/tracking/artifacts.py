@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,14 +90,28 @@ def record_model(recorder: Recorder, result: Result) -> None:
     of_this_run = f"source_run_id = '{recorder.run_id}'"
     for model in recorder.client.search_logged_models([experiment_id], of_this_run):
         recorder.client.delete_logged_model(model.model_id)  # an earlier attempt was killed around here
-    Model.log(
-        artifact_path=None,
-        name=MODEL_NAME,
-        flavor=mlflow.keras,
-        run_id=recorder.run_id,
-        model=result.network,
-        signature=get_model_signature(result.network),
-        pip_requirements=[f"{package}=={metadata.version(package)}" for package in ("tensorflow", "keras", "numpy")],
-        step=len(result.history),
-    )
+    with _set_experiment(experiment_id):
+        Model.log(
+            artifact_path=None,
+            name=MODEL_NAME,
+            flavor=mlflow.keras,
+            run_id=recorder.run_id,
+            model=result.network,
+            signature=get_model_signature(result.network),
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("tensorflow", "keras", "numpy")],
+            step=len(result.history),
+        )
     fault_point("model-logged")
+
+
+@contextmanager
+def _set_experiment(experiment_id: str) -> Iterator[None]:
+    """Name the run's own experiment in MLflow's environment: Model.log looks there for a model's place."""
+    before = os.environ.get("MLFLOW_EXPERIMENT_ID")
+    os.environ["MLFLOW_EXPERIMENT_ID"] = experiment_id
+    try:
+        yield
+    finally:
+        os.environ.pop("MLFLOW_EXPERIMENT_ID")
+        if before is not None:
+            os.environ["MLFLOW_EXPERIMENT_ID"] = before

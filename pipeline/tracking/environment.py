@@ -16,7 +16,7 @@ import psutil
 
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "seaborn")
 GIT_SECONDS = 20
-CLOCK_SECONDS = 5
+CLOCK_SECONDS = 1
 HEARTBEAT_LIMIT = timedelta(hours=1)
 NEVER = "1970-01-01T00:00:00+00:00"
 
@@ -53,8 +53,13 @@ def identify_process() -> dict[str, str]:
         "host": socket.gethostname(),
         "boot_id": boot.read_text().strip() if boot.is_file() else "",
         "pid": str(os.getpid()),
-        "pid_started": f"{psutil.Process().create_time():.2f}",
+        "pid_started": f"{_read_start(psutil.Process()):.2f}",
     }
+
+
+def _read_start(process: psutil.Process) -> float:
+    """Seconds from the machine's boot to the process's start, which setting the clock does not change."""
+    return float(process.create_time() - psutil.boot_time())
 
 
 def is_alive(tags: Mapping[str, str], limit: timedelta = HEARTBEAT_LIMIT) -> bool:
@@ -70,8 +75,7 @@ def is_alive(tags: Mapping[str, str], limit: timedelta = HEARTBEAT_LIMIT) -> boo
         return False
     try:
         process = psutil.Process(int(tags["pid"]))
-        # A start time is reckoned from the boot's, which a correction of the clock may move.
-        same = abs(process.create_time() - float(tags["pid_started"])) < CLOCK_SECONDS
+        same = abs(_read_start(process) - float(tags["pid_started"])) < CLOCK_SECONDS
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False

@@ -54,6 +54,7 @@ class Journal:
         self.path = locate_journals(store) / f"{run_id}.jsonl"
         self.pending = list(_read_writes(self.path))
         self.next_try = 0.0
+        self.reason = "it does not answer"
 
     def log(self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int, milliseconds: int) -> None:
         """Metrics of one step (the epoch) and tags, in one write; milliseconds since 1970."""
@@ -98,8 +99,9 @@ class Journal:
         except STORE_ERRORS as error:
             if not is_away(error):
                 raise
+            self.reason = shorten(first_line(error), 100)
             if not self.next_try:
-                logger.warning("the tracking store is away (%s); the run goes on", shorten(first_line(error), 100))
+                logger.warning("the tracking store is away (%s); the run goes on", self.reason)
             self.next_try = time.monotonic() + max(PAUSE_SECONDS, PAUSES * (time.monotonic() - began))
             return False
         if self.next_try:
@@ -114,7 +116,6 @@ class Journal:
         Raises StoreAway when PIPELINE_STORE_PATIENCE seconds are over, and at once what the store says when it refuses.
         """
         deadline = time.monotonic() + float(os.environ.get(PATIENCE, PATIENCE_SECONDS))
-        reason = "it does not answer"
         while True:
             try:
                 if self.deliver():
@@ -122,11 +123,11 @@ class Journal:
             except STORE_ERRORS as error:
                 if not is_away(error):
                     raise
-                reason = shorten(first_line(error), 100)
+                self.reason = shorten(first_line(error), 100)
             if time.monotonic() > deadline:
                 raise StoreAway(
-                    f"the tracking store is away ({reason}); run {self.run_id} is safe in mlruns/ on this machine, "
-                    "`python -m pipeline sync` delivers it once the store answers"
+                    f"the tracking store is away ({self.reason}); run {self.run_id} is safe in mlruns/ on this "
+                    "machine, `python -m pipeline sync` delivers it once the store answers"
                 )
             interrupts.check()
             time.sleep(PAUSE_SECONDS)

@@ -15,6 +15,7 @@ import psutil
 from alembic.util.exc import CommandError
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
 from sqlalchemy import create_engine, text
@@ -93,6 +94,8 @@ def open_store() -> Store:
     try:
         with lock:
             mlflow.set_tracking_uri(uri)
+            if database is not None and not database.exists():
+                _make_database(database)
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
             if database is not None:
@@ -196,6 +199,20 @@ class _AdvisoryLock(AbstractContextManager[object]):
 
     def __exit__(self, *_: object) -> None:
         self.connection.close()
+
+
+def _make_database(database: Path) -> None:
+    """Make the tables in a file of another name, so that the database is there whole or not at all.
+
+    MLflow cannot go on with tables that a killed process has half made.
+    """
+    unfinished = database.with_name(f".{database.name}.unfinished")
+    for path in (unfinished, unfinished.with_name(f"{unfinished.name}-journal")):
+        path.unlink(missing_ok=True)
+    engine = create_sqlalchemy_engine(f"sqlite:///{unfinished}")
+    _initialize_tables(engine)
+    engine.dispose()
+    unfinished.replace(database)
 
 
 def _use_write_ahead_log(database: Path) -> None:

@@ -35,6 +35,7 @@ def interrupted(store_folder: Path) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(store_folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store_folder / 'mlflow.db'}")
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "interrupted")  # which the resume is not told
         patch.setattr(Recorder, "end_epoch", interrupt)
         result = call("train", *OPTIONS)
     assert result.exit_code == 128 + 15, result.output
@@ -93,6 +94,8 @@ def test_a_resumed_run_is_whole_and_counts_its_attempts(
     assert (run.info.status, run.data.tags["outcome"], run.data.tags["attempt"]) == ("FINISHED", "finished", "2")
     assert client.get_run(trained[0]).data.tags["attempt"] == "1"
     assert run.data.params["epochs"] == "2"
+    models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    assert [model.status for model in models] == ["READY"]
     steps = [file.path.split("+")[2] for file in client.list_artifacts(resumed[0], "images")]
     assert sorted(steps) == ["0", "0", "1", "1", "2", "2"]  # each with its preview
     assert not locate_checkpoints(open_store(), resumed[0]).exists()

@@ -42,7 +42,7 @@ def test_what_a_store_that_is_away_missed_comes_later_in_order_and_once(
     journal.log_image("weights", 2, {".png": b"png", "+compressed.webp": b"webp"})
     journal.end("KILLED")
     assert [record.getMessage()[:30] for record in caplog.records] == ["the tracking store is away (AP"]
-    assert find_journals(store) == [run_id]
+    assert run_id in find_journals(store)
     kept = journal.path.read_bytes()
     for _ in range(2):  # the second time as if the first one's process had died before it forgot
         journal.path.write_bytes(kept)
@@ -50,7 +50,7 @@ def test_what_a_store_that_is_away_missed_comes_later_in_order_and_once(
         for name in json.loads(kept.splitlines()[2])["files"]:
             (folder / name).write_bytes(b"image")
         assert Journal(store, run_id).deliver()
-        assert find_journals(store) == []
+        assert run_id not in find_journals(store)
         assert not folder.exists()
     run = store.client.get_run(run_id)
     assert read_points(store, run_id) == [(1, 1000, 1.0), (2, 2000, 0.5)]

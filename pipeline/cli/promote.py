@@ -1,0 +1,70 @@
+"""`promote`: put the run that the evidence carries into the model registry, with its card."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.cli.compare import Found, find_comparison
+from pipeline.cli.predict import MODEL
+from pipeline.cli.quiet import quiet_stderr
+from pipeline.errors import AnalysisError
+
+
+@click.command()
+@click.argument("experiment")
+@click.option("--variant", default="", metavar="NAME", help="Promote this variant, if the claims allow it.")
+@click.option("--model", default=MODEL, show_default=True, help="Name of the registered model.")
+def promote(experiment: str, variant: str, model: str) -> None:
+    """Make a run of EXPERIMENT the champion of a registered model, with a model card, if the evidence carries it.
+
+    EXPERIMENT is a file of experiments/ or the name of an MLflow experiment. No test score chooses: the experiment's
+    claims of a margin do, between regularised and plain, or you name the variant. It needs five finished seeds under
+    the same settings, of which the lowest is promoted.
+
+    \b
+    python -m pipeline promote experiments/matched.toml
+    python -m pipeline promote experiments/pairs.toml --variant conv2_3x3
+    """
+    from pipeline.serving.card import Source, write_card
+    from pipeline.serving.promote import choose_run
+    from pipeline.tracking.registry import (
+        check_artifacts,
+        count_test_images,
+        find_run,
+        read_versions,
+        register_champion,
+    )
+
+    found = find_comparison(experiment, "all-seeds", {}, frozenset({"controls"}))
+    choice = choose_run(found.comparison, variant, _are_claims_late(found))
+    run = find_run(found.store, choice.run_id)
+    check_artifacts(found.store, run.run_id)
+    source = Source(
+        experiment=found.store.client.get_experiment(found.experiment_id).name,
+        facts=run.facts,
+        versions=read_versions(found.store, run.run_id),
+        test_images=count_test_images(found.store, run.run_id),
+    )
+    card = write_card(choice, source)
+    with quiet_stderr():
+        from pipeline.serving.predict import load_verified
+
+        load_verified(run)
+    version, new = register_champion(found.store, model, run, card)
+    state = "is now" if new else "was and stays"
+    click.echo(f"{run.variant}, seed {run.seed}, run {run.run_id}: version {version} of {model} {state} its champion")
+    click.echo(f"serve it: mlflow models serve -m models:/{model}@champion --env-manager local")
+
+
+def _are_claims_late(found: Found) -> bool:
+    """Whether the claims were frozen after the first run began; raises AnalysisError for claims that were left out."""
+    import pandas as pd
+
+    from pipeline.tracking.registry import find_claims_frozen
+
+    frozen_at, declared = find_claims_frozen(found.store, found.experiment_id)
+    asked = found.comparison.question
+    if declared and not asked.claims:
+        raise AnalysisError("the experiment has declared claims; give its file, so that they are judged")
+    started = found.comparison.runs["started"]
+    return bool(asked.claims) and bool((started < pd.Timestamp(frozen_at)).any())

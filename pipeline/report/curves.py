@@ -1,0 +1,129 @@
+"""Figures of the report alone: the claims' intervals, and curves with the spread over seeds. Data in, a Figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.analysis.contrasts import find_null
+from pipeline.analysis.sentences import format_effect, say_unit
+from pipeline.analysis.verdict import Verdict
+from pipeline.errors import AnalysisError
+from pipeline.report.comparison import BLUE, GREY, ORANGE, VERMILLION, Style
+from pipeline.report.layout import finish_figure
+from pipeline.study.variants import VARIANTS
+
+QUANTITIES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "loss": ("honest/train_loss", "honest/test_loss", "cross-entropy, evaluation mode (nats, log scale)"),
+        "accuracy": ("train/accuracy", "test/accuracy", "accuracy"),
+    }
+)
+"""What can be drawn by epoch: its train metric, its test metric, its axis."""
+COLUMNS = 4
+STYLES: tuple[Style, ...] = (
+    {"color": VERMILLION, "ls": "--", "lw": 1.3},
+    {"color": BLUE, "ls": "-", "lw": 1.3},
+)
+
+
+def plot_spread(history: pd.DataFrame, runs: pd.DataFrame, quantity: str, *, caption: str = "") -> Figure:
+    """Train and test curves, a panel a variant: the mean over its seeds as a line, lowest to highest seed as a band.
+
+    `history` has run_id, metric, epoch and value, of `runs` or more. Raises AnalysisError without a run, or for a
+    quantity other than loss or accuracy.
+    """
+    if quantity not in QUANTITIES:
+        raise AnalysisError(f'"{quantity}" is no quantity by epoch; choose one of {", ".join(QUANTITIES)}')
+    variants = [name for name in VARIANTS if name in set(runs["variant"])]
+    if not variants:
+        raise AnalysisError("no run to draw; train a variant first")
+    *metrics, label = QUANTITIES[quantity]
+    columns = min(COLUMNS, len(variants))
+    rows = -(-len(variants) // columns)
+    figure = Figure(figsize=(max(2.4 * columns + 0.7, 6), 2 * rows + 1.5))
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    points = history.merge(runs[["run_id", "variant"]], on="run_id")
+    for place, axes in enumerate(panels.flat):
+        if place >= len(variants):
+            axes.remove()
+            continue
+        own = points[points["variant"] == variants[place]]
+        for metric, style in zip(metrics, STYLES, strict=True):
+            _draw_band(axes, own[own["metric"] == metric], style)
+        axes.set_title(f"{variants[place]} (n = {own['run_id'].nunique()})", fontsize=8)
+        _finish_panel(axes, quantity, last=place + columns >= len(variants))
+    figure.supylabel(label, fontsize=9)
+    handles = [Line2D([], [], **style, label=name) for style, name in zip(STYLES, ("train", "test"), strict=True)]
+    title = f"Train and test {quantity}: mean over seeds, band from the lowest to the highest seed"
+    return finish_figure(figure, title, caption, handles)
+
+
+def plot_intervals(verdicts: Sequence[Verdict], *, caption: str = "") -> Figure:
+    """Each claim's effect and interval on its own axis, with what it is held against and its margin; a row a claim.
+
+    Claims without an effect are not drawn; raises AnalysisError if none has one.
+    """
+    drawn = [verdict for verdict in verdicts if has_effect(verdict)]
+    if not drawn:
+        raise AnalysisError("no claim has an effect to draw; train the seeds that are missing")
+    figure = Figure(figsize=(8, 0.95 * len(drawn) + 1.1))
+    panels = figure.subplots(len(drawn), 1, squeeze=False)[:, 0]
+    for verdict, axes in zip(drawn, panels, strict=True):
+        _draw_interval(axes, verdict)
+    handles = [
+        Line2D([], [], color=BLUE, marker="D", label="effect with its interval"),
+        Line2D([], [], color="black", label="what it is held against"),
+        Line2D([], [], color=ORANGE, alpha=0.5, lw=8, label="too small to matter"),
+    ]
+    return finish_figure(figure, "Effect of each claim, each on its own axis", caption, handles)
+
+
+def has_effect(verdict: Verdict) -> bool:
+    """Whether a claim was measured by itself: a headline has only parts, an untestable one may have nothing."""
+    return not verdict.parts and bool(verdict.n_seeds) and bool(np.isfinite([verdict.effect, *verdict.interval]).all())
+
+
+def _draw_interval(axes: Axes, verdict: Verdict) -> None:
+    """One claim's row; the axis is in the unit that is printed."""
+    reference, small = verdict.claim.reference, verdict.claim.smallest_effect
+    low, high = verdict.interval
+    axes.axvspan(reference - small, reference + small, color=ORANGE, alpha=0.35, lw=0)
+    axes.axvline(find_null(verdict.claim), color="black", lw=1)
+    axes.plot([low, high], [0, 0], "-", color=BLUE, lw=2)
+    axes.plot([low, high], [0, 0], "|", color=BLUE, ms=10, mew=2)
+    axes.plot(verdict.effect, 0, "D", color=BLUE, ms=6)
+    axes.set(yticks=[], ylim=(-1, 1))
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
+    axes.xaxis.set_major_formatter(lambda value, _: format_effect(value, verdict))
+    axes.tick_params(labelsize=7)
+    axes.set_title(f"{verdict.name}: {verdict.verdict} ({say_unit(verdict)})", fontsize=9, loc="left")
+    axes.spines[["left", "right", "top"]].set_visible(False)
+
+
+def _draw_band(axes: Axes, points: pd.DataFrame, style: Style) -> None:
+    """Mean and range by epoch of one metric; of a single run its line alone."""
+    spread = points.groupby("epoch")["value"].agg(["mean", "min", "max", "size"])
+    axes.plot(spread.index, spread["mean"], marker="o" if len(spread) == 1 else "", **style)
+    if (spread["size"] > 1).any():
+        axes.fill_between(spread.index, spread["min"], spread["max"], color=style["color"], alpha=0.2, lw=0)
+
+
+def _finish_panel(axes: Axes, quantity: str, *, last: bool) -> None:
+    """Scale, grid and ticks; epochs under the last panel of a column."""
+    if quantity == "loss":
+        axes.set_yscale("log")
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3, color=GREY)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, steps=[1, 2, 5, 10]))
+    if last:
+        axes.tick_params(labelbottom=True)
+        axes.set_xlabel("epoch", fontsize=9)

@@ -1,0 +1,141 @@
+"""The model card: what the network is, what was measured, how it was chosen, and what it is not good for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.analysis.entries import measure_entry
+from pipeline.analysis.sentences import format_effect, say_unit
+from pipeline.analysis.verdict import Verdict
+from pipeline.report.escape import escape_markdown
+from pipeline.report.note import describe_network
+from pipeline.serving.promote import SEED_RULE, Choice
+from pipeline.study.architecture import count_parameters
+
+NUMBERS = (
+    ("test accuracy", "final/test_accuracy"),
+    ("test loss (nats), evaluation mode, no penalty", "final/honest_test_loss"),
+    ("train loss (nats), evaluation mode, no penalty", "final/honest_train_loss"),
+    ("gap, test less train loss (nats)", "final/gap_honest"),
+)
+TEMPLATE = """\
+# {name}, seed {seed}: handwritten digits
+
+**What.** A convolutional network that gives probabilities of the digits 0 to 9 for a 28x28 picture. {network}
+{parameters:,} parameters.
+
+**Data.** `{data}`, sha256 `{data_sha256}`; {train} training and {test:,} test images, `{normalization}` normalisation.
+
+**Protocol.** {epochs} epochs, batch size {batch_size}, Adam at {learning_rate}, categorical cross-entropy; the network
+after the last epoch. No epoch and no setting was selected. Experiment `{experiment}`.
+
+## Numbers
+
+| metric | this run | mean of {n} seeds | 95 % t-interval |
+| --- | ---: | ---: | ---: |
+{numbers}
+
+The interval is of the mean over {n} seeds ({seeds}) under the same settings, on the same {test:,} test images: it does
+not cover other images.
+
+## Chosen how
+
+{reason} The seed: {seed_rule}.
+{claims}
+## Limits
+
+- It knows MNIST alone: one centred light digit on dark ground, 28x28. On other writing it was not measured.
+- It names a digit for any picture, also for one that holds none. Its probabilities are not calibrated.
+- Input is float32 (N, 28, 28, 1), normalised as above; `python -m pipeline predict` does that for PNG and JPEG files.
+
+## Fingerprint
+
+| | |
+| --- | --- |
+{fingerprint}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a run came from: the experiment's name, its params and tags, versions, number of test images."""
+
+    experiment: str
+    facts: Mapping[str, str]
+    versions: Mapping[str, str]
+    test_images: int
+
+
+def write_card(choice: Choice, source: Source) -> str:
+    """The card of the chosen run, in Markdown."""
+    facts = source.facts
+    return TEMPLATE.format(
+        name=choice.variant.name,
+        seed=facts["seed"],
+        network=describe_network(choice.variant),
+        parameters=count_parameters(choice.variant)[0],
+        data=facts.get("data-name", "unknown"),
+        data_sha256=facts.get("data-sha256", "unknown"),
+        train=f"{int(facts['subset']):,}" if int(facts["subset"]) else "all",
+        test=source.test_images,
+        normalization=facts["normalization"],
+        epochs=facts["epochs"],
+        batch_size=facts["batch-size"],
+        learning_rate=facts["learning-rate"],
+        experiment=escape_markdown(source.experiment),
+        n=len(choice.runs),
+        seeds=", ".join(map(str, sorted(choice.runs["seed"]))),
+        numbers="\n".join(_list_numbers(choice)),
+        reason=choice.reason,
+        seed_rule=SEED_RULE,
+        claims=_tabulate_claims(choice.verdicts),
+        fingerprint="\n".join(f"| {name} | `{value}` |" for name, value in _identify(choice, source).items()),
+    )
+
+
+def _list_numbers(choice: Choice) -> list[str]:
+    """A table row for each metric: this run, the mean over seeds, its interval."""
+    own = choice.runs[choice.runs["run_id"] == choice.run_id].iloc[0]
+    rows = []
+    for label, metric in NUMBERS:
+        entry = measure_entry(choice.runs, metric)
+        # Fewer seeds than the table's heading says would be a lie.
+        measured = entry.value is not None and entry.low is not None and len(entry.run_ids) == len(choice.runs)
+        numbers = f"{entry.value:.5f} | {entry.low:.5f} to {entry.high:.5f}" if measured else "- | -"
+        rows.append(f"| {label} | {own[metric]:.5f} | {numbers} |")
+    return rows
+
+
+def _tabulate_claims(verdicts: Sequence[Verdict]) -> str:
+    """The experiment's claims with verdict, effect, interval and seeds; empty without claims."""
+    if not verdicts:
+        return "\nThe experiment declared no claims.\n"
+    lines = ["", "| claim | verdict | effect (interval) | n seeds |", "| --- | --- | --- | ---: |"]
+    for verdict in verdicts:
+        lines.append(
+            f"| {escape_markdown(verdict.statement)} | {verdict.verdict} | {_say_effect(verdict)} | {verdict.n_seeds} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def _say_effect(verdict: Verdict) -> str:
+    """The effect with its interval; a headline, and what cannot be tested, have none."""
+    if verdict.parts or not verdict.n_seeds:
+        return "-"
+    low, high = (format_effect(bound, verdict) for bound in verdict.interval)
+    return f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)} ({low} to {high})"
+
+
+def _identify(choice: Choice, source: Source) -> dict[str, str]:
+    """What tells this model from any other."""
+    facts = source.facts
+    dirty = " (with changes, see git.diff)" if facts.get("git.dirty") == "True" else ""
+    identity = {
+        "run": choice.run_id,
+        "weights sha256": facts["weights.sha256"],
+        "cell": facts.get("fingerprint", "unknown"),
+        "git commit": facts.get("mlflow.source.git.commit", "unknown") + dirty,
+        "threads": facts["threads"],
+    }
+    return identity | {name: source.versions.get(name, "unknown") for name in ("tensorflow", "keras", "numpy")}

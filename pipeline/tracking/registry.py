@@ -1,0 +1,182 @@
+"""The runs whose network is for use, and MLflow's model registry: which of them is the champion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from pipeline.errors import StoreError
+from pipeline.tracking.artifacts import MODEL_NAME
+from pipeline.tracking.freeze import FROZEN, FROZEN_AT
+from pipeline.tracking.query import read_runs
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line
+from pipeline.tracking.verify import find_missing_artifacts
+
+CHAMPION = "champion"
+CARD = "model_card.md"
+DESCRIPTION_LIMIT = 5000
+CUT = f"\n\n(cut; the whole is the run's artifact `{CARD}`)"
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """A training that went to its end; `facts` are its other params and tags."""
+
+    run_id: str
+    variant: str
+    seed: int
+    epochs: int
+    normalization: str
+    weights_sha256: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def find_run(store: Store, run_id: str) -> FinishedRun:
+    """The training run with this id; raises StoreError unless there is one and it finished."""
+    try:
+        run = store.client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise _say_no_answer(error) from error
+        raise StoreError(f'no run "{run_id}" in the store; `mlflow ui` shows the ids') from error
+    except STORE_ERRORS as error:
+        raise _say_no_answer(error) from error
+    tags = run.data.tags
+    if tags.get("kind") != "train" or tags.get("outcome") != "finished":
+        state = tags.get("outcome", "unknown") if tags.get("kind") == "train" else "no training"
+        raise StoreError(f"run {run_id} is no finished training (it is {state}); name another")
+    return _describe_run(run)
+
+
+def find_newest(store: Store, experiment_id: str, variant: str) -> FinishedRun:
+    """The newest finished run of a variant in an experiment, whatever its scores; raises StoreError."""
+    runs = read_runs(store, experiment_id)
+    own = runs[(runs["variant"] == variant) & (runs["outcome"] == "finished")]
+    if own.empty:
+        name = store.client.get_experiment(experiment_id).name
+        raise StoreError(f'no finished run of {variant} in the experiment "{name}"; train it, or name another')
+    return find_run(store, str(own.sort_values(["ended", "run_id"])["run_id"].iloc[-1]))
+
+
+def find_champion(store: Store, model: str) -> tuple[int, FinishedRun]:
+    """(version, its run) of the registered model's champion; raises StoreError."""
+    version = _look_up_champion(store, model)
+    if version is None:
+        raise StoreError(
+            f'the store has no champion of the model "{model}"; promote one with `python -m pipeline promote`, '
+            "or name a run with --run or a variant with --variant"
+        )
+    run = find_run(store, version.run_id or "")
+    if version.source != _find_model_uri(store, run.run_id):
+        raise StoreError(f"version {version.version} of {model} is not the model of its run; promote it again")
+    return int(version.version), run
+
+
+def find_claims_frozen(store: Store, experiment_id: str) -> tuple[str, bool]:
+    """(when an experiment's plan was frozen, "" if never; whether it declared claims)."""
+    tags = store.client.get_experiment(experiment_id).tags
+    return tags.get(FROZEN_AT, ""), any(json.loads(tags.get(FROZEN, "{}")))
+
+
+def check_artifacts(store: Store, run_id: str) -> None:
+    """Raise StoreError unless everything that a training logs is there."""
+    if missing := find_missing_artifacts(store, run_id):
+        raise StoreError(f"run {run_id} lacks {', '.join(missing)}; train it again")
+
+
+def read_versions(store: Store, run_id: str) -> dict[str, str]:
+    """The versions of the main packages that a run was trained with."""
+    path = store.client.download_artifacts(run_id, "environment.json")
+    return dict(json.loads(Path(path).read_text(encoding="utf-8"))["versions"])
+
+
+def count_test_images(store: Store, run_id: str) -> int:
+    """How many test images a run predicted."""
+    path = store.client.download_artifacts(run_id, "predictions.npz")
+    with np.load(Path(path), allow_pickle=False) as predictions:
+        return len(predictions["label"])
+
+
+def register_champion(store: Store, model: str, run: FinishedRun, card: str) -> tuple[int, bool]:
+    """(version, whether it is a new one) of a run's model as champion, with its card; raises StoreError.
+
+    The card becomes the version's description and the run's artifact. What is champion already stays that version.
+    """
+    uri = _find_model_uri(store, run.run_id)
+    description = card if len(card) <= DESCRIPTION_LIMIT else card[: DESCRIPTION_LIMIT - len(CUT)] + CUT
+    try:
+        store.client.log_text(run.run_id, card, CARD)
+        champion = _look_up_champion(store, model)
+        new = champion is None or champion.source != uri
+        if champion is None or new:
+            champion = _create_version(store, model, uri, run)
+        store.client.update_model_version(model, champion.version, description)
+        store.client.set_registered_model_alias(model, CHAMPION, champion.version)
+    except STORE_ERRORS as error:
+        raise StoreError(f"the tracking store refused the model: {first_line(error)}") from error
+    return int(champion.version), new
+
+
+def _create_version(store: Store, model: str, uri: str, run: FinishedRun) -> ModelVersion:
+    """A new version of the registered model, which is made if it is not there."""
+    with store.lock:
+        try:
+            store.client.get_registered_model(model)
+        except MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise
+            store.client.create_registered_model(model)
+    tags = {"variant": run.variant, "seed": str(run.seed), "weights.sha256": run.weights_sha256}
+    model_id = uri.rpartition("/")[2]
+    return store.client.create_model_version(model, uri, run_id=run.run_id, tags=tags, model_id=model_id)
+
+
+def _look_up_champion(store: Store, model: str) -> ModelVersion | None:
+    """The version that is champion now, if the model has one."""
+    try:
+        return store.client.get_model_version_by_alias(model, CHAMPION)
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise _say_no_answer(error) from error
+        return None
+    except STORE_ERRORS as error:
+        raise _say_no_answer(error) from error
+
+
+def _find_model_uri(store: Store, run_id: str) -> str:
+    """The address of the model that a run has logged, models:/m-...; raises StoreError."""
+    experiment_id = store.client.get_run(run_id).info.experiment_id
+    found = store.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}' AND name = '{MODEL_NAME}'")
+    if len(found) != 1:
+        raise StoreError(f"run {run_id} has {len(found)} logged models, not one; train it again")
+    return str(found[0].model_uri)
+
+
+def _describe_run(run: Run) -> FinishedRun:
+    """The facts of a run; raises StoreError where it lacks what its network cannot be used without."""
+    params, tags = run.data.params, run.data.tags
+    try:
+        return FinishedRun(
+            run_id=run.info.run_id,
+            variant=tags["variant"],
+            seed=int(params["seed"]),
+            epochs=int(params["epochs"]),
+            normalization=params["normalization"],
+            weights_sha256=tags["weights.sha256"],
+            facts={**params, **tags},
+        )
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"run {run.info.run_id} lacks what describes it ({error}); train it again") from error
+
+
+def _say_no_answer(error: Exception) -> StoreError:
+    """The error of a store that did not answer."""
+    return StoreError(f"the tracking store did not answer: {first_line(error)}")

@@ -1,0 +1,125 @@
+"""A disk that is full, read-only or not there: the previous checkpoint stays, and one line names the place."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipeline.tracking.store import open_store
+from pipeline.training.checkpoint import find_checkpoints, load_newest
+from tests.conftest import ROOT, SUBSET, call
+from tests.training.test_checkpoint import CONFIG, save_epochs
+
+LEVELS = {"read-only": 0, "database": 60, "checkpoint": 4500, "artifact": 7500}
+"""Free KiB on the disk by what then fails first, after the tables are made."""
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint_and_is_named(tmp_path: Path) -> None:
+    save_epochs(tmp_path, 1, 2)
+    (tmp_path / "epoch-00003.unfinished").symlink_to("/dev/full")  # every write to it finds no space
+    with pytest.raises(OSError, match="No space left on device"):
+        save_epochs(tmp_path, 3, 3)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["epoch-00001.checkpoint", "epoch-00002.checkpoint"]
+    found, refused = load_newest(tmp_path, CONFIG)
+    assert found is not None
+    assert (found.name, refused) == ("epoch-00002.checkpoint", [])
+    save_epochs(tmp_path, 3, 3)  # there is room again
+    assert find_checkpoints(tmp_path)[0].name == "epoch-00003.checkpoint"
+
+
+@pytest.mark.slow
+def test_a_training_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-Urm", "true"], check=False).returncode:
+        pytest.skip("this machine lets no user mount a small disk")
+    command = ["unshare", "-Urm", sys.executable, "-m", "tests.faults.full_disk", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PIPELINE_STORE_PATIENCE": "1"}
+    done = subprocess.run(
+        [*command, *map(str, LEVELS.values())], env=environment, capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    cases = dict(zip(LEVELS, map(json.loads, done.stdout.splitlines()), strict=True))
+    for name, case in cases.items():
+        assert case["code"] in (1, 74), case  # no segmentation fault
+        assert "Traceback" not in case["output"], case
+        (line,) = [line for line in case["output"].splitlines() if line.startswith("Error: ")]
+        if name != "read-only":
+            assert "disk is full" in case["output"] or "No space left on device" in line, case
+        assert (case["again"], case["db"]) == (0, "ok"), case
+        assert "weights sha256" in case["more"], case
+    assert "cannot write" in cases["read-only"]["output"]
+    assert {name for name, case in cases.items() if case["kept"]} == {"checkpoint", "artifact"}
+    assert len({case["more"].split("weights sha256 ")[1] for case in cases.values()}) == 1
+
+
+def test_a_folder_of_runs_that_is_a_file_is_one_line_before_any_training(
+    tmp_path: Path, store_uri: str, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_store(store_folder, tmp_path)
+    (tmp_path / "mlruns").write_text("a file where a folder should be")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    result = call("train", "--data", str(SUBSET))
+    assert_one_line(result.exit_code, result.stderr, "mlruns")
+    assert "epoch" not in result.stdout.partition("epochs")[2]
+
+
+def test_a_missing_folder_of_the_store_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'nowhere' / 'mlflow.db'}")
+    result = call("train", "--data", str(SUBSET))
+    assert_one_line(result.exit_code, result.stderr, str(tmp_path / "nowhere"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_cannot_be_opened_is_one_line(
+    tmp_path: Path, store_uri: str, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_store(store_folder, tmp_path)
+    lock = tmp_path / ".mlflow.db.lock"
+    if os.geteuid():
+        lock.touch(0)
+    else:
+        lock.mkdir()  # for root every file can be written
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    result = call("train", "--data", str(SUBSET), "--subset=600", "--epochs=1")
+    assert_one_line(result.exit_code, result.stderr, str(lock))
+
+
+def copy_store(store_folder: Path, folder: Path) -> None:
+    """A store of its own, which takes seconds to make anew."""
+    open_store()
+    with closing(sqlite3.connect(store_folder / "mlflow.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(store_folder / "mlflow.db", folder)
+
+
+def assert_one_line(code: int, said: str, place: str) -> None:
+    assert code == 1
+    lines = said.splitlines()
+    assert [line for line in lines if line.startswith("Error: ")] == lines, said
+    assert len(lines) == 1
+    assert place in lines[0]
+
+
+@pytest.mark.slow
+def test_a_home_and_temporary_folder_that_cannot_be_written_do_not_matter(tmp_path: Path) -> None:
+    names = ("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment = {
+        **kept,
+        **dict.fromkeys(names, "/proc/nowhere"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "pipeline", "train", "--epochs=1", "--subset=600", f"--data={SUBSET}"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "weights sha256" in done.stdout
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,163 @@
+"""Files that lie: data and downloads that are cut, changed or bombs."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.data import sources
+from pipeline.data.formats import read_path
+from pipeline.data.mnist import load_mnist
+from pipeline.errors import DataError
+from tests.conftest import ROOT, SUBSET
+
+READ = """
+import resource, sys
+from pathlib import Path
+from pipeline.data.formats import read_path
+from pipeline.errors import DataError
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 150 * 2**20,) * 2)
+for name in sys.argv[1:]:
+    try:
+        read_path(Path(name))
+        print("read")
+    except DataError as error:
+        print(error)
+"""
+CHANGED = 97  # bytes of the file that are tried; a prime, so that they fall on no rhythm of it
+
+
+def test_no_changed_byte_passes_for_the_data(tmp_path: Path) -> None:
+    content, known = SUBSET.read_bytes(), read_path(SUBSET).hash_arrays()
+    path = tmp_path / "changed.npz"
+    places = {*range(0, len(content), len(content) // CHANGED), *range(64), *range(len(content) - 64, len(content))}
+    refused = 0
+    for place in places:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :])
+        try:
+            assert read_path(path).hash_arrays() == known, place  # a byte that says nothing, as a date
+        except DataError:
+            refused += 1
+    assert refused > CHANGED * 0.9
+
+
+def write_bombs(folder: Path) -> list[Path]:
+    """Small files that promise or hold far more than 150 MiB."""
+    promise, zeros, idx = folder / "promise.npz", folder / "zeros.npz", folder / "idx"
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"shape": (200_000, 28, 28), "fortran_order": False, "descr": "|u1"})
+    with zipfile.ZipFile(promise, "w") as archive:
+        archive.writestr("x_train.npy", header.getvalue().replace(b"200000", b"999999999"))
+    with (
+        zipfile.ZipFile(zeros, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x_train.npy", "w") as member,
+    ):
+        member.write(header.getvalue().replace(b"(200000,", b"(   100,"))
+        for _ in range(250):
+            member.write(bytes(2**20))
+    idx.mkdir()
+    first = struct.pack(">4I", 0x803, 100, 28, 28)
+    (idx / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(first) + gzip.compress(bytes(2**23), 1) * 100)
+    return [promise, zeros, idx]
+
+
+def test_a_bomb_is_refused_in_bounded_memory(tmp_path: Path) -> None:
+    bombs = write_bombs(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", READ, *map(str, bombs), str(SUBSET)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert all(" is damaged or no image set (" in line for line in lines[:3]), done.stdout
+    assert lines[3:] == ["read"]
+
+
+class Mirror(BaseHTTPRequestHandler):
+    """Serves the subset at /whole, and what its path asks for instead: cut at a per cent, stalling, without an end."""
+
+    def do_GET(self) -> None:
+        content = SUBSET.read_bytes()
+        kind, _, number = self.path[1:].partition("-")
+        self.send_response(200)
+        if kind != "unsized" and kind != "endless":
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        try:
+            if kind == "endless":
+                while True:
+                    self.wfile.write(bytes(2**20))
+            self.wfile.write(content[: len(content) * int(number or 100) // 100])
+            if kind == "stall":
+                time.sleep(2)
+        except OSError:
+            pass  # the client has had enough
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def mirror() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sources, "cache_path", lambda: tmp_path / "mnist.npz")
+    monkeypatch.setattr(sources, "ARRAY_SHA256", read_path(SUBSET).hash_arrays())
+    return tmp_path / "mnist.npz"
+
+
+LIES = ["cut-0", "cut-1", "cut-50", "cut-99", "unsized-50", "stall-50", "endless"]
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_download_that_goes_wrong_falls_to_the_next_source(
+    mirror: str, cache: Path, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    monkeypatch.setattr(sources, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(sources, "ARCHIVE_LIMIT", 4 * 2**20)
+    monkeypatch.setattr(sources, "KERAS_ARCHIVE", f"{mirror}/{lie}")
+
+    def fetch_whole(folder: Path, _console: object) -> object:
+        assert not cache.exists()
+        urllib.request.urlretrieve(f"{mirror}/whole", folder / "mnist.npz")
+        return read_path(folder / "mnist.npz")
+
+    monkeypatch.setattr(sources, "SOURCES", {"Keras's archive": sources.fetch_keras_archive, "the next": fetch_whole})
+    assert load_mnist().source == "the next"
+    assert load_mnist().source == "cache"
+    monkeypatch.setattr(sources, "SOURCES", {"Keras's archive": sources.fetch_keras_archive})
+    cache.unlink()
+    with pytest.raises(DataError, match=r"MNIST could not be fetched \(Keras's archive: "):
+        load_mnist()
+    assert [path.name for path in cache.parent.glob("*.npz")] == []
+
+
+def test_a_file_that_is_there_is_never_asked_for_again(mirror: str, cache: Path) -> None:
+    shutil.copy(SUBSET, cache)
+    assert load_mnist().source == "cache"

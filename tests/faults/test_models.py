@@ -1,0 +1,146 @@
+"""A model in the store that somebody has exchanged: what our code loads must refuse it, and execute nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from pipeline.errors import StoreError
+from pipeline.study.settings import Settings
+from pipeline.tracking.store import open_store
+from pipeline.tracking.verify import verify_run
+from tests.conftest import SUBSET
+
+SETTINGS = Settings(data=str(SUBSET))
+Spoil = Callable[[Path, Path], None]
+
+
+def rewrite(model: Path, change: Callable[[dict[str, bytes]], None]) -> None:
+    """Change members of the .keras archive."""
+    with zipfile.ZipFile(model) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(model, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def add_lambda(model: Path, mark: Path) -> None:
+    """A network of one Lambda layer whose code is in the file."""
+    import keras
+
+    function = eval(f"lambda x: (__import__('pathlib').Path({str(mark)!r}).touch(), x)[1]")
+    inputs = keras.Input((28, 28, 1))
+    keras.Model(inputs, keras.layers.Lambda(function, output_shape=(28, 28, 1))(inputs)).save(model)
+    mark.unlink(missing_ok=True)
+
+
+def call_system(model: Path, mark: Path) -> None:
+    """A first layer whose class is os.system."""
+
+    def change(members: dict[str, bytes]) -> None:
+        config: dict[str, Any] = json.loads(members["config.json"])
+        first = config["config"]["layers"][0]
+        first.update({"module": "os", "class_name": "system", "registered_name": None})
+        first["config"] = {"command": f"touch {mark}"}
+        members["config.json"] = json.dumps(config).encode()
+
+    rewrite(model, change)
+
+
+def link_outside(model: Path, mark: Path) -> None:
+    """Weights that are a link to another HDF5 file."""
+    other = model.parent / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["secret"] = np.zeros((3, 3, 1, 32), np.float32)
+
+    def change(members: dict[str, bytes]) -> None:
+        path = model.parent / "weights.h5"
+        path.write_bytes(members["model.weights.h5"])
+        with h5py.File(path, "a") as file:
+            names: list[str] = []
+            file.visit(names.append)
+            name = next(name for name in names if isinstance(file[name], h5py.Dataset))
+            del file[name]
+            file[name] = h5py.ExternalLink(str(other), "secret")
+        members["model.weights.h5"] = path.read_bytes()
+        path.unlink()
+
+    rewrite(model, change)
+
+
+def cut(model: Path, mark: Path) -> None:
+    model.write_bytes(model.read_bytes()[:-1000])
+
+
+def flip(model: Path, mark: Path) -> None:
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.write_bytes(content)
+
+
+def empty(model: Path, mark: Path) -> None:
+    model.write_bytes(b"")
+
+
+def claim_saved_model(model: Path, mark: Path) -> None:
+    """An MLmodel that makes MLflow load a TensorFlow graph, which may write files and knows no safe mode."""
+    description = model.parents[1] / "MLmodel"
+    description.write_text(description.read_text().replace("save_exported_model: false", "save_exported_model: true"))
+
+
+@pytest.fixture
+def model(trained: tuple[str, str], store_uri: str, tmp_path: Path) -> Iterator[Path]:
+    """The logged model's file, put back as it was after the test."""
+    client = open_store().client
+    (logged,) = client.search_logged_models(
+        [client.get_run(trained[0]).info.experiment_id], f"source_run_id = '{trained[0]}'"
+    )
+    folder = Path(logged.artifact_location)
+    shutil.copytree(folder, tmp_path / "kept")
+    yield folder / "data" / "model.keras"
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "kept", folder)
+
+
+SPOILT: dict[str, tuple[Spoil, str]] = {
+    "lambda": (add_lambda, "Lambda"),
+    "os.system": (call_system, ""),
+    "external link": (link_outside, ""),
+    "cut": (cut, ""),
+    "flipped": (flip, ""),
+    "empty": (empty, ""),
+    "saved model": (claim_saved_model, "is no .keras file"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_an_exchanged_model_is_refused_in_one_line(
+    trained: tuple[str, str], model: Path, tmp_path: Path, case: str
+) -> None:
+    spoil, reason = SPOILT[case]
+    mark = tmp_path / "executed"
+    spoil(model, mark)
+    with pytest.raises(StoreError) as caught:
+        verify_run(trained[0], SETTINGS)
+    assert not mark.exists()
+    assert str(caught.value).startswith(f"the model of run {trained[0]} cannot be loaded (")
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_our_own_model_loads_with_pickles_forbidden(
+    trained: tuple[str, str], store_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", raising=False)
+    verify_run(trained[0], SETTINGS)
+    assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"

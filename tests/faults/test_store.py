@@ -1,0 +1,124 @@
+"""A store that is locked, taken away or half made while a real process writes to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.study.settings import Settings
+from pipeline.study.variants import find_variant
+from pipeline.tracking.recorder import Recorder, record_run
+from pipeline.tracking.resume import locate_checkpoints
+from pipeline.tracking.store import find_experiment, open_store
+from pipeline.training.checkpoint import find_checkpoints
+from tests.conftest import ROOT, SUBSET, call
+
+LOCKED_SECONDS = 25  # MLflow waits 20 for a lock
+EPOCHS = 3
+
+
+def delete_run(client: MlflowClient, run_id: str) -> None:
+    client.delete_run(run_id)
+
+
+def delete_experiment(client: MlflowClient, run_id: str) -> None:
+    client.delete_experiment(client.get_run(run_id).info.experiment_id)
+
+
+@pytest.mark.parametrize("delete", [delete_run, delete_experiment])
+def test_a_run_that_is_deleted_while_it_trains_is_one_line_and_keeps_its_checkpoint(
+    store_uri: str, monkeypatch: pytest.MonkeyPatch, delete: Callable[[MlflowClient, str], None]
+) -> None:
+    experiment_id = find_experiment(open_store(), delete.__name__, create=True)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment_id)
+    monkeypatch.setattr("pipeline.tracking.artifacts.draw_figures", lambda *_: [])
+    end_epoch = Recorder.end_epoch
+
+    def end_and_delete(recorder: Recorder, epoch: int, *more: object) -> None:
+        end_epoch(recorder, epoch, *more)  # type: ignore[arg-type]
+        delete(MlflowClient(store_uri), recorder.run_id)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorder, "end_epoch", end_and_delete)
+        result = call("train", "--data", str(SUBSET), "--subset", "600", "--epochs", "2", "--batch-size", "300")
+    run_id = result.output.partition("run ")[2].split()[0]
+    assert result.exit_code == 1
+    assert [line for line in result.stderr.splitlines() if line.startswith("Error: ")] == [result.stderr.strip()]
+    assert "deleted" in result.stderr
+    store = open_store()
+    assert find_checkpoints(locate_checkpoints(store, run_id))
+    if delete is delete_run:
+        store.client.restore_run(run_id)
+        store.client.set_tag(run_id, "pid_started", "1.00")  # its process is dead, as it would be but for this test
+        again = call("train", "--resume", run_id)
+        assert again.exit_code == 0, again.output
+        assert [point.step for point in store.client.get_metric_history(run_id, "test/loss")] == [1, 2]
+
+
+@pytest.mark.slow
+def test_a_database_that_is_locked_for_long_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    store = open_store()
+    locked, ended = threading.Event(), threading.Event()
+
+    def lock() -> None:
+        with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            locked.set()
+            ended.wait(LOCKED_SECONDS)
+            connection.execute("ROLLBACK")
+
+    thread = threading.Thread(target=lock)
+    with record_run(store, find_variant("conv2_3x3"), Settings(epochs=EPOCHS)) as recorder:
+        recorder.end_epoch(1, {"test/loss": 1.0}, 1000)
+        thread.start()
+        assert locked.wait(10)
+        for epoch in range(2, EPOCHS + 1):
+            recorder.end_epoch(epoch, {"test/loss": 1 / epoch}, 1000 * epoch)
+        assert recorder.journal.path.is_file()  # the lock is held: the training did not wait for its end
+        assert thread.is_alive()
+    thread.join()
+    history = store.client.get_metric_history(recorder.run_id, "test/loss")
+    assert [(point.step, point.timestamp, point.value) for point in history] == [
+        (epoch, 1000 * epoch, 1 / epoch) for epoch in range(1, EPOCHS + 1)
+    ]
+    assert store.client.get_run(recorder.run_id).info.status == "FINISHED"
+    assert not recorder.journal.path.exists()
+
+
+@pytest.mark.slow
+def test_a_kill_while_the_tables_are_made_is_made_good(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.faults.half_made", "0.1", "0.35", "0.6", "0.85", "0.95"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    outcomes = [line.split(": ")[1] for line in done.stdout.splitlines()]
+    assert len(outcomes) == 5
+    assert set(outcomes) <= {"opened", "opened after what the error said"}, done.stdout
+
+
+def test_a_database_of_another_version_says_what_to_run(tmp_path: Path, store_uri: str, store_folder: Path) -> None:
+    open_store()
+    with closing(sqlite3.connect(store_folder / "mlflow.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(store_folder / "mlflow.db", tmp_path)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'bd07f7e963c5'")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+        result = call("compare", "Default")
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: the tracking store sqlite:///{tmp_path / 'mlflow.db'} ")
+    assert result.output.count("\n") == 1
+    assert "mlflow db upgrade" in result.output
