@@ -66,19 +66,26 @@ def test_only_its_room_imports_a_library(path: Path) -> None:
                 assert room in ROOMS.get(library, {room}), f"{path} imports {name}"
 
 
-def test_readme_commands_exist() -> None:
-    readme = (ROOT / "README.md").read_text()
-    named = set(re.findall(r"python -m pipeline ([a-z]+)", readme))
-    shown = {name for name, command in main.commands.items() if not command.hidden}
-    assert named == shown, "the README shows every command, and no other"
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
-def test_readme_outputs_are_what_the_commands_print(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_documents_name_every_command_and_no_other() -> None:
+    named = {name for path in DOCUMENTS for name in re.findall(r"python -m pipeline ([a-z]+)", path.read_text())}
+    assert named == {name for name, command in main.commands.items() if not command.hidden}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_outputs_in_documents_are_what_the_commands_print(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from tests.conftest import call
 
-    readme = (ROOT / "README.md").read_text()
-    shown = re.findall(r"```console\n\$ python -m pipeline (.*?)\n(.*?)```", readme, re.DOTALL)
-    assert len(shown) >= 8
+    texts = "".join(path.read_text() for path in DOCUMENTS)
+    shown = re.findall(r"```console\n\$ python -m pipeline (.*?)\n(.*?)```", texts, re.DOTALL)
+    assert len(shown) >= 13
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     for command, output in shown:
