@@ -15,8 +15,8 @@ interest:
 Before all that: UNTESTABLE without matched twins, below 5 complete seeds (seeds that have every twin), if all seeds
 agree to the last digit, as there is no spread to judge by, or, of an onset, if noise hides it: the median margin of the
 claim's runs is above MOST_HIDDEN times its smallest rise. DEVIATED if the claim, a part of it, or the plan (variants,
-seeds, settings) is not as it was frozen; a claim that is added later is DEVIATED itself and leaves the others alone, one
-that is taken away relaxes the correction of those that stay, and makes them all DEVIATED.
+seeds, settings) is not as it was frozen; a claim that is added later is DEVIATED itself and leaves the others alone,
+one that is taken away relaxes the correction of those that stay, and makes them all DEVIATED.
 
 A headline (`all_of`) is an intersection-union test: SUPPORTED if each part is, at alpha and without correction, as
 all of them must hold; REFUTED, or NEGLIGIBLE, if a part is so under Holm's correction over the parts, as one of many

@@ -21,7 +21,9 @@ from pipeline.tracking.diagnosis import (
     find_leases,
     lives,
     look_up_run,
+    survey_store,
 )
+from pipeline.tracking.moved import find_moved, mend_moved_artifacts
 from pipeline.tracking.resume import locate_checkpoints
 from pipeline.tracking.store import Store
 
@@ -34,13 +36,17 @@ UNTAKEN = "no process took up the run that `mlflow run` had made; its environmen
 
 def find_faults(survey: Survey) -> Iterator[Finding]:
     """Everything that is wrong, in an order in which it can be mended; raises StoreError."""
+    if moved := list(_find_moved_folders(survey.store)):
+        yield from moved
+        survey = survey_store(survey.store, survey.name)  # --fix has changed every address in it
     yield from _find_dead(survey)
     yield from _find_untaken(survey)
     yield from _find_contradictions(survey)
     finished = [run for run in survey.runs if _is_result(run) and run.run_id not in survey.undelivered]
     lost = {each.experiment_id for each in survey.experiments if _is_lost(each.artifact_uri)}
     damage = find_damage(survey.store, [run for run in finished if run.experiment_id not in lost])
-    yield from _find_lost_folders(survey, lost)
+    if not find_moved(survey.store):
+        yield from _find_lost_folders(survey, lost)
     for run_id, missing in damage.items():
         mend = partial(_fail_damaged, survey.store, run_id)
         remedy = "ended as failed, so that a sweep trains it again"
@@ -57,6 +63,23 @@ def find_faults(survey: Survey) -> Iterator[Finding]:
                 remedy="removed",
                 mend=partial(drop_lease, survey.store, experiment.experiment_id, key),
             )
+
+
+def _find_moved_folders(store: Store) -> Iterator[Finding]:
+    """Former places of this project's folder that the store still names."""
+    for moved in find_moved(store):
+        yield Finding(
+            subject=f"folder {moved.folder}",
+            problem=f"it was moved, and {moved.count} addresses in the store still name it",
+            remedy="they name the folder of the store",
+            mend=partial(_mend_moved, store),
+        )
+
+
+def _mend_moved(store: Store) -> bool:
+    """Change the addresses; those of a second former folder go with the first's."""
+    mend_moved_artifacts(store)
+    return not find_moved(store)
 
 
 def _find_dead(survey: Survey) -> Iterator[Finding]:

@@ -86,14 +86,14 @@ def read_finished(client: MlflowClient, name: str) -> dict[str, list[Run]]:
 
 @pytest.mark.slow
 def test_a_sweep_under_fire_ends_as_an_undisturbed_one(
-    project: Path, start: Start, capsys: pytest.CaptureFixture[str]
+    project: Path, start: Start, record_property: Callable[[str, object], None]
 ) -> None:
     seed = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
     (project / "chaos.toml").write_text(TOML)
     command = ("python", "-m", "pipeline", "sweep", "chaos.toml", "--workers=2")
     killed, output = sweep_under_fire(lambda: start(*command), random.Random(seed))
-    with capsys.disabled():
-        print(f"\nchaos: seed {seed}, {killed.total()} kills {json.dumps(killed)}, {len(VARIANTS) * len(SEEDS)} cells")
+    says = f"seed {seed}, {killed.total()} kills {json.dumps(killed)}, {len(VARIANTS) * len(SEEDS)} cells"
+    record_property("chaos", says)
     quiet = start(*command, MLFLOW_TRACKING_URI=f"sqlite:///{project}/quiet.db")
     said, _ = quiet.communicate(timeout=900)
     assert quiet.returncode == 0, said

@@ -17,7 +17,7 @@ from filelock import FileLock
 from pipeline.sweep.doctor import PARAMETERS
 from pipeline.tracking.environment import identify_process
 from pipeline.tracking.resume import locate_checkpoints
-from pipeline.tracking.store import Store, find_experiment
+from pipeline.tracking.store import Store, find_experiment, open_store
 from tests.conftest import ROOT
 from tests.sweep.sick import (
     OLD,
@@ -243,3 +243,20 @@ def test_a_run_that_only_its_status_calls_finished_is_told(store: Store, study: 
 def test_the_parameters_that_tell_this_project_are_its_own() -> None:
     entries = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
     assert all(parameter in entries[entry]["parameters"] for entry, parameter in PARAMETERS.items())
+
+
+def test_a_moved_project_folder_is_followed(
+    dead: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former, moved = tmp_path / "former", tmp_path / "moved"
+    former.mkdir()
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "moving")
+    monkeypatch.chdir(former)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{former / 'mlflow.db'}")
+    plant(open_store(), dead)
+    monkeypatch.chdir(tmp_path)
+    former.rename(moved)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{moved / 'mlflow.db'}")
+    problem = f"folder {former}: it was moved, and 4 addresses in the store still name it"
+    check_mended("moving", problem, "they name the folder of the store")
+    assert not former.exists()

@@ -1,0 +1,76 @@
+"""`bundle`: carry an experiment's runs from one store to another in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def bundle() -> None:
+    """Carry the runs of an experiment from one tracking store to another in one file.
+
+    \b
+    python -m pipeline bundle export experiments/matched.toml matched.zip
+    python -m pipeline bundle import matched.zip
+    """
+
+
+@bundle.command("export")
+@click.argument("experiment")
+@click.argument("file", type=FILE)
+@click.option("--all", "every", is_flag=True, help="Also killed and failed runs, not only the finished ones.")
+def export_bundle(experiment: str, file: Path, every: bool) -> None:
+    """Write the finished runs of EXPERIMENT, with all their metrics, artifacts and models, into FILE.
+
+    EXPERIMENT is the name of an MLflow experiment or a file of experiments/. The same runs give the same bytes.
+
+    \b
+    python -m pipeline bundle export experiments/matched.toml matched.zip
+    """
+    from pipeline.serving.bundle import BundleWriter
+    from pipeline.serving.manifest import BundleError
+    from pipeline.study.experiment import load_experiment
+    from pipeline.tracking.extract import export_experiment
+    from pipeline.tracking.store import open_store
+
+    if file.exists():
+        raise BundleError(f"{file} is there already; remove it or name another")
+    name = load_experiment(experiment).name if experiment.endswith(".toml") else experiment
+    part = file.with_name(f"{file.name}.unfinished")
+    try:
+        with part.open("w+b") as stream, BundleWriter(stream) as writer:
+            manifest = export_experiment(open_store(), name, writer, every=every)
+            seal = writer.finish(manifest)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    runs, files = len(manifest.runs), len(manifest.files)
+    click.echo(f'{file}: {runs} runs of "{manifest.experiment}", {files} files; sha256 {seal}')
+
+
+@bundle.command("import")
+@click.argument("file", type=FILE)
+@click.option("--into", default="", metavar="NAME", help="Experiment to import into, instead of the bundle's own.")
+def import_bundle(file: Path, into: str) -> None:
+    """Write the runs of FILE that are not there yet into this store.
+
+    The whole file is verified first, and no model of it is loaded. A run is there already if it was imported before, or
+    if its cell has finished here with the same weights. Start a killed import again: nothing comes twice.
+
+    \b
+    python -m pipeline bundle import matched.zip
+    """
+    from pipeline.serving.bundle import open_bundle
+    from pipeline.tracking import transfer
+    from pipeline.tracking.store import open_store
+
+    new = there = 0
+    with open_bundle(file) as reader:
+        for arrival in transfer.import_bundle(open_store(), reader, into):
+            new, there = new + arrival.new, there + (not arrival.new)
+            click.echo(f"{arrival.run.name}: {'run' if arrival.new else 'there already as run'} {arrival.run_id}")
+        click.echo(f'"{into or reader.manifest.experiment}": {new} runs imported, {there} were there already')

@@ -1,0 +1,147 @@
+"""Read an experiment's trainings into a bundle: everything that the store holds of them, and their files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from mlflow.entities import DatasetInput, LoggedModel, Metric, Run
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from pipeline.errors import StoreError
+from pipeline.serving.bundle import BundleWriter
+from pipeline.serving.manifest import (
+    FORMAT,
+    LEASE,
+    ORIGIN,
+    OUTCOMES,
+    STATUSES,
+    BundledFile,
+    BundledInput,
+    BundledModel,
+    BundledRun,
+    Manifest,
+    Point,
+)
+from pipeline.tracking.damage import locate_artifacts
+from pipeline.tracking.diagnosis import PAGE, read_pages, told
+from pipeline.tracking.store import Store, find_experiment
+
+
+def export_experiment(store: Store, name: str, bundle: BundleWriter, *, every: bool = False) -> Manifest:
+    """Read the finished trainings of an experiment, or with `every` all that have ended, into a bundle.
+
+    The files are written as they are read. Raises StoreError where there is no such run, or one that lost its model.
+    """
+    experiment_id = find_experiment(store, name)
+    with told():
+        experiment = store.client.get_experiment(experiment_id)
+        runs = [run for run in search_kind(store, experiment_id, "train") if _has_ended(run, every)]
+        if not runs:
+            raise StoreError(f'no {"ended" if every else "finished"} run in "{experiment.name}"; train one first')
+        models = _read_models(store, experiment_id)
+        runs.sort(key=lambda run: (run.info.start_time, find_origin(run)))
+        return Manifest(
+            format=FORMAT,
+            experiment=experiment.name,
+            tags={key: value for key, value in experiment.tags.items() if not key.startswith(LEASE)},
+            runs=tuple(_read_run(store, run, models.get(run.info.run_id, []), bundle) for run in runs),
+        )
+
+
+def search_kind(store: Store, experiment_id: str, kind: str) -> list[Run]:
+    """The runs of one kind that are not deleted."""
+    wanted = f"tags.kind = '{kind}'"
+    search = store.client.search_runs
+    return read_pages(lambda token: search([experiment_id], wanted, max_results=PAGE, page_token=token))
+
+
+def _read_models(store: Store, experiment_id: str) -> dict[str, list[LoggedModel]]:
+    """Run id -> the models that it logged and that are ready."""
+    search = store.client.search_logged_models
+    models: dict[str, list[LoggedModel]] = {}
+    for model in read_pages(lambda token: search([experiment_id], max_results=PAGE, page_token=token)):
+        if str(model.status) == "READY":
+            models.setdefault(model.source_run_id, []).append(model)
+    return models
+
+
+def _has_ended(run: Run, every: bool) -> bool:
+    """Whether a training is to be exported."""
+    outcome, status = run.data.tags.get("outcome"), run.info.status
+    return (outcome, status) == ("finished", "FINISHED") or (every and outcome in OUTCOMES and status in STATUSES)
+
+
+def find_origin(run: Run) -> str:
+    """The id that a run had in its first store."""
+    return str(run.data.tags.get(ORIGIN, run.info.run_id))
+
+
+def _read_run(store: Store, run: Run, models: Sequence[LoggedModel], bundle: BundleWriter) -> BundledRun:
+    """Everything of one run."""
+    steps = {output.model_id: output.step for output in (run.outputs.model_outputs if run.outputs else ())}
+    by_name = sorted(models, key=lambda model: (model.name, steps.get(model.model_id, 0), model.creation_timestamp))
+    client, run_id = store.client, run.info.run_id
+    return BundledRun(
+        run_id=find_origin(run),
+        status=run.info.status,
+        started=run.info.start_time,
+        ended=run.info.end_time or run.info.start_time,
+        params=run.data.params,
+        tags={key: value for key, value in run.data.tags.items() if key != ORIGIN},
+        metrics=_list_points(point for key in run.data.metrics for point in client.get_metric_history(run_id, key)),
+        inputs=tuple(map(_describe_input, run.inputs.dataset_inputs if run.inputs else ())),
+        files=_add_files(store, run.info.artifact_uri, bundle),
+        models=tuple(_read_model(store, model, steps.get(model.model_id, 0), bundle) for model in by_name),
+    )
+
+
+def _read_model(store: Store, model: LoggedModel, step: int, bundle: BundleWriter) -> BundledModel:
+    """Everything of one model; raises StoreError where its files are gone."""
+    files = _add_files(store, model.artifact_location, bundle)
+    if not files:
+        raise StoreError(f"the model of run {model.source_run_id} has no files; `python -m pipeline doctor` tells more")
+    return BundledModel(
+        name=model.name,
+        model_type=model.model_type or "",
+        step=step,
+        params=model.params,
+        tags=model.tags,
+        metrics=_list_points(model.metrics or ()),
+        files=files,
+    )
+
+
+def _list_points(metrics: Iterable[Metric]) -> Mapping[str, tuple[Point, ...]]:
+    """The points of each metric in order; a store may tell one twice."""
+    points: dict[str, set[Point]] = {}
+    for metric in metrics:
+        points.setdefault(metric.key, set()).add((metric.step, metric.timestamp, repr(float(metric.value))))
+    return {key: tuple(sorted(found)) for key, found in points.items()}
+
+
+def _describe_input(given: DatasetInput) -> BundledInput:
+    """A data set that a run was trained on."""
+    dataset = given.dataset
+    return BundledInput(
+        name=dataset.name,
+        digest=dataset.digest,
+        source_type=dataset.source_type,
+        source=dataset.source,
+        schema=dataset.schema or "",
+        profile=dataset.profile or "",
+        tags={tag.key: tag.value for tag in given.tags},
+    )
+
+
+def _add_files(store: Store, uri: str, bundle: BundleWriter) -> tuple[BundledFile, ...]:
+    """Every file below an artifact root, from where it lies or through a download."""
+    folder = locate_artifacts(uri)
+    if folder is not None:
+        return bundle.add_folder(folder)
+    repository = get_artifact_repository(uri, tracking_uri=store.uri)
+    with tempfile.TemporaryDirectory() as copies:
+        if repository.list_artifacts():
+            repository.download_artifacts("", copies)
+        return bundle.add_folder(Path(copies))

@@ -1,0 +1,33 @@
+"""Stores of their own, and bundles between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.serving.bundle import BundleWriter, open_bundle
+from pipeline.serving.manifest import BundledRun, Manifest
+from pipeline.tracking.extract import export_experiment
+from pipeline.tracking.store import Store, open_store
+from pipeline.tracking.transfer import import_bundle
+
+
+def open_in(folder: Path, patch: pytest.MonkeyPatch) -> Store:
+    """The store of a folder, which is made."""
+    folder.mkdir(exist_ok=True)
+    patch.chdir(folder)
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    return open_store()
+
+
+def export(store: Store, name: str, path: Path, *, every: bool = False) -> Manifest:
+    with path.open("w+b") as stream, BundleWriter(stream) as writer:
+        manifest = export_experiment(store, name, writer, every=every)
+        writer.finish(manifest)
+    return manifest
+
+
+def take(store: Store, path: Path, into: str = "") -> list[tuple[BundledRun, str, bool]]:
+    with open_bundle(path) as reader:
+        return [(each.run, each.run_id, each.new) for each in import_bundle(store, reader, into)]
