@@ -92,9 +92,7 @@ def test_a_network_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     disks = [SimpleNamespace(mountpoint="/", fstype="ext4"), SimpleNamespace(mountpoint=str(tmp_path), fstype="nfs4")]
     monkeypatch.setattr("pipeline.tracking.store.psutil.disk_partitions", lambda all: disks)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    with pytest.raises(
-        StoreError, match=r"is on a network share \(nfs4\), where SQLite's locks do not hold"
-    ):
+    with pytest.raises(StoreError, match=r"is on a network share \(nfs4\), where SQLite's locks do not hold"):
         open_store()
     assert not (tmp_path / "mlflow.db").exists()
 
