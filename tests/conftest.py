@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,12 @@ def store_uri(store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     uri = f"sqlite:///{store_folder / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     return uri
+
+
+def copy_database(database: Path, folder: Path) -> None:
+    """Copy a SQLite file that this process has open: to close it as a plain file would drop SQLite's own locks."""
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(folder / database.name)) as copy:
+        source.backup(copy)
 
 
 def call(*arguments: str) -> Result:

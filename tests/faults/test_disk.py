@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pipeline.tracking.store import open_store
 from pipeline.training.checkpoint import find_checkpoints, load_newest
-from tests.conftest import ROOT, SUBSET, call
+from tests.conftest import ROOT, SUBSET, call, copy_database
 from tests.training.test_checkpoint import CONFIG, save_epochs
 
 LEVELS = {"read-only": 0, "database": 60, "checkpoint": 4500, "artifact": 7500}
@@ -95,9 +93,7 @@ def test_a_lock_that_cannot_be_opened_is_one_line(
 def copy_store(store_folder: Path, folder: Path) -> None:
     """A store of its own, which takes seconds to make anew."""
     open_store()
-    with closing(sqlite3.connect(store_folder / "mlflow.db")) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    shutil.copy(store_folder / "mlflow.db", folder)
+    copy_database(store_folder / "mlflow.db", folder)
 
 
 def assert_one_line(code: int, said: str, place: str) -> None:

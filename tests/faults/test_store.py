@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pipeline.tracking.recorder import Recorder, record_run
 from pipeline.tracking.resume import locate_checkpoints
 from pipeline.tracking.store import find_experiment, open_store
 from pipeline.training.checkpoint import find_checkpoints
-from tests.conftest import ROOT, SUBSET, call
+from tests.conftest import ROOT, SUBSET, call, copy_database
 
 LOCKED_SECONDS = 25  # MLflow waits 20 for a lock
 EPOCHS = 3
@@ -110,9 +109,7 @@ def test_a_kill_while_the_tables_are_made_is_made_good(tmp_path: Path) -> None:
 
 def test_a_database_of_another_version_says_what_to_run(tmp_path: Path, store_uri: str, store_folder: Path) -> None:
     open_store()
-    with closing(sqlite3.connect(store_folder / "mlflow.db")) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    shutil.copy(store_folder / "mlflow.db", tmp_path)
+    copy_database(store_folder / "mlflow.db", tmp_path)
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'bd07f7e963c5'")
     with pytest.MonkeyPatch.context() as patch:
