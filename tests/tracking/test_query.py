@@ -15,6 +15,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import StoreError
+from pipeline.tracking.environment import identify_process
 from pipeline.tracking.query import _search_runs, _type_columns, read_history, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
 from tests.tracking.planted import SHA256, plant_study
@@ -54,7 +55,7 @@ def test_every_training_run_is_read_with_its_types_and_no_comparison(store: Stor
 
 
 def test_sql_and_mlflows_own_search_agree(store: Store, planted: str) -> None:
-    searched = _type_columns(_search_runs(store, planted)).assign(experiment="planted")
+    searched = _type_columns(_search_runs(store, planted)).assign(experiment="planted", alive=False)
     queried = read_runs(store, planted)
     pd.testing.assert_frame_equal(queried, searched[queried.columns], check_exact=True)
 
@@ -84,8 +85,17 @@ def test_a_run_that_failed_before_its_params_is_read_with_unknown_settings(store
         "RUNNING",
     )
     assert pd.isna(runs["ended"][0])
-    searched = _type_columns(_search_runs(store, experiment_id)).assign(experiment="early")
+    searched = _type_columns(_search_runs(store, experiment_id)).assign(experiment="early", alive=False)
     pd.testing.assert_frame_equal(runs, searched[runs.columns], check_exact=True)
+
+
+def test_a_run_is_alive_as_long_as_its_process(store: Store) -> None:
+    experiment_id = find_experiment(store, "alive", create=True)
+    for pid in (os.getpid(), 2**22):
+        tags = {"kind": "train", "outcome": "running", **identify_process(), "pid": str(pid)}
+        MlflowClient().create_run(experiment_id, run_name=str(pid), tags=tags)
+    runs = read_runs(store, experiment_id).set_index("run_name")
+    assert runs["alive"].to_dict() == {str(os.getpid()): True, str(2**22): False}
 
 
 def test_an_empty_experiment_has_no_rows_and_all_columns(store: Store, planted: str) -> None:
