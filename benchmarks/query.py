@@ -42,8 +42,9 @@ def make_store(folder: Path, runs: int) -> None:
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
     from pipeline.study.settings import Settings
     from pipeline.study.variants import TABLE
+    from pipeline.tracking.description import describe_settings, describe_variant
     from pipeline.tracking.query import FINALS
-    from pipeline.tracking.recorder import describe_settings, describe_variant, record_run
+    from pipeline.tracking.recorder import record_run
     from pipeline.tracking.store import open_store
 
     store = open_store()

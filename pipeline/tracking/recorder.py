@@ -21,9 +21,9 @@ from pipeline import interrupts
 from pipeline.data.mnist import Dataset
 from pipeline.errors import PipelineError, RunKilled, StoreAway, StoreError
 from pipeline.report.figures import plot_weights
-from pipeline.study.architecture import count_parameters, plan_layers
 from pipeline.study.settings import Settings
-from pipeline.study.variants import DROPOUT_RATE, LEARNING_RATE, Variant
+from pipeline.study.variants import Variant
+from pipeline.tracking.description import describe_settings, describe_variant
 from pipeline.tracking.environment import describe_environment, identify_process, read_source
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.store import (
@@ -175,46 +175,6 @@ def fail_adopted_run(store: Store, reason: str) -> None:
             Recorder(store, run_id).end("failed", reason, "FAILED")
         except STORE_ERRORS as error:
             raise StoreError(f"the run {run_id} cannot be ended: {first_line(error)}") from error
-
-
-def describe_settings(settings: Settings) -> dict[str, object]:
-    """The settings under the names that they have on the command line and in MLproject."""
-    return {
-        "epochs": settings.epochs,
-        "batch-size": settings.batch_size,
-        "seed": settings.seed,
-        "subset": settings.subset,
-        "normalization": settings.normalization,
-        "data": settings.data,
-        "threads": settings.threads,
-    }
-
-
-def describe_variant(variant: Variant) -> dict[str, object]:
-    """Every hyperparameter of the variant, numbers as numbers, the same names for all variants."""
-    parameters, trainable = count_parameters(variant)
-    return {
-        "arch": variant.name,
-        "depth-called": variant.depth_called,
-        "depth-counted": variant.depth_counted,
-        "kernel": variant.kernel,
-        "filters": "-".join(map(str, variant.filters)),
-        "features": variant.features,
-        "head": variant.head,
-        "padding": variant.conv_padding,
-        "pooling": f"max 2x2 {variant.pool_padding}",
-        "regularised": variant.regularised,
-        "dropout": DROPOUT_RATE if variant.dropout else 0.0,
-        "dropout-layers": sum(layer.kind == "dropout" for layer in plan_layers(variant)),
-        "batch-norm": variant.batch_norm,
-        "l2": variant.l2,
-        "initialiser": variant.initialiser,
-        "optimiser": "adam",
-        "learning-rate": LEARNING_RATE,
-        "loss": "categorical_crossentropy",
-        "parameters": parameters,
-        "parameters-trainable": trainable,
-    }
 
 
 def _create_run(store: Store, name: str, experiment_id: str) -> str:

@@ -11,9 +11,10 @@ from mlflow.entities import RunTag
 from pipeline.cli.status import format_age
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
+from pipeline.tracking.description import describe_settings
 from pipeline.tracking.environment import identify_process
 from pipeline.tracking.journal import locate_journals
-from pipeline.tracking.recorder import describe_settings, record_run
+from pipeline.tracking.recorder import record_run
 from pipeline.tracking.store import open_store
 from tests.conftest import call
 from tests.tracking.planted import plant_run
