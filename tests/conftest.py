@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ SUBSET = ROOT / "tests" / "mnist-subset.npz"
 PROJECT_FILES = ("MLproject", "python_env.yaml", "conda.yaml", "pyproject.toml", "README.md")
 
 os.environ.update({"TF_CPP_MIN_LOG_LEVEL": "3", "MLFLOW_DISABLE_TELEMETRY": "true"})
+import_module("pipeline.training")  # before any test imports TensorFlow, which reads its switches then
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

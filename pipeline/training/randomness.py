@@ -1,14 +1,14 @@
 """All randomness of a training as a function of (seed, epoch), in three named streams that never touch each other.
 
 Keras and TensorFlow hold hidden state instead: with a global seed `model.fit` repeats one permutation in every epoch,
-and a dropout's state is in no checkpoint. Here a run that starts again at any epoch draws what it would have drawn.
+and what a dropout draws depends on all that it drew before. Here a run that starts again at any epoch draws what it
+would have drawn.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -31,9 +31,7 @@ def draw_order(seed: int, epoch: int, size: int) -> npt.NDArray[np.int32]:
     return np.random.default_rng(sequence).permutation(size).astype(np.int32)
 
 
-def set_dropout_state(network: keras.Model, seed: int, epoch: int) -> None:
-    """Put every dropout layer of `network` into the state that it has at the start of this epoch."""
-    dropouts = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
-    for number, layer in enumerate(dropouts):
-        state: Any = layer.seed_generator.state
-        state.assign(_draw_words(seed, "dropout", epoch, number).astype(state.dtype))
+def draw_dropout_seeds(seed: int, epoch: int, layers: int) -> npt.NDArray[np.int32]:
+    """Two words for each dropout layer, int32 (layers, 2), from which an epoch's batches draw what they drop."""
+    words = [_draw_words(seed, "dropout", epoch, layer) for layer in range(layers)]
+    return np.array(words, np.uint32).reshape(layers, 2).view(np.int32)

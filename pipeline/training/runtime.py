@@ -1,4 +1,8 @@
-"""How TensorFlow runs here: fixed threads and deterministic operations, settled before its first operation."""
+"""How TensorFlow runs here: fixed threads and deterministic operations, settled before its first operation.
+
+oneDNN's convolutions are faster on every x86 processor, yet TensorFlow turns them on for the newest alone. It reads the
+switch as it is imported, and the weights' bits depend on it.
+"""
 
 from __future__ import annotations
 

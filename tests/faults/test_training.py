@@ -8,7 +8,6 @@ import sys
 import time
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -52,18 +51,18 @@ def client(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
 def test_weights_that_are_no_longer_finite_leave_the_last_good_checkpoint(client: MlflowClient) -> None:
     from pipeline.training import run as training
 
-    set_dropout_state = training.set_dropout_state
+    show_images = training._Training.show_images
 
-    def spoil_epoch_2(network: Any, seed: int, epoch: int) -> None:
-        set_dropout_state(network, seed, epoch)
+    def spoil_epoch_2(self: training._Training, epoch: int) -> tuple[float, float]:
         if epoch == 2:
-            network.trainable_variables[0].assign(network.trainable_variables[0] * np.nan)
+            self.network.trainable_variables[0].assign(self.network.trainable_variables[0] * np.nan)
+        return show_images(self, epoch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "set_dropout_state", spoil_epoch_2)
+        patch.setattr(training._Training, "show_images", spoil_epoch_2)
         result = call("train", "--arch=conv2_3x3_reg", "--epochs=3", *SHORT)
     assert result.exit_code == 1
-    reason = "the loss is no longer finite at epoch 2, batch 1"
+    reason = "the loss or a weight is no longer finite at epoch 2, batch 1"
     assert [line for line in result.stderr.splitlines() if line.startswith("Error")] == [f"Error: {reason}"]
     run_id = result.output.partition("run ")[2].split()[0]
     run = client.get_run(run_id)
