@@ -44,6 +44,7 @@ from pipeline.analysis.statistics import (
 )
 from pipeline.analysis.verdict import NAN, Verdict, decide, name_unit
 from pipeline.study.experiment import PLAN, Claim
+from pipeline.study.variants import VARIANTS, Variants
 
 MOST_HIDDEN = 3.0
 """Above so many times the rise that a claim asks for, "no onset" says that it could not be seen, not that it is not."""
@@ -64,19 +65,20 @@ def judge_claims(
     frozen: Mapping[str, str] | None = None,
     planned: Mapping[str, str] | None = None,
     variants: Iterable[str] | None = None,
+    table: Variants = VARIANTS,
 ) -> list[Verdict]:
     """A verdict for each claim, in their order.
 
     `runs` holds comparable finished runs alone, one a variant and seed; `history` at least their honest/test_loss.
     `frozen` is study.experiment.hash_plan() as it was when the first run started (None: nothing was frozen), `planned`
     as it is now. `variants` are those that the experiment declares: a twin that never finished then counts as missing,
-    instead of being overlooked.
+    instead of being overlooked; `table` says which of them are twins.
 
     Raises:
         AnalysisError: a variant has a seed twice, or a run an epoch twice.
     """
     declared = None if variants is None else tuple(variants)
-    weighed = {claim.name: _weigh(claim, runs, history, declared) for claim in claims if not claim.all_of}
+    weighed = {claim.name: _weigh(claim, runs, history, (declared, table)) for claim in claims if not claim.all_of}
     families: dict[str, list[_Weighed]] = {}
     for single in weighed.values():
         families.setdefault(single.draft.claim.family, []).append(single)
@@ -99,8 +101,10 @@ def _settle(verdict: Verdict, changed: Collection[str]) -> Verdict:
     return replace(settled, sentence=say_verdict(settled))
 
 
-def _weigh(claim: Claim, runs: pd.DataFrame, history: pd.DataFrame, variants: tuple[str, ...] | None) -> _Weighed:
-    blocks = pair_twins(runs, measure_runs(runs, history, claim), variants)
+def _weigh(
+    claim: Claim, runs: pd.DataFrame, history: pd.DataFrame, among: tuple[tuple[str, ...] | None, Variants]
+) -> _Weighed:
+    blocks = pair_twins(runs, measure_runs(runs, history, claim), *among)
     evidence = gather_evidence(claim, blocks)
     estimate = estimate_mean(evidence.per_seed, evidence.least_sd)
     null = find_null(claim)

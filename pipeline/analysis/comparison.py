@@ -16,7 +16,8 @@ from pipeline.analysis.statistics import compare_all_pairs
 from pipeline.analysis.verdict import Verdict
 from pipeline.errors import AnalysisError
 from pipeline.study.experiment import Claim, Experiment, hash_plan
-from pipeline.study.variants import VARIANTS
+from pipeline.study.own import list_own
+from pipeline.study.variants import VARIANTS, Variants
 
 ReadHistory = Callable[[Sequence[str]], pd.DataFrame]
 FEWEST_SEEDS_TO_EXPLORE = 3
@@ -30,7 +31,7 @@ class Question:
     `rule` chooses the runs of the table, `asked` names settings that they must have (`epochs`: 5), `show` the columns
     and rows beside the study's own: truth, published, controls. Of an experiment's file: its `claims`, the `variants`
     and `seeds` that it declares (None: all there are), its plan (study.experiment.hash_plan) as it was `frozen` (None:
-    never) and as it is `planned` now.
+    never) and as it is `planned` now, and the `table` of rows with its own ones.
     """
 
     rule: str = "newest"
@@ -41,6 +42,7 @@ class Question:
     seeds: tuple[int, ...] | None = None
     frozen: Mapping[str, str] | None = None
     planned: Mapping[str, str] = field(default_factory=dict)
+    table: Variants = field(default_factory=lambda: VARIANTS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,7 +75,8 @@ class Comparison:
         asked = self.question
         if not asked.claims:
             return []
-        return judge_claims(asked.claims, self.runs, self.history, asked.frozen, asked.planned, asked.variants)
+        plans = (asked.frozen, asked.planned)
+        return judge_claims(asked.claims, self.runs, self.history, *plans, asked.variants, asked.table)
 
     @cached_property
     def pairs(self) -> pd.DataFrame | None:
@@ -100,7 +103,7 @@ def ask_experiment(experiment: Experiment, question: Question, frozen: Mapping[s
             raise AnalysisError(f"the experiment file fixes {name}; leave --{option} out")
     if settings.data == "auto" and not settings.subset:
         asked["data_sha256"] = MNIST_SHA256
-    controls = {"controls"} if any(not VARIANTS[name].published for name in experiment.variants) else set()
+    controls = {"controls"} if any(not experiment.table[name].published for name in experiment.variants) else set()
     return Question(
         rule=question.rule,
         asked={**question.asked, **asked},
@@ -110,6 +113,7 @@ def ask_experiment(experiment: Experiment, question: Question, frozen: Mapping[s
         seeds=experiment.seeds,
         frozen=frozen,
         planned=hash_plan(experiment),
+        table=experiment.table,
     )
 
 
@@ -123,13 +127,16 @@ def compare_runs(runs: pd.DataFrame, read_history: ReadHistory, question: Questi
         declared &= runs["variant"].isin(question.variants)
     if question.seeds is not None:
         declared &= runs["seed"].isin(question.seeds)
-    settings = newest_settings(runs[declared], **question.asked)
-    selection = select_runs(runs[declared], settings, question.rule)
+    table = question.table
+    settings = newest_settings(runs[declared], table, **question.asked)
+    selection = select_runs(runs[declared], settings, question.rule, table)
     others = runs.loc[~declared, ["run_id", "variant", "seed"]].assign(reason=UNDECLARED)
     selection = replace(selection, left_out=pd.concat([selection.left_out, others], ignore_index=True))
+    rows = [table[name] for name in question.variants or ()] if list_own(table) else None
+    chosen = select_runs(runs[declared], settings, "all-seeds", table).chosen
     return Comparison(
-        conclusion=conclude(selection, **dict.fromkeys(question.show, True)),
-        runs=select_runs(runs[declared], settings, "all-seeds").chosen,
+        conclusion=conclude(selection, rows=rows, **dict.fromkeys(question.show, True)),
+        runs=chosen.assign(twin=[table[name].twin or "" for name in chosen["variant"]]),
         question=question,
         read_history=read_history,
     )

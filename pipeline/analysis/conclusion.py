@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ import pandas as pd
 from pipeline.analysis.entries import Entry, compare_published, label_row, measure_entry, tell_truth
 from pipeline.analysis.selection import METRICS, Selection, SharedSettings, describe_query
 from pipeline.errors import AnalysisError
-from pipeline.study.variants import TABLE, published_variants
+from pipeline.study.variants import TABLE, Variant, published_variants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,15 +96,21 @@ class Conclusion:
 
 
 def conclude(
-    selection: Selection, *, truth: bool = False, published: bool = False, controls: bool = False
+    selection: Selection,
+    *,
+    rows: Sequence[Variant] | None = None,
+    truth: bool = False,
+    published: bool = False,
+    controls: bool = False,
 ) -> Conclusion:
     """Build the conclusion table: the 14 published rows in their order, whether or not they have a run.
 
+    `rows` are those of an experiment with variants of its own, which then stand there instead.
     `truth` adds what the networks really hold, the honest gap and the seconds per epoch; `published` adds the
     notebook's numbers and the difference to them; `controls` adds the five control rows below.
     Raises AnalysisError when none of the chosen runs has a row.
     """
-    variants = TABLE if controls else published_variants()
+    variants = rows if rows is not None else TABLE if controls else published_variants()
     shown = selection.chosen["variant"].isin([variant.name for variant in variants])
     runs = selection.chosen[shown]
     if runs.empty:
@@ -112,7 +118,7 @@ def conclude(
             f"no run to compare: none of {len(selection.left_out) + len(selection.chosen)} is finished, has the "
             "settings asked for and a row in the table; train a variant, or ask for the settings of the newest run"
         )
-    rows = []
+    content = []
     for variant in variants:
         own = runs[runs["variant"] == variant.name]
         entries = label_row(variant) | {column: measure_entry(own, metric) for column, metric in METRICS.items()}
@@ -120,13 +126,13 @@ def conclude(
             entries |= tell_truth(variant, own)
         if published:
             entries |= compare_published(variant, entries)
-        rows.append(Row(variant=variant.name, entries=entries))
+        content.append(Row(variant=variant.name, entries=entries))
     unshown = selection.chosen.loc[~shown, ["run_id", "variant", "seed"]].assign(reason="control: ask for the controls")
     left_out = pd.concat([selection.left_out, unshown], ignore_index=True)
     return Conclusion(
         rule=selection.rule,
         settings=selection.settings,
-        rows=tuple(rows),
+        rows=tuple(content),
         runs=_keep_evidence(runs),
         left_out=left_out,
     )

@@ -12,7 +12,7 @@ from pipeline.analysis.onset import CONFIRMING_EPOCHS, find_onsets
 from pipeline.analysis.statistics import Array
 from pipeline.errors import AnalysisError
 from pipeline.study.experiment import Claim
-from pipeline.study.variants import Variant, matched_twins
+from pipeline.study.variants import VARIANTS, Variant, Variants, matched_twins
 
 ARMS: Mapping[str, tuple[int, int]] = {"regularised - plain": (-1, 1), "plain": (1, 0), "regularised": (0, 1)}
 """Weights of the plain and the regularised arm in each contrast."""
@@ -65,10 +65,12 @@ def measure_runs(runs: pd.DataFrame, history: pd.DataFrame, claim: Claim) -> pd.
     return runs["run_id"].map(inside)
 
 
-def pair_twins(runs: pd.DataFrame, values: pd.Series[float], variants: Iterable[str] | None = None) -> Blocks:
+def pair_twins(
+    runs: pd.DataFrame, values: pd.Series[float], variants: Iterable[str] | None = None, table: Variants = VARIANTS
+) -> Blocks:
     """Pair matched twins by the key of their seed, whatever the order of rows, and keep the complete seeds.
 
-    The twins asked for are those with both variants among `variants` (where None: among the variants of `runs`).
+    The twins asked for are those of `table` with both variants among `variants` (where None: among those of `runs`).
     Raises AnalysisError if a variant has a seed twice.
     """
     cells: dict[tuple[int, str], tuple[float, str]] = {}
@@ -77,19 +79,19 @@ def pair_twins(runs: pd.DataFrame, values: pd.Series[float], variants: Iterable[
             raise AnalysisError(f"{variant} has more than one run with seed {seed}; choose one run for each seed")
         cells[int(seed), str(variant)] = float(value), str(run_id)
     names = set(runs["variant"] if variants is None else variants)
-    twins = tuple(pair for pair in matched_twins() if {row.name for row in pair} <= names)
+    twins = tuple(pair for pair in matched_twins(table) if {row.name for row in pair} <= names)
     columns = [row.name for pair in twins for row in pair]
     lacks = {
         seed: [name for name in columns if not np.isfinite(cells.get((seed, name), (np.nan, ""))[0])]
         for seed in sorted({seed for seed, _ in cells})
     }
     seeds = tuple(seed for seed, absent in lacks.items() if columns and not absent)
-    table = np.array([[cells[seed, name][0] for name in columns] for seed in seeds]).reshape(len(seeds), len(columns))
+    grid = np.array([[cells[seed, name][0] for name in columns] for seed in seeds]).reshape(len(seeds), len(columns))
     return Blocks(
         seeds=seeds,
         twins=twins,
-        plain=table[:, 0::2],
-        regularised=table[:, 1::2],
+        plain=grid[:, 0::2],
+        regularised=grid[:, 1::2],
         left_out=tuple(f"seed {seed} (lacks {', '.join(absent)})" for seed, absent in lacks.items() if absent),
         run_ids=tuple(cells[seed, name][1] for seed in seeds for name in columns),
     )

@@ -15,6 +15,7 @@ from pipeline.analysis.conclusion import Conclusion
 from pipeline.analysis.results import load_conclusion
 from pipeline.analysis.selection import Selection, SharedSettings, select_runs
 from pipeline.errors import AnalysisError
+from pipeline.study.variants import VARIANTS, Variants
 
 WEIGHTS = "weights_sha256"
 UNKNOWN = -1  # a number that a run ended too early to log
@@ -46,6 +47,7 @@ def check_against(
     confidence: float = 0.95,
     tolerances: Mapping[str, float] | None = None,
     allow_missing: bool = False,
+    variants: Variants = VARIANTS,
 ) -> list[Judgement]:
     """Judge the newest finished run of each variant and seed in `runs` against the text of a stored result file.
 
@@ -60,7 +62,7 @@ def check_against(
         if metric not in GATED:
             raise AnalysisError(f'a tolerance for "{metric}" gates nothing; choose one of {", ".join(GATED)}')
     stored = load_conclusion(results)
-    selection = select_runs(runs[~runs["run_id"].isin(stored.runs["run_id"])], stored.settings, "all-seeds")
+    selection = select_runs(runs[~runs["run_id"].isin(stored.runs["run_id"])], stored.settings, "all-seeds", variants)
     new = [(run, stored.runs[stored.runs["variant"] == run["variant"]]) for run in selection.chosen.to_dict("records")]
     intervals = len(GATED) * sum(_is_new_seed(run, own) and len(_find_peers(run, own)) > 1 for run, own in new)
     level = 1 - (1 - confidence) / max(intervals, 1)

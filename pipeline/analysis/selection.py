@@ -15,8 +15,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from pipeline.errors import AnalysisError
+from pipeline.study.architecture import count_parameters
 from pipeline.study.settings import Settings
-from pipeline.study.variants import VARIANTS
+from pipeline.study.variants import VARIANTS, Variant, Variants
 
 METRICS: Mapping[str, str] = MappingProxyType(
     {
@@ -37,6 +38,9 @@ RULES: Mapping[str, str] = MappingProxyType(
 )
 """How one run (or one a seed) is picked where a variant has several."""
 
+
+NETWORK = ("depth_counted", "kernel", "regularised", "dropout", "batch_norm", "parameters")
+"""The columns of a run that tell which network it trained."""
 
 MNIST_SHA256 = "889f531a0f022f407a2f3595d6f6a19519315b0e4e4d009a221f065ad85b5b7a"
 """What the data room calls MNIST's 60,000 + 10,000 digits: the sha256 over its four arrays' own."""
@@ -87,17 +91,21 @@ def describe_query(settings: SharedSettings, rule: str) -> str:
     return f"outcome = 'finished' and {conditions}; {RULES[rule]}"
 
 
-def newest_settings(runs: pd.DataFrame, **asked: int | str) -> SharedSettings:
+def newest_settings(runs: pd.DataFrame, variants: Variants = VARIANTS, **asked: int | str) -> SharedSettings:
     """The settings of the newest finished run among those with the settings `asked` (`epochs=5`), all of them if none.
 
-    Raises AnalysisError where there is no such run.
+    Raises AnalysisError where there is no such run of one of `variants`.
     """
-    finished = runs[(runs["outcome"] == "finished") & runs["variant"].isin(list(VARIANTS))]
+    finished = runs[(runs["outcome"] == "finished") & runs["variant"].isin(list(variants))]
     for name, value in asked.items():
         finished = finished[finished[name] == value]
     if finished.empty:
         wanted = " and ".join(f"{name} {value}" for name, value in asked.items())
-        raise AnalysisError(f"no finished run{f' with {wanted}' if asked else ''} to compare; train a variant first")
+        strange = sorted({name for name in runs["variant"] if name and name not in variants})
+        hint = f", or give the experiment's file, which declares {', '.join(strange)}" if strange else ""
+        raise AnalysisError(
+            f"no finished run{f' with {wanted}' if asked else ''} to compare; train a variant first{hint}"
+        )
     newest = _sort_by_age(finished).iloc[-1]
     return SharedSettings(
         epochs=int(newest["epochs"]),
@@ -109,9 +117,12 @@ def newest_settings(runs: pd.DataFrame, **asked: int | str) -> SharedSettings:
 
 
 def select_runs(
-    runs: pd.DataFrame, settings: SharedSettings | Literal["auto"] = STUDY_SETTINGS, rule: str = "newest"
+    runs: pd.DataFrame,
+    settings: SharedSettings | Literal["auto"] = STUDY_SETTINGS,
+    rule: str = "newest",
+    variants: Variants = VARIANTS,
 ) -> Selection:
-    """Choose the runs that belong in one table, by default those with the study's own settings.
+    """Choose the runs that belong in one table, by default those with the study's own settings and `variants`.
 
     "auto" asks for the settings of the newest finished run. Raises AnalysisError for an unknown rule, a run id that
     occurs twice, and "auto" without a finished run.
@@ -121,36 +132,46 @@ def select_runs(
     if not runs["run_id"].is_unique:
         twice = runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0]
         raise AnalysisError(f"run {twice} occurs twice in the query's answer; ask for each run once")
-    asked = newest_settings(runs) if settings == "auto" else settings
-    judged = runs[["variant", "outcome", "status", "reason", *vars(asked), *METRICS.values()]]
-    reasons = pd.Series([_explain_exclusion(run, asked) for run in judged.to_dict("records")], runs.index, dtype=str)
-    chosen = _choose(runs[reasons == ""], rule)
+    asked = newest_settings(runs, variants) if settings == "auto" else settings
+    judged = runs[["variant", "outcome", "status", "reason", *vars(asked), *METRICS.values(), *NETWORK]]
+    records = judged.to_dict("records")
+    reasons = pd.Series([_explain_exclusion(run, asked, variants) for run in records], runs.index, dtype=str)
+    chosen = _choose(runs[reasons == ""], rule, variants)
     superseded = f"rule {rule} took another run of its {' and '.join(_keys(rule))}"
     left_out = runs[["run_id", "variant", "seed"]].assign(reason=reasons.replace("", superseded))
     left_out = left_out[~left_out["run_id"].isin(chosen["run_id"])].reset_index(drop=True)
     return Selection(rule=rule, settings=asked, chosen=chosen, left_out=left_out)
 
 
-def _explain_exclusion(run: Mapping[Any, Any], asked: SharedSettings) -> str:
+def _explain_exclusion(run: Mapping[Any, Any], asked: SharedSettings, variants: Variants) -> str:
     """Why a run cannot be chosen at all; empty if it can."""
-    if run["variant"] not in VARIANTS:
+    if run["variant"] not in variants:
         return "no variant of the study"
     if run["outcome"] != "finished":
         state = run["outcome"] or f"not finished (MLflow status {run['status']})"
         return f"{state}: {run['reason']}" if run["reason"] else str(state)
     if differences := asked.describe_differences(run):
         return differences
+    if run["variant"] not in VARIANTS and (others := _compare_network(run, variants[run["variant"]])):
+        return f"another network of that name: {others}"
     missing = [metric for metric in METRICS.values() if not math.isfinite(run[metric])]
     return f"no finite {', '.join(missing)}" if missing else ""
 
 
-def _choose(usable: pd.DataFrame, rule: str) -> pd.DataFrame:
+def _compare_network(run: Mapping[Any, Any], row: Variant) -> str:
+    """In what a run's network differs from the row that a user's file has under its name; empty if in nothing seen."""
+    declared = {name: getattr(row, name) for name in NETWORK if name != "parameters"}
+    declared["parameters"] = count_parameters(row)[0]
+    return ", ".join(f"{name} {run[name]}, now {value}" for name, value in declared.items() if run[name] != value)
+
+
+def _choose(usable: pd.DataFrame, rule: str, variants: Variants) -> pd.DataFrame:
     """One row a variant (or a variant and seed) by the rule; equals are settled by age, then by run id."""
     ordered = _sort_by_age(usable)
     if rule == "best":
         ordered = ordered.sort_values("final/test_accuracy", kind="stable")
     chosen = ordered.drop_duplicates(_keys(rule), keep="last")
-    places = {name: place for place, name in enumerate(VARIANTS)}
+    places = {name: place for place, name in enumerate(variants)}
     placed = chosen.assign(place=chosen["variant"].map(places)).sort_values(["place", "seed"])
     return placed.drop(columns="place").reset_index(drop=True)
 

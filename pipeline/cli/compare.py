@@ -117,12 +117,12 @@ def find_comparison(experiment: str, rule: str | None, asked: dict[str, int | st
     import pandas as pd
 
     from pipeline.analysis.comparison import Question, ask_experiment, compare_runs
-    from pipeline.study.experiment import load_experiment
+    from pipeline.study.experiment import open_experiment
     from pipeline.tracking.freeze import FROZEN_AT, freeze_plan
     from pipeline.tracking.query import read_history, read_runs
     from pipeline.tracking.store import find_experiment, open_store
 
-    declared = load_experiment(experiment) if experiment.endswith(".toml") else None
+    declared = open_experiment(experiment)
     store = open_store()
     name = declared.name if declared else experiment
     experiment_id = find_experiment(store, name)

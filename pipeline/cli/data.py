@@ -14,8 +14,8 @@ def data(source: str) -> None:
     python -m pipeline data
     python -m pipeline data --data ~/fashion-mnist
     """
-    from pipeline.data.mnist import load_mnist
+    from pipeline.data.named import load_data
 
-    dataset = load_mnist(source)
+    dataset = load_data(source)
     click.echo(f"{dataset.name}: {len(dataset.y_train):,} training and {len(dataset.y_test):,} test images")
     click.echo(f"from {dataset.source}, sha256 {dataset.sha256}")

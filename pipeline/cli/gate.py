@@ -48,6 +48,7 @@ def _parse_tolerances(_ctx: click.Context, _param: click.Parameter, texts: tuple
 def gate(experiment: str, against: Path, junit: Path | None, summary: Path | None, **options: Any) -> None:
     """Judge the runs of EXPERIMENT against a stored result; exit code 1 if one fails.
 
+    EXPERIMENT is the name of an MLflow experiment or its file, which is needed where it has variants of its own.
     The same seed and threads must give the same weights, bit for bit; a new seed must fall into the prediction interval
     of the stored seeds, or within a tolerance. A stored variant without a finished new run, and a new run that did not
     finish, fail too.
@@ -59,6 +60,8 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     """
     from pipeline.analysis.gate import check_against, gate_passed
     from pipeline.report.gate import name_cell, render_junit, render_summary
+    from pipeline.study.experiment import open_experiment
+    from pipeline.study.variants import VARIANTS
     from pipeline.tracking.query import read_runs
     from pipeline.tracking.store import find_experiment, open_store
 
@@ -66,8 +69,10 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
         stored = against.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise AnalysisError(f"{against}: not a usable result file (no text); give one of compare") from error
+    declared = open_experiment(experiment)
     store = open_store()
-    judgements = check_against(stored, read_runs(store, find_experiment(store, experiment)), **options)
+    runs = read_runs(store, find_experiment(store, declared.name if declared else experiment))
+    judgements = check_against(stored, runs, **options, variants=declared.table if declared else VARIANTS)
     if junit:
         junit.write_text(render_junit(judgements), encoding="utf-8")
     if summary:

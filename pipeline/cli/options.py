@@ -27,8 +27,12 @@ class Number(click.IntRange):
         return number
 
 
+VARIANTS_OPTION = click.option(
+    "--variants", default="", metavar="FILE", help="TOML file with [[variant]] tables of your own, or an experiment's."
+)
 RUN_OPTIONS = (
     click.option("--arch", default=TABLE[0].name, show_default=True, help="Variant to train; see `variants`."),
+    VARIANTS_OPTION,
     click.option("--epochs", type=Number(1, 10_000), default=DEFAULT.epochs, show_default=True),
     click.option("--batch-size", type=Number(1, 60_000), default=DEFAULT.batch_size, show_default=True),
     click.option("--seed", type=Number(0, SEED_LIMIT), default=DEFAULT.seed, show_default=True),
@@ -46,7 +50,7 @@ RUN_OPTIONS = (
         "--data",
         default=DEFAULT.data,
         show_default=True,
-        help='"auto" for MNIST, or an .npz file, or a folder with the four IDX files.',
+        help='"auto" for MNIST, "fashion-mnist", or an .npz file, or a folder with the four IDX files.',
     ),
     click.option(
         "--threads",
@@ -59,7 +63,7 @@ RUN_OPTIONS = (
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of one training, handed over as `arch` and `settings`, the command's own ones after them."""
+    """The options of one training, handed over as `arch` and `settings`, the file of variants and the command's own."""
 
     @functools.wraps(command)
     def call(arch: str, **values: Any) -> Any:

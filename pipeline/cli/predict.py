@@ -1,4 +1,4 @@
-"""`predict`: which digit a picture shows."""
+"""`predict`: which digit, or other class, a picture shows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ ENDING = ".seen.png"
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--run", "run_id", metavar="ID", help="Use the network of this run.")
 @click.option("--variant", metavar="NAME", help="Use this variant's newest finished run.")
-@click.option("--experiment", default="", help="Where --variant looks; by default where MLflow's environment says.")
+@click.option(
+    "--experiment",
+    default="",
+    help="Where --variant looks, by name or file; else MLflow's own.",
+)
 @click.option("--model", default=MODEL, show_default=True, help="Use the champion of this registered model.")
 @click.option("--explain", is_flag=True, help=f"Save what the network sees as IMAGE{ENDING}.")
 @click.option("--explain-in", type=click.Path(file_okay=False, path_type=Path), help="Save it in this folder instead.")
@@ -32,7 +36,8 @@ def predict(images: tuple[Path, ...], request: bool, **options: Any) -> None:
     """Say which digit each IMAGE shows, with the probabilities of all ten.
 
     A PNG or JPEG file of any size with one digit, dark on light or light on dark; it is centred and scaled as MNIST's
-    are. The champion that `promote` has chosen answers, or the run that an option names.
+    are. A network that was trained on Fashion-MNIST names a class, 0 to 9, and is shown the whole picture. The
+    champion that `promote` has chosen answers, or the run that an option names.
 
     \b
     python -m pipeline predict seven.png photo.jpg
@@ -41,11 +46,15 @@ def predict(images: tuple[Path, ...], request: bool, **options: Any) -> None:
     import numpy as np
 
     from pipeline.data.mnist import normalise
-    from pipeline.serving.image import draw_seen, read_digit
+    from pipeline.data.named import shows_digits
+    from pipeline.serving.image import draw_seen, fit_picture, make_digit, read_grey
 
-    digits = np.stack([read_digit(image) for image in images])
+    greys = [read_grey(image) for image in images]
     targets = _name_targets(images, options.pop("explain"), options.pop("explain_in"))
     run = _find_model(**options)
+    word = "digit" if shows_digits(run.facts.get("data-name", "")) else "class"
+    shown = zip(images, greys, strict=True)
+    digits = np.stack([make_digit(*each) if word == "digit" else fit_picture(each[1]) for each in shown])
     seen = normalise(digits, run.normalization)
     for target, digit, values in zip(targets, digits, seen, strict=bool(targets)):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +67,7 @@ def predict(images: tuple[Path, ...], request: bool, **options: Any) -> None:
         from pipeline.serving.predict import load_verified, predict_digits
 
         probabilities = predict_digits(load_verified(run), digits, run.normalization)
-    click.echo(_tabulate(images, probabilities.tolist()))
+    click.echo(_tabulate(images, probabilities.tolist(), word))
 
 
 def _name_targets(images: Sequence[Path], explain: bool, folder: Path | None) -> list[Path]:
@@ -78,17 +87,19 @@ def _find_model(run_id: str | None, variant: str | None, experiment: str, model:
     if experiment and not variant:
         raise click.UsageError("--experiment says where --variant looks; give --variant too")
 
-    from pipeline.study.variants import find_variant
+    from pipeline.study.experiment import open_experiment
+    from pipeline.study.variants import VARIANTS, find_variant
     from pipeline.tracking.registry import find_champion, find_newest, find_run
     from pipeline.tracking.store import find_experiment, open_store
 
-    name = find_variant(variant).name if variant else ""
+    declared = open_experiment(experiment)
+    name = find_variant(variant, declared.table if declared else VARIANTS).name if variant else ""
     store = open_store()
     origin = ""
     if run_id:
         run = find_run(store, run_id)
     elif name:
-        run = find_newest(store, find_experiment(store, experiment), name)
+        run = find_newest(store, find_experiment(store, declared.name if declared else experiment), name)
     else:
         version, run = find_champion(store, model)
         origin = f"{model} version {version}: "
@@ -96,10 +107,10 @@ def _find_model(run_id: str | None, variant: str | None, experiment: str, model:
     return run
 
 
-def _tabulate(images: Sequence[Path], probabilities: Sequence[Sequence[float]]) -> str:
-    """A line a picture: the digit, then the probability of each of the ten."""
+def _tabulate(images: Sequence[Path], probabilities: Sequence[Sequence[float]], word: str) -> str:
+    """A line a picture: the digit (or what `word` calls it), then the probability of each of the ten."""
     width = max(len("picture"), *(len(str(image)) for image in images))
-    lines = [f"{'picture':<{width}}  digit" + "".join(f"{digit:>7}" for digit in range(10))]
+    lines = [f"{'picture':<{width}}  {word}" + "".join(f"{digit:>7}" for digit in range(10))]
     for image, row in zip(images, probabilities, strict=True):
         digit = max(range(10), key=row.__getitem__)
         lines.append(f"{image!s:<{width}}  {digit:>5}" + "".join(f"{value:>7.3f}" for value in row))

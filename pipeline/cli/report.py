@@ -61,18 +61,19 @@ def report(experiment: str, rule: str | None, form: str, output: Path | None, **
 def read_sources(found: Found, experiment: str) -> Sources:
     """Where the runs of the comparison come from; the lowest seed of each variant with its violins."""
     from pipeline.report.provenance import Sources
-    from pipeline.study.experiment import load_experiment
+    from pipeline.study.experiment import open_experiment
     from pipeline.tracking.freeze import FROZEN_AT
     from pipeline.tracking.provenance import read_provenance
 
     runs = found.comparison.runs
     pictured = list(runs.sort_values("seed").drop_duplicates("variant")["run_id"])
+    declared = open_experiment(experiment)
     entity = found.store.client.get_experiment(found.experiment_id)
     return Sources(
         experiment=entity.name,
         runs=read_provenance(found.store, list(runs["run_id"]), pictured),
         again=experiment or entity.name,
-        description=load_experiment(experiment).description if experiment.endswith(".toml") else "",
+        description=declared.description if declared else "",
         frozen_at=entity.tags.get(FROZEN_AT, ""),
         link=found.link if found.store.uri.startswith("http") else "",
     )

@@ -70,7 +70,7 @@ def sweep(
     python -m pipeline sweep experiments/matched.toml --workers 2 --seeds 0-4 --budget 2h
     python -m pipeline sweep experiments/matched.toml --scheduler tcp://head:8786
     """
-    from pipeline.sweep.estimate import parse_duration, take_within
+    from pipeline.sweep.estimate import order_cells, parse_duration, take_within
     from pipeline.sweep.sweep import open_sweep
 
     seconds = parse_duration(budget) if budget else None
@@ -85,7 +85,7 @@ def sweep(
     path, root = Path(experiment).resolve(), Path(__file__).resolve().parents[2]
     place = path.relative_to(root) if path.is_relative_to(root) else path  # a worker elsewhere has a clone of its own
     freeze_declared(opened, experiment)
-    train_cells(opened, left, [f"--since={since}", str(place)], (workers, scheduler, attempts))
+    train_cells(opened, order_cells(left), [f"--since={since}", str(place)], (workers, scheduler, attempts))
 
 
 def freeze_declared(sweep: Sweep, experiment: str) -> None:

@@ -11,7 +11,7 @@ from pipeline.cli.options import DEFAULT, run_options
 from pipeline.cli.quiet import quiet_stderr
 from pipeline.errors import ResumeError
 from pipeline.study.settings import Settings
-from pipeline.study.variants import TABLE, Variant, find_variant
+from pipeline.study.variants import TABLE, VARIANTS, Variant, find_variant
 
 if TYPE_CHECKING:  # importing them would import MLflow
     from pipeline.data.mnist import Dataset
@@ -30,23 +30,28 @@ NO_RUN = "none"
     metavar="RUN_ID",
     help="Go on with a run that was interrupted, with the run's own settings.",
 )
-def train(arch: str, settings: Settings, resume: str) -> None:
+def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
     """Train one variant and log everything to MLflow.
 
     \b
     python -m pipeline train --arch conv7_3x3
     python -m pipeline train --arch conv2_3x3 --epochs 3 --subset 6000
+    python -m pipeline train --arch tiny_3x3 --variants my.toml --data fashion-mnist --epochs 2
     python -m pipeline train --resume 67b3025b477a4a5b8fb9337189264261
     """
+    from pipeline.study.experiment import load_variants
+
     if resume == NO_RUN:
-        train_and_record(find_variant(arch), settings)
+        train_and_record(find_variant(arch, load_variants(variants) if variants else VARIANTS), settings)
+    elif variants:
+        raise ResumeError(f"run {resume} knows its own variant; leave --variants out beside --resume")
     else:
         resume_and_record(resume, arch, settings)
 
 
 def train_and_record(variant: Variant, settings: Settings) -> str:
     """Train `variant`, show and log it; the run's id."""
-    from pipeline.data.mnist import load_mnist
+    from pipeline.data.named import load_data
     from pipeline.sweep.cells import fingerprint_cell
     from pipeline.tracking.freeze import freeze_declared
     from pipeline.tracking.recorder import record_run
@@ -60,7 +65,7 @@ def train_and_record(variant: Variant, settings: Settings) -> str:
         click.echo(f"{variant.name}, seed {settings.seed}, {settings.epochs} epochs; run {recorder.run_id}")
         recorder.insist(freeze_declared, store, recorder.run_id)
         recorder.log_source(variant, settings)
-        dataset = load_mnist(settings.data, subset=settings.subset, normalization=settings.normalization)
+        dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
         recorder.log_dataset(dataset)
         recorder.log({}, {"fingerprint": fingerprint_cell(variant, settings, dataset.sha256)})
         folder = locate_checkpoints(store, recorder.run_id)
@@ -75,7 +80,7 @@ def resume_and_record(run_id: str, arch: str, settings: Settings) -> None:
 
     The run is touched only when its checkpoint is known to be usable.
     """
-    from pipeline.data.mnist import load_mnist
+    from pipeline.data.named import load_data
     from pipeline.tracking.resume import find_resumable, locate_checkpoints, resume_run
     from pipeline.tracking.store import open_store
     from pipeline.training.checkpoint import describe_config, drop_checkpoints, hold_checkpoints
@@ -84,7 +89,7 @@ def resume_and_record(run_id: str, arch: str, settings: Settings) -> None:
     store = open_store()
     variant, own = find_resumable(store, run_id)
     _refuse_other_options(run_id, (arch, settings), (variant.name, own))
-    dataset = load_mnist(own.data, subset=own.subset, normalization=own.normalization)
+    dataset = load_data(own.data, subset=own.subset, normalization=own.normalization)
     folder = locate_checkpoints(store, run_id)
     config = describe_config(variant, own, dataset.sha256)
     with hold_checkpoints(folder, config) as checkpoints, resume_run(store, run_id) as recorder:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import click
 
+from pipeline.cli.options import VARIANTS_OPTION
+
 
 @click.command()
-def variants() -> None:
+@VARIANTS_OPTION
+def variants(variants: str) -> None:
     """Print the 14 published variants and the 5 controls.
+
+    With --variants those of the file stand behind them.
 
     \b
     python -m pipeline variants
+    python -m pipeline variants --variants my.toml
     """
     from pipeline.report.listing import list_variants
+    from pipeline.study.experiment import load_variants
+    from pipeline.study.variants import VARIANTS
 
-    click.echo(list_variants())
+    click.echo(list_variants(tuple((load_variants(variants) if variants else VARIANTS).values())))

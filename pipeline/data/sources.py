@@ -1,4 +1,4 @@
-"""Where MNIST comes from: the user's cache, then each source in turn; only the known contents are accepted."""
+"""Where a known set comes from: the user's cache, then each source in turn; only the known contents are accepted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,20 @@ DOWNLOAD_SECONDS = 600
 Source = Callable[[Path, Console], ImageSet]
 
 
+@dataclass(frozen=True, kw_only=True)
+class KnownSet:
+    """An image set that is known by its contents: the file that keeps it, its arrays' sha256, where it is to be had.
+
+    `remedy` says what to do where no source delivers it.
+    """
+
+    name: str
+    cache: Path
+    sha256: Mapping[str, str]
+    sources: Mapping[str, Source]
+    remedy: str
+
+
 def is_mnist(images: ImageSet) -> bool:
     """Whether these are MNIST's own 60,000 + 10,000 digits in their original order."""
     return images.hash_arrays() == ARRAY_SHA256
@@ -52,33 +67,40 @@ def cache_path() -> Path:
 
 def find_mnist() -> tuple[ImageSet, str]:
     """MNIST and where it came from: the cache, or the first source that delivers it; raises DataError."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
     cache = cache_path()
-    if (images := _read_cache(cache, console)) is not None:
+    remedy = f"put Keras's mnist.npz at {cache}, or name it by --data"
+    return find_known(KnownSet(name="MNIST", cache=cache, sha256=ARRAY_SHA256, sources=SOURCES, remedy=remedy))
+
+
+def find_known(known: KnownSet) -> tuple[ImageSet, str]:
+    """A known set and where it came from: its cache, or the first source that delivers it; raises DataError."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    cache = known.cache
+    if (images := _read_cache(known, console)) is not None:
         return images, "cache"
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(cache.with_suffix(".lock")):  # a second process waits for the first one's download
-            if (images := _read_cache(cache, console)) is not None:
+            if (images := _read_cache(known, console)) is not None:
                 return images, "cache"
-            images, origin = _fetch(console)
+            images, origin = _fetch(known, console)
             _write_cache(cache, images)
     except OSError as error:
         raise DataError(f"cannot write the cache {cache.parent} ({error.strerror}); name a file by --data") from error
     return images, origin
 
 
-def _read_cache(cache: Path, console: Console) -> ImageSet | None:
-    """What the cache holds, if it is MNIST to the bit."""
-    if not cache.exists():
+def _read_cache(known: KnownSet, console: Console) -> ImageSet | None:
+    """What the cache holds, if it is the set to the bit."""
+    if not known.cache.exists():
         return None
     try:
-        images = read_path(cache)
+        images = read_path(known.cache)
     except DataError as error:
         console.print(f"Ignoring the cache: {error}")
         return None
-    if not is_mnist(images):
-        console.print(f"Ignoring the cache: {cache} is not MNIST; it will be fetched again")
+    if images.hash_arrays() != known.sha256:
+        console.print(f"Ignoring the cache: {known.cache} is not {known.name}; it will be fetched again")
         return None
     return images
 
@@ -96,11 +118,11 @@ def _write_cache(cache: Path, images: ImageSet) -> None:
             raise
 
 
-def _fetch(console: Console) -> tuple[ImageSet, str]:
-    """MNIST from the first source that works, with the reason why each one before it did not."""
+def _fetch(known: KnownSet, console: Console) -> tuple[ImageSet, str]:
+    """The set from the first source that works, with the reason why each one before it did not."""
     failures = []
-    for name, fetch in SOURCES.items():
-        console.print(f"Fetching MNIST from {name}")
+    for name, fetch in known.sources.items():
+        console.print(f"Fetching {known.name} from {name}")
         try:
             with tempfile.TemporaryDirectory() as folder:
                 images = check_images(fetch(Path(folder), console))
@@ -108,27 +130,28 @@ def _fetch(console: Console) -> tuple[ImageSet, str]:
             failures.append(f"{name}: {(str(error).splitlines() or [type(error).__name__])[0]}")
             console.print(f"  not there: {failures[-1]}")
             continue
-        if is_mnist(images):
+        if images.hash_arrays() == known.sha256:
             return images, name
-        failures.append(f"{name}: the contents are not MNIST's")
+        failures.append(f"{name}: the contents are not {known.name}'s")
         console.print(f"  refused: {failures[-1]}")
-    raise DataError(
-        f"MNIST could not be fetched ({'; '.join(failures)}); put Keras's mnist.npz at {cache_path()}, "
-        "or name it by --data"
-    )
+    raise DataError(f"{known.name} could not be fetched ({'; '.join(failures)}); {known.remedy}")
 
 
 def fetch_keras_archive(folder: Path, console: Console) -> ImageSet:
     """MNIST from the archive that `keras.datasets.mnist` uses."""
-    target = folder / "mnist.npz"
-    with urllib.request.urlopen(KERAS_ARCHIVE, timeout=CONNECT_SECONDS) as response, target.open("wb") as stream:
+    return read_npz(download(KERAS_ARCHIVE, folder / "mnist.npz", console))
+
+
+def download(address: str, target: Path, console: Console) -> Path:
+    """Write what an address sends to `target`; raises OSError, and ValueError where it does not end."""
+    with urllib.request.urlopen(address, timeout=CONNECT_SECONDS) as response, target.open("wb") as stream:
         size = int(response.headers.get("Content-Length") or 0)
-        with wrap_file(response, size, console=console, description="mnist.npz", transient=True) as reader:
+        with wrap_file(response, size, console=console, description=target.name, transient=True) as reader:
             while chunk := reader.read(CHUNK):
                 if stream.tell() > ARCHIVE_LIMIT:
                     raise ValueError(f"it sends more than {ARCHIVE_LIMIT >> 20} MiB")
                 stream.write(chunk)
-    return read_npz(target)
+    return target
 
 
 def fetch_hub_wheel(folder: Path, console: Console) -> ImageSet:

@@ -56,7 +56,7 @@ def plot_loss_curves(
     """
     if source not in LOSSES:
         raise AnalysisError(f'"{source}" is no source of losses; choose one of {", ".join(LOSSES)}')
-    variants = _order_variants(runs)
+    variants = order_variants(runs)
     columns = min(COLUMNS, len(variants))
     rows = -(-len(variants) // columns)
     figure = Figure(figsize=(max(2.5 * columns + 0.7, 6), 2 * rows + 1.5))
@@ -93,7 +93,8 @@ def plot_gap(runs: pd.DataFrame, *, caption: str = "") -> Figure:
             spot = (own["depth_counted"].iloc[0] + 0.36, own["final/gap_honest"].max())
             _name_point(axes, str(variant), spot)
         axes.axhline(0, color="black", lw=0.8)
-        axes.set(xlabel="convolutions (counted)", xticks=sorted(DEPTH_MARKERS), xlim=(1.4, 8))
+        depths = sorted({*DEPTH_MARKERS, *map(int, runs["depth_counted"])})
+        axes.set(xlabel="convolutions (counted)", xticks=depths, xlim=(depths[0] - 0.6, depths[-1] + 1))
     next(iter(panels.values())).set_ylabel("honest gap (nats)")
     handles = [
         Line2D([], [], **style, marker="o" if group == "plain" else "s", label=group) for group, style in GROUPS.items()
@@ -114,11 +115,12 @@ def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
                 axes.plot(size.iloc[0], accuracy.mean(), marker, **(style | {"ls": "none"}), ms=8)
                 if group == "no twin":
                     _name_point(axes, str(variant), (size.iloc[0], accuracy.mean()))
-        ticks = [25_000 * 2**power for power in range(6)]
+        low, high = min(35_000, 0.7 * runs["parameters"].min()), max(1_300_000, 1.4 * runs["parameters"].max())
+        ticks = [25_000 * 2**power for power in range(-10, 20) if low / 2 < 25_000 * 2**power < high]
         axes.set(xscale="log", xlabel="parameters (log scale)")
-        axes.set_xticks(ticks, [f"{tick // 1000}k" for tick in ticks])
+        axes.set_xticks(ticks, [f"{tick / 1000:g}k" for tick in ticks])
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlim(35_000, 1_300_000)
+        axes.set_xlim(low, high)
     next(iter(panels.values())).set_ylabel("test accuracy (%)")
     handles = [Line2D([], [], marker="o", **(style | {"ls": "none"}), label=group) for group, style in GROUPS.items()]
     handles += [
@@ -131,7 +133,7 @@ def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: 
     """One final metric: every seed a dot, from two on their mean with its 95 % t-interval; a line a variant."""
     if metric not in QUANTITIES:
         raise AnalysisError(f'"{metric}" is no final metric to plot; choose one of {", ".join(QUANTITIES)}')
-    variants = _order_variants(runs)
+    variants = order_variants(runs)
     figure, axes = _open_lines(variants, runs)
     for place, variant in enumerate(variants):
         values = runs.loc[runs["variant"] == variant, metric].dropna().to_numpy(dtype=float)
@@ -156,7 +158,7 @@ def plot_onset(onsets: pd.DataFrame, runs: pd.DataFrame, *, caption: str = "") -
     censored). Runs without a row there are not drawn and not counted.
     """
     drawn = runs[["run_id", "variant", "seed"]].join(onsets, on="run_id", how="inner")
-    variants = _order_variants(drawn)
+    variants = order_variants(drawn)
     figure, axes = _open_lines(variants, drawn)
     axes.axvspan(*CLAIMED_ONSET, color=ORANGE, alpha=0.2, lw=0)
     for place, variant in enumerate(variants):
@@ -175,27 +177,28 @@ def plot_onset(onsets: pd.DataFrame, runs: pd.DataFrame, *, caption: str = "") -
     return finish_figure(figure, f"Onset of overfitting (honest test loss), n = {len(drawn)} runs", caption, handles)
 
 
-def _order_variants(rows: pd.DataFrame) -> list[str]:
-    """The variants that occur, in the order of the study's table; raises AnalysisError if there is none."""
-    occurring = set(rows["variant"])
-    variants = [name for name in VARIANTS if name in occurring]
-    if not variants:
+def order_variants(rows: pd.DataFrame) -> list[str]:
+    """The variants that occur: the study's in the order of its table, then a user's own as they come.
+
+    Raises AnalysisError if there is none.
+    """
+    occurring = list(dict.fromkeys(rows["variant"]))
+    if not occurring:
         raise AnalysisError("no run to draw; train a variant first")
-    return variants
+    own = [name for name in occurring if name not in VARIANTS]
+    return [name for name in VARIANTS if name in occurring] + own
 
 
 def _pick(runs: pd.DataFrame, group: str, kernel: int) -> pd.DataFrame:
     """The runs of one group (a key of GROUPS) and kernel size; rows without a twin differ in more than one way."""
-    groups = {
-        name: "no twin" if row.twin is None else "regularised" if row.regularised else "plain"
-        for name, row in VARIANTS.items()
-    }
-    return runs[(runs["variant"].map(groups) == group) & (runs["kernel"] == kernel)]
+    twins = runs["twin"] if "twin" in runs else runs["variant"].map({name: row.twin for name, row in VARIANTS.items()})
+    kinds = runs["regularised"].map({True: "regularised", False: "plain"}).where(twins.fillna("") != "", "no twin")
+    return runs[(kinds == group) & (runs["kernel"] == kernel)]
 
 
 def _open_kernels(runs: pd.DataFrame) -> tuple[Figure, dict[int, Axes]]:
     """A figure with a panel for each kernel size, on shared axes."""
-    _order_variants(runs)
+    order_variants(runs)
     kernels = sorted(int(kernel) for kernel in runs["kernel"].unique())
     figure = Figure(figsize=(max(5 * len(kernels), 6.5), 5))
     panels = figure.subplots(1, len(kernels), sharex=True, sharey=True, squeeze=False)[0]

@@ -16,9 +16,8 @@ from pipeline.analysis.contrasts import find_null
 from pipeline.analysis.sentences import format_effect, say_unit
 from pipeline.analysis.verdict import Verdict
 from pipeline.errors import AnalysisError
-from pipeline.report.comparison import BLUE, GREY, ORANGE, VERMILLION, Style
+from pipeline.report.comparison import BLUE, GREY, ORANGE, VERMILLION, Style, order_variants
 from pipeline.report.layout import finish_figure
-from pipeline.study.variants import VARIANTS
 
 QUANTITIES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
@@ -42,9 +41,7 @@ def plot_spread(history: pd.DataFrame, runs: pd.DataFrame, quantity: str, *, cap
     """
     if quantity not in QUANTITIES:
         raise AnalysisError(f'"{quantity}" is no quantity by epoch; choose one of {", ".join(QUANTITIES)}')
-    variants = [name for name in VARIANTS if name in set(runs["variant"])]
-    if not variants:
-        raise AnalysisError("no run to draw; train a variant first")
+    variants = order_variants(runs)
     *metrics, label = QUANTITIES[quantity]
     columns = min(COLUMNS, len(variants))
     rows = -(-len(variants) // columns)

@@ -30,7 +30,6 @@ from pipeline.report.note import format_options
 from pipeline.report.provenance import Provenance, Sources
 from pipeline.report.surroundings import describe_surroundings
 from pipeline.report.table import TEMPLATES, format_entry, tabulate, write_caption
-from pipeline.study.variants import VARIANTS
 
 SYMBOLS = {
     "SUPPORTED": "✔",
@@ -108,7 +107,7 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
         "finals": FINALS,
         "seeds": sorted({int(seed) for seed in runs["seed"]}),
         "by_variant": [(name, list(own)) for name, own in groupby(list_records(runs), _name_variant)],
-        "networks": [VARIANTS[name] for name in dict.fromkeys(runs["variant"])],
+        "networks": [comparison.question.table[name] for name in dict.fromkeys(runs["variant"])],
     }
 
 
@@ -116,7 +115,7 @@ def _trace(sources: Sources) -> dict[str, Any]:
     """Where the runs come from and how each is made again."""
     return {
         "surroundings": describe_surroundings(sources.runs),
-        "commands": {run.run_id: write_command(run) for run in sources.runs},
+        "commands": {run.run_id: write_command(run, sources.again) for run in sources.runs},
         "again": sources.again,
         "commits": list(dict.fromkeys(run.commit for run in sources.runs if run.commit)),
         "address": lambda run_id: sources.link.replace("{run_id}", quote(run_id, safe="")),
@@ -128,9 +127,9 @@ def order_verdicts(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return sorted(verdicts, key=lambda verdict: not verdict.parts)
 
 
-def write_command(run: Provenance) -> str:
-    """The command that trains the run's cell again."""
-    return f"mlflow run . --env-manager local {format_options(VARIANTS[run.variant], run.settings)}"
+def write_command(run: Provenance, file: str) -> str:
+    """The command that trains the run's cell again; a user's own variant is in the experiment's `file`."""
+    return f"mlflow run . --env-manager local {format_options(run.variant, run.settings, file)}"
 
 
 def _describe_finding(verdict: Verdict) -> Finding:

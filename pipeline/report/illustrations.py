@@ -16,10 +16,9 @@ from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.entries import measure_entry
 from pipeline.analysis.sentences import format_effect, say_unit
 from pipeline.analysis.verdict import Verdict
-from pipeline.report.comparison import QUANTITIES, plot_gap, plot_onset, plot_seeds
+from pipeline.report.comparison import QUANTITIES, order_variants, plot_gap, plot_onset, plot_seeds
 from pipeline.report.curves import has_effect, plot_intervals, plot_spread
 from pipeline.report.provenance import Provenance
-from pipeline.study.variants import VARIANTS
 
 SAME_BYTES: dict[Any, Any] = {"svg.hashsalt": "report", "svg.fonttype": "path"}
 MOST_VIOLINS = 3 * 2**20  # bytes of all violins in one page
@@ -117,7 +116,7 @@ def rank_variants(runs: pd.DataFrame, metric: str) -> str:
     measured = [(entry.value, str(name), len(entry.run_ids)) for name, entry in entries.items() if entry.run_ids]
     if not measured:
         return f"No run has a finite {QUANTITIES[metric]}."
-    order = list(VARIANTS)
+    order = order_variants(runs)
     measured.sort(key=lambda found: (found[0], order.index(found[1])))
     said = [f"{value:.5f} for {name} (n = {n})" for value, name, n in measured]
     ends = said[0] if len(said) == 1 else f"highest {said[-1]}, lowest {said[0]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.study.architecture import count_parameters
-from pipeline.study.variants import TABLE, Variant
+from pipeline.study.variants import TABLE, VARIANTS, Variant
 
 HEADER = ("variant", "called", "counted", "kernel", "features", "head", "regularised", "parameters", "note")
 RIGHT_ALIGNED = {"called", "counted", "parameters"}
@@ -36,5 +36,12 @@ def _describe_row(variant: Variant) -> tuple[str, ...]:
         variant.head,
         "yes" if variant.regularised else "no",
         f"{count_parameters(variant)[0]:,}",
-        variant.note if variant.published else f"control, twin of {variant.twin}",
+        variant.note if variant.published else _describe_other(variant),
     )
+
+
+def _describe_other(variant: Variant) -> str:
+    """What a row that is not published is: a control of the study, or a user's own."""
+    twin = f", twin of {variant.twin}" if variant.twin else ""
+    note = f": {variant.note}" if variant.note else ""
+    return f"{'control' if variant.name in VARIANTS else 'own'}{twin}{note}"

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 
 from pipeline.data.mnist import Dataset
 from pipeline.study.settings import Settings
-from pipeline.study.variants import Variant
+from pipeline.study.variants import VARIANTS, Variant
+
+OWN_FILE = "FILE.toml"
+"""Stands for the file of a user's own variant: a run knows its row, not where that was written down."""
 
 TEMPLATE = """\
 ### {name}, seed {seed}
@@ -44,7 +47,7 @@ def write_note(variant: Variant, settings: Settings, dataset: Dataset, finals: M
         test=len(dataset.y_test),
         data=dataset.name,
         sha256=dataset.sha256,
-        options=format_options(variant, settings),
+        options=format_options(variant.name, settings, OWN_FILE),
         **{name.removeprefix("final/"): value for name, value in finals.items()},
     )
 
@@ -60,10 +63,12 @@ def describe_network(variant: Variant) -> str:
     return f"{sentence} Note: {variant.note}." if variant.note else sentence
 
 
-def format_options(variant: Variant, settings: Settings) -> str:
-    """The options of `mlflow run` that differ from the study's protocol."""
+def format_options(variant: str, settings: Settings, file: str) -> str:
+    """The options of `mlflow run` that differ from the study's protocol; `file` has the row of a user's own variant."""
     default = Settings()
-    options = [f"-P arch={variant.name}"]
+    options = [f"-P arch={variant}"]
+    if variant not in VARIANTS:
+        options.append(f"-P variants={shlex.quote(file)}")
     for name in ("epochs", "batch_size", "seed", "subset", "normalization", "data", "threads"):
         if (value := getattr(settings, name)) != getattr(default, name):
             options.append(f"-P {name.replace('_', '-')}={shlex.quote(str(value))}")

@@ -16,7 +16,7 @@ from pipeline.analysis.entries import Entry
 from pipeline.analysis.results import dump_conclusion
 from pipeline.errors import AnalysisError
 from pipeline.report.escape import escape_latex, escape_markdown
-from pipeline.study.variants import VARIANTS
+from pipeline.study.variants import published_variants
 
 NO_RUN = "(no run)"
 NO_VALUE = "-"
@@ -54,9 +54,9 @@ def tabulate(conclusion: Conclusion) -> pd.DataFrame:
 
 
 def name_rows(conclusion: Conclusion) -> pd.DataFrame:
-    """`tabulate`, led by the variant where control rows are shown: by its labels alone, a control can be mistaken."""
+    """`tabulate`, led by the variant where other than published rows are shown: labels do not tell them apart."""
     frame = tabulate(conclusion)
-    if not all(VARIANTS[row.variant].published for row in conclusion.rows):
+    if {row.variant for row in conclusion.rows} - {variant.name for variant in published_variants()}:
         frame.insert(0, "variant", frame.index)
     return frame
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline.analysis.entries import measure_entry
 from pipeline.analysis.sentences import format_effect, say_unit
 from pipeline.analysis.verdict import Verdict
+from pipeline.data.named import shows_digits
 from pipeline.report.escape import escape_markdown
 from pipeline.report.note import describe_network
 from pipeline.serving.promote import SEED_RULE, Choice
@@ -19,10 +20,21 @@ NUMBERS = (
     ("train loss (nats), evaluation mode, no penalty", "final/honest_train_loss"),
     ("gap, test less train loss (nats)", "final/gap_honest"),
 )
+DIGITS = {
+    "subject": "handwritten digits",
+    "word": "digits",
+    "knows": "It knows MNIST alone: one centred light digit on dark ground, 28x28. "
+    "On other writing it was not measured.",
+}
+OTHERS = {
+    "subject": "classes of 28x28 pictures",
+    "word": "classes",
+    "knows": "It knows the pictures of its data set alone, light on dark ground, 28x28. On others it was not measured.",
+}
 TEMPLATE = """\
-# {name}, seed {seed}: handwritten digits
+# {name}, seed {seed}: {subject}
 
-**What.** A convolutional network that gives probabilities of the digits 0 to 9 for a 28x28 picture. {network}
+**What.** A convolutional network that gives probabilities of the {word} 0 to 9 for a 28x28 picture. {network}
 {parameters:,} parameters.
 
 **Data.** `{data}`, sha256 `{data_sha256}`; {train} training and {test:,} test images, `{normalization}` normalisation.
@@ -45,8 +57,8 @@ not cover other images.
 {claims}
 ## Limits
 
-- It knows MNIST alone: one centred light digit on dark ground, 28x28. On other writing it was not measured.
-- It names a digit for any picture, also for one that holds none. Its probabilities are not calibrated.
+- {knows}
+- It names one of the ten for any picture, also for one that shows none of them. Its probabilities are not calibrated.
 - Input is float32 (N, 28, 28, 1), normalised as above; `python -m pipeline predict` does that for PNG and JPEG files.
 
 ## Fingerprint
@@ -70,7 +82,9 @@ class Source:
 def write_card(choice: Choice, source: Source) -> str:
     """The card of the chosen run, in Markdown."""
     facts = source.facts
+    words = DIGITS if shows_digits(facts.get("data-name", "")) else OTHERS
     return TEMPLATE.format(
+        **words,
         name=choice.variant.name,
         seed=facts["seed"],
         network=describe_network(choice.variant),

@@ -31,10 +31,29 @@ def read_digit(path: Path) -> npt.NDArray[np.uint8]:
 
     Raises DataError for a file that is no picture, is damaged or too large, or shows nothing; OSError as open() does.
     """
-    ink = find_ink(read_grey(path))
+    return make_digit(path, read_grey(path))
+
+
+def make_digit(path: Path, grey: Array) -> npt.NDArray[np.uint8]:
+    """The digit in a picture that was read from `path`, as read_digit gives it; raises DataError for an empty one."""
+    ink = find_ink(grey)
     if ink is None:
         raise DataError(f"{path}: the picture is empty; give one digit that stands out from its background")
     return centre_digit(ink)
+
+
+def fit_picture(grey: Array) -> npt.NDArray[np.uint8]:
+    """The whole picture on dark ground as Fashion-MNIST shows a thing, scaled to fit 28x28, uint8; nothing is centred.
+
+    What has a light edge is taken for its negative, as the data set's own pictures were.
+    """
+    light = 1 - grey if np.median(_take_edge(grey)) > 0.5 else grey
+    height, width = (max(1, round(length * SIDE / max(grey.shape))) for length in grey.shape)
+    scaled = np.asarray(Image.fromarray(light).resize((width, height), Image.Resampling.LANCZOS)).clip(0, 1)
+    top, left = (SIDE - height) // 2, (SIDE - width) // 2
+    field = np.zeros((SIDE, SIDE), np.uint8)
+    field[top : top + height, left : left + width] = np.rint(255 * scaled)
+    return field
 
 
 def read_grey(path: Path) -> Array:

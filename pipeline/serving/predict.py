@@ -1,4 +1,4 @@
-"""Use a finished run's network: rebuilt from the declared variant, its weights checked against the run's hash."""
+"""Use a finished run's network: rebuilt from its variant, its weights checked against the run's hash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from pipeline.data.mnist import normalise
 from pipeline.errors import StoreError
-from pipeline.study.variants import IMAGE_SHAPE, find_variant
+from pipeline.study.own import restore_row
+from pipeline.study.variants import IMAGE_SHAPE
 from pipeline.tracking.registry import FinishedRun
 from pipeline.tracking.verify import load_network
 from pipeline.training.network import build_network, hash_weights
@@ -22,9 +23,14 @@ def load_verified(run: FinishedRun) -> keras.Model:
 
     What the store holds gives the weights alone. Raises StoreError unless they have the hash that the run logged, and
     the stored model answers as the network that the variant's declaration builds: a server answers with the former.
+    A user's own variant is declared by the params of its run.
     """
+    try:
+        row = restore_row({**run.facts, "arch": run.variant})
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"run {run.run_id} does not say what {run.variant} is ({error}); train it again") from error
     stored = load_network(run.run_id)
-    network = build_network(find_variant(run.variant), run.seed)
+    network = build_network(row, run.seed)
     try:
         network.set_weights(stored.get_weights())
     except ValueError as error:

@@ -17,7 +17,7 @@ from pipeline.analysis.power import FEWEST_SEEDS
 from pipeline.analysis.verdict import Verdict
 from pipeline.errors import AnalysisError
 from pipeline.study.architecture import count_parameters
-from pipeline.study.variants import VARIANTS, Variant, find_variant, matched_twins
+from pipeline.study.variants import Variant, find_variant, matched_twins
 
 ARMS = {True: "regularised", False: "plain"}
 SEED_RULE = f"the lowest seed of at least {FEWEST_SEEDS}, whatever its score"
@@ -58,7 +58,7 @@ def choose_run(comparison: Comparison, named: str = "", frozen_late: bool = Fals
     """
     deciding = [verdict for verdict in comparison.verdicts if _bounds_harm(verdict)]
     if named:
-        variant = find_variant(named)
+        variant = find_variant(named, comparison.question.table)
         reason = BY_USER
         if deciding:
             arm = _decide_arm(deciding)
@@ -126,8 +126,8 @@ def _find_smallest(comparison: Comparison, arm: bool) -> Variant:
     """The variant of the arm with the fewest parameters, of those twins of which both are compared."""
     declared = comparison.question.variants
     present = set(comparison.runs["variant"] if declared is None else declared)
-    rows = [pair[arm] for pair in matched_twins() if {row.name for row in pair} <= present]
-    return min(rows, key=lambda row: count_parameters(VARIANTS[row.name])[0])
+    rows = [pair[arm] for pair in matched_twins(comparison.question.table) if {row.name for row in pair} <= present]
+    return min(rows, key=lambda row: count_parameters(row)[0])
 
 
 def _take_seeds(comparison: Comparison, variant: Variant) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """An experiment: variants x seeds, the settings they share, and the claims to be judged; read from experiments/*.toml.
 
 A file has `variants` and `seeds`, may have `name` (else the file's stem), `description`, a table [settings] and any
-number of [[claims]]. What a claim may say:
+number of [[claims]]. It may bring variants of its own as [[variant]] tables (study.own); `variants` may then be left
+out, and means all of these. What a claim may say:
 
 | key | means |
 | --- | --- |
@@ -21,19 +22,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ExperimentError, UnknownVariant
+from pipeline.errors import UnknownVariant
+from pipeline.study.own import add_rows, list_own
 from pipeline.study.schema import (
     Key,
     check_table,
     choice,
     label,
     number,
+    read_toml,
     refuse,
     require_keys,
     several,
@@ -44,7 +46,7 @@ from pipeline.study.schema import (
     window,
 )
 from pipeline.study.settings import NORMALIZATIONS, Settings
-from pipeline.study.variants import find_variant
+from pipeline.study.variants import VARIANTS, Variants, find_variant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,10 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One file of experiments/: which cells there are (variants x seeds), how each is trained, what is claimed."""
+    """One file of experiments/: which cells there are (variants x seeds), how each is trained, what is claimed.
+
+    `table` has the rows that `variants` name: the study's, and behind them the file's own.
+    """
 
     name: str
     variants: tuple[str, ...]
@@ -76,6 +81,7 @@ class Experiment:
     settings: Settings = field(default_factory=Settings)
     claims: tuple[Claim, ...] = ()
     description: str = ""
+    table: Variants = field(default_factory=lambda: VARIANTS)
 
     def settings_for(self, seed: int) -> Settings:
         """The settings of the cells with this seed."""
@@ -88,7 +94,8 @@ EXPERIMENT_KEYS: Mapping[str, Key] = {
     "variants": several(text(), "names of variants"),
     "seeds": several(whole(0, 2**31 - 1), "whole numbers from 0"),
     "settings": Key(says="a table, as [settings]", accepts=lambda value: isinstance(value, dict)),
-    "claims": tables(),
+    "claims": tables("claims"),
+    "variant": tables("variant"),
 }
 SETTINGS_KEYS: Mapping[str, Key] = {
     "epochs": whole(1, 10_000),
@@ -131,12 +138,15 @@ def load_experiment(path: str | Path) -> Experiment:
         ExperimentError: one line with the file, the key and the remedy; for a file that is missing or no TOML as well.
     """
     path = Path(path)
-    table = _read_toml(path)
+    table = read_toml(path)
     check_table(path, "", table, EXPERIMENT_KEYS)
+    rows = add_rows(path, table.get("variant", []))
+    if own := list_own(rows):
+        table = {"variants": [row.name for row in own], **table}
     require_keys(path, "", table, ("variants", "seeds"))
     for name in table["variants"]:
         try:
-            find_variant(name)
+            find_variant(name, rows)
         except UnknownVariant as error:
             raise refuse(path, "variants", str(error)) from None
     check_table(path, "settings.", table.get("settings", {}), SETTINGS_KEYS)
@@ -148,17 +158,22 @@ def load_experiment(path: str | Path) -> Experiment:
         settings=settings,
         claims=_read_claims(path, table.get("claims", []), settings),
         description=table.get("description", ""),
+        table=rows,
     )
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ExperimentError(f"{path}: cannot be read ({reason}); give a TOML file") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ExperimentError(f"{path}: not valid TOML ({str(error).splitlines()[0]}); mend that line") from None
+def load_variants(path: str | Path) -> Variants:
+    """The study's table with the [[variant]] tables of a file, which may be an experiment's; raises ExperimentError."""
+    path = Path(path)
+    table = read_toml(path)
+    check_table(path, "", table, EXPERIMENT_KEYS)
+    require_keys(path, "", table, ("variant",))
+    return add_rows(path, table["variant"])
+
+
+def open_experiment(experiment: str) -> Experiment | None:
+    """The experiment of a file, where a word names one; None for the name of an MLflow experiment, or for none."""
+    return load_experiment(experiment) if experiment.endswith(".toml") else None
 
 
 def _read_claims(path: Path, rows: Sequence[dict[str, Any]], settings: Settings) -> tuple[Claim, ...]:
@@ -227,13 +242,16 @@ def hash_claim(claim: Claim) -> str:
 def hash_plan(experiment: Experiment) -> dict[str, str]:
     """hash_claim of each claim by its name, and under PLAN that of variants, seeds (in any order) and settings.
 
-    Frozen when the first run starts; each claim has its own hash, so that one more does not touch the others.
+    Of the file's own variants the rows that it declares are in it, without their notes. Frozen when the first run
+    starts; each claim has its own hash, so that one more does not touch the others.
     """
-    plan = {
+    plan: dict[str, Any] = {
         "variants": sorted(experiment.variants),
         "seeds": sorted(experiment.seeds),
         "settings": asdict(experiment.settings),
     }
+    if own := [row for row in list_own(experiment.table) if row.name in experiment.variants]:
+        plan["rows"] = {row.name: asdict(replace(row, note="")) for row in own}
     return {PLAN: _hash(plan)} | {claim.name: hash_claim(claim) for claim in experiment.claims}
 
 

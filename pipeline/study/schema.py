@@ -1,9 +1,10 @@
-"""The form of an experiment file: which keys there are and what each may hold."""
+"""The form of an experiment file and of a variants file: which keys there are and what each may hold."""
 
 from __future__ import annotations
 
 import math
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,12 +92,40 @@ def window() -> Key:
     )
 
 
-def tables() -> Key:
+def tables(example: str) -> Key:
     """A list of tables, each checked on its own."""
     return Key(
-        says="tables, as [[claims]]",
+        says=f"tables, as [[{example}]]",
         accepts=lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
     )
+
+
+def truth() -> Key:
+    """True or false."""
+    return Key(says="true or false", accepts=lambda value: isinstance(value, bool))
+
+
+def words(form: str, says: str) -> Key:
+    """One or more words, parted by blanks, each of which matches the pattern `form` as a whole."""
+    return Key(
+        says=says,
+        accepts=lambda value: (
+            isinstance(value, str)
+            and bool(value.split())
+            and all(re.fullmatch(form, word, re.ASCII) for word in value.split())
+        ),
+    )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table that a TOML file holds; raises ExperimentError for a file that is missing or no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ExperimentError(f"{path}: cannot be read ({reason}); give a TOML file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ExperimentError(f"{path}: not valid TOML ({str(error).splitlines()[0]}); mend that line") from None
 
 
 def refuse(path: Path, key: str, problem: str) -> ExperimentError:

@@ -8,6 +8,7 @@ Source: the 2019 notebook "Assignment 13 - CNN - MNIST"; its published figures a
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -118,16 +119,19 @@ TABLE = (
 )
 # fmt: on
 
-VARIANTS = MappingProxyType({variant.name: variant for variant in TABLE})
+Variants = Mapping[str, Variant]
+"""Rows by name: the study's own table, or that with the rows of a user's file behind it (study.own)."""
+
+VARIANTS: Variants = MappingProxyType({variant.name: variant for variant in TABLE})
 """Every variant by name, the 14 published ones first, in the order of the study's table."""
 
 
-def find_variant(name: str) -> Variant:
+def find_variant(name: str, variants: Variants = VARIANTS) -> Variant:
     """The row called `name`; raises UnknownVariant with the names to choose from."""
-    if name in VARIANTS:
-        return VARIANTS[name]
-    close = difflib.get_close_matches(name, VARIANTS, n=1)
-    raise UnknownVariant(name, choices=list(VARIANTS), suggestion=close[0] if close else None)
+    if name in variants:
+        return variants[name]
+    close = difflib.get_close_matches(name, variants, n=1)
+    raise UnknownVariant(name, choices=list(variants), suggestion=close[0] if close else None)
 
 
 def published_variants() -> tuple[Variant, ...]:
@@ -135,6 +139,6 @@ def published_variants() -> tuple[Variant, ...]:
     return tuple(variant for variant in TABLE if variant.published)
 
 
-def matched_twins() -> tuple[tuple[Variant, Variant], ...]:
+def matched_twins(variants: Variants = VARIANTS) -> tuple[tuple[Variant, Variant], ...]:
     """(plain, regularised) pairs that differ in the regularisation alone, in the order of the plain row."""
-    return tuple((row, VARIANTS[row.twin]) for row in TABLE if row.twin and not row.regularised)
+    return tuple((row, variants[row.twin]) for row in variants.values() if row.twin and not row.regularised)

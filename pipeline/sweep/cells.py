@@ -21,7 +21,7 @@ from pipeline.training.checkpoint import describe_config
 
 PACKAGE = Path(__file__).resolve().parents[1]
 TRAINING_CODE = ("data/*.py", "training/*.py", "study/architecture.py")
-SILENT_CODE = frozenset({"sources.py", "observer.py"})  # they fetch and tell; they change no number
+SILENT_CODE = frozenset({"sources.py", "named.py", "observer.py"})  # they fetch and tell; they change no number
 State = Literal["done", "running", "started", "to do"]
 STATES: tuple[State, ...] = get_args(State)
 
@@ -67,7 +67,7 @@ def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame) -> 
     cells = []
     for seed in experiment.seeds:
         for name in experiment.variants:
-            variant, settings = find_variant(name), experiment.settings_for(seed)
+            variant, settings = find_variant(name, experiment.table), experiment.settings_for(seed)
             fingerprint = fingerprint_cell(variant, settings, data_sha256)
             state, run_id = _judge_state(by_fingerprint.get(fingerprint))
             cells.append(Cell(variant=variant, settings=settings, fingerprint=fingerprint, state=state, run_id=run_id))

@@ -44,13 +44,20 @@ def count_cell_work(cell: Cell) -> float:
     return cell.settings.epochs * count_work(cell.variant, cell.settings.subset or WHOLE)
 
 
+def order_cells(cells: Sequence[Cell]) -> list[Cell]:
+    """Whole seeds first, each seed's longest cells first, so that no worker idles while the last one is trained."""
+    seeds = {seed: place for place, seed in enumerate(dict.fromkeys(cell.settings.seed for cell in cells))}
+    return sorted(cells, key=lambda cell: (seeds[cell.settings.seed], -count_cell_work(cell)))
+
+
 def estimate_cells(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> Estimate | None:
     """Seconds for the cells that are not done, one after the other; None where this host has finished no run."""
-    seen = runs[(runs["outcome"] == "finished") & (runs["host"] == host) & runs["variant"].isin(list(VARIANTS))]
+    variants = {**VARIANTS, **{cell.variant.name: cell.variant for cell in cells}}
+    seen = runs[(runs["outcome"] == "finished") & (runs["host"] == host) & runs["variant"].isin(list(variants))]
     if seen.empty:
         return None
     work = [
-        count_work(VARIANTS[variant], subset or WHOLE)
+        count_work(variants[variant], subset or WHOLE)
         for variant, subset in zip(seen["variant"], seen["subset"], strict=True)
     ]
     per_work = (seen["final/epoch_seconds"] / work).quantile([0.1, 0.5, 0.9])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.data.mnist import load_mnist
+from pipeline.data.named import load_data
 from pipeline.errors import UnknownVariant
 from pipeline.study.experiment import Experiment, load_experiment
 from pipeline.sweep.cells import Cell, choose_seeds, plan_cells
@@ -49,7 +49,7 @@ def open_sweep(path: str, seeds: str = "", since: str = "") -> Sweep:
     store = open_store()
     experiment_id = find_experiment(store, declared.name, create=True)
     settings = declared.settings
-    dataset = load_mnist(settings.data, subset=settings.subset, normalization=settings.normalization)
+    dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
     return Sweep(
         declared=declared,
         store=store,

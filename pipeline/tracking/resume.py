@@ -13,8 +13,9 @@ import mlflow
 from mlflow.entities import Run
 
 from pipeline.errors import ResumeError
+from pipeline.study.own import restore_row
 from pipeline.study.settings import Settings
-from pipeline.study.variants import Variant, find_variant
+from pipeline.study.variants import Variant
 from pipeline.tracking.environment import identify_process, is_alive
 from pipeline.tracking.recorder import TAG_LIMIT, Recorder, end_with_reason
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, project_root
@@ -85,8 +86,8 @@ def find_resumable(store: Store, run_id: str) -> tuple[Variant, Settings]:
     try:
         config = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/config.json")
         settings = {field.name: config[field.name.replace("_", "-")] for field in fields(Settings)}
-        return find_variant(config["arch"]), Settings(**settings)
-    except (*STORE_ERRORS, KeyError) as error:
+        return restore_row(config), Settings(**settings)
+    except (*STORE_ERRORS, KeyError, ValueError) as error:
         raise ResumeError(f"run {run_id} has no config.json to go on with; train it anew") from error
 
 

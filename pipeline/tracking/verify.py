@@ -11,7 +11,7 @@ import mlflow
 import numpy as np
 from mlflow.models import Model
 
-from pipeline.data.mnist import load_mnist
+from pipeline.data.named import load_data
 from pipeline.errors import StoreError
 from pipeline.study.settings import Settings
 from pipeline.tracking.artifacts import ARTIFACTS, MODEL_NAME
@@ -30,7 +30,7 @@ def verify_run(run_id: str, settings: Settings) -> None:
     with np.load(Path(path), allow_pickle=False) as logged:
         predicted = logged["predicted"]
     network = load_network(run_id)
-    dataset = load_mnist(settings.data, subset=settings.subset, normalization=settings.normalization)
+    dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
     again = network.predict(dataset.x_test, verbose=0).argmax(axis=1)
     if not np.array_equal(predicted, again):
         raise StoreError(f"the model of run {run_id} does not repeat its predictions; train it again")

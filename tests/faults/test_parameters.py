@@ -161,4 +161,4 @@ def test_a_number_written_in_another_way_is_refused_before_it_meets_the_launcher
 
 def test_every_option_of_a_run_is_tried_here() -> None:
     names = {option.name.replace("_", "-") for option in main.commands["train"].params if option.name}
-    assert names == {*OPTIONS, "arch", "data", "resume"}
+    assert names == {*OPTIONS, "arch", "data", "resume", "variants"}

@@ -40,7 +40,7 @@ def read_error(folder: Path, text: str) -> str:
 def test_every_experiment_file_loads(path):
     experiment = load_experiment(path)
     assert experiment.name == path.stem
-    assert set(experiment.variants) <= set(VARIANTS)
+    assert set(experiment.variants) <= set(experiment.table)
     assert list(hash_plan(experiment)) == ["", *(claim.name for claim in experiment.claims)]
 
 
@@ -93,7 +93,7 @@ def test_a_file_says_what_differs_and_the_protocol_says_the_rest(tmp_path):
         ("seeds = [0]", ": variants: missing; add it"),
         (
             HEAD + "epochs = 3",
-            ": epochs: unknown key; choose one of name, description, variants, seeds, settings, claims",
+            ": epochs: unknown key; choose one of name, description, variants, seeds, settings, claims, variant",
         ),
         (
             HEAD + "[settings]\nseed = 3",

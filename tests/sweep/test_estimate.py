@@ -13,6 +13,7 @@ from pipeline.sweep.estimate import (
     count_work,
     estimate_cells,
     format_duration,
+    order_cells,
     parse_duration,
     take_within,
 )
@@ -54,6 +55,13 @@ def test_an_estimate_scales_with_work_and_leaves_out_what_is_done() -> None:
 def test_other_machines_and_unfinished_runs_tell_nothing() -> None:
     assert estimate_cells(CELLS, seen(2.0, host="there"), "here") is None
     assert estimate_cells(CELLS, seen(2.0, outcome="killed"), "here") is None
+
+
+def test_the_longest_cell_of_each_seed_starts_first() -> None:
+    assert [cell.name for cell in order_cells(CELLS)] == [
+        *("conv7_5x5-s0", "conv2_3x3-s0"),
+        *("conv7_5x5-s1", "conv2_3x3-s1"),
+    ]
 
 
 def test_a_budget_takes_the_first_cells_that_fit() -> None:

@@ -217,7 +217,8 @@ def test_a_run_with_a_loss_that_is_not_finite_fails_with_epoch_and_batch(
     monkeypatch.setattr("pipeline.training.network.LEARNING_RATE", 1e30)
     result = call("train", "--data", str(SUBSET), "--subset", "600", "--epochs", "1")
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].startswith("Error: the loss or a weight is no longer finite at epoch 1, batch ")
+    reason = "the loss or a weight is no longer finite at epoch 1, batch "
+    assert result.stderr.splitlines()[-1].startswith(f"Error: {reason}")
     run = client.get_run(result.output.partition("run ")[2].split()[0])
     assert (run.info.status, run.data.tags["outcome"]) == ("FAILED", "failed")
-    assert run.data.tags["outcome.reason"].startswith("the loss or a weight is no longer finite at epoch 1, batch ")
+    assert run.data.tags["outcome.reason"].startswith(reason)

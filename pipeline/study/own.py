@@ -1,0 +1,154 @@
+"""A user's own variants: [[variant]] tables of a TOML file, checked, and set behind the study's own table.
+
+The tables may stand in an experiment file, so that a whole study is one file, or in a file of their own. What a table
+may say (the words of study.variants, where the notation of `features` and `head` is explained):
+
+| key | means |
+| --- | --- |
+| name | letters, digits, dot, dash and underscore; no name of the study's table |
+| kernel | width of every convolution in pixels |
+| features, head | the layers, as "8 M 16 M" and "32" |
+| conv_padding, pool_padding | valid (where nothing is said) or same; for poolings also one word for each M |
+| regularised | true: L2 and he_normal on every conv and hidden dense kernel |
+| twin | the row of this file that differs in the regularisation alone: L2, D, B |
+| depth_called | the depth that the name stands for; counted where nothing is said |
+| note | what a reader should know |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pipeline.errors import ExperimentError
+from pipeline.study.architecture import plan_layers
+from pipeline.study.schema import Key, check_table, choice, refuse, require_keys, text, truth, whole, words
+from pipeline.study.variants import IMAGE_SHAPE, VARIANTS, Variant, Variants
+
+NAME = r"[A-Za-z][\w.-]{0,59}"
+WIDTH = "[1-9][0-9]{0,3}"
+POOLING = "max 2x2 "
+VARIANT_KEYS: Mapping[str, Key] = {
+    "name": Key(
+        says="a letter, then letters, digits, dot, dash and underscore, 60 in all at most",
+        accepts=lambda value: isinstance(value, str) and re.fullmatch(NAME, value, re.ASCII) is not None,
+    ),
+    "kernel": whole(1, IMAGE_SHAPE[0]),
+    "features": words(f"{WIDTH}|M|D", 'widths of convolutions, M and D, as "8 M D 16 M D"'),
+    "head": words(f"{WIDTH}|B|D", 'widths of dense layers, B and D, as "32 B D"'),
+    "conv_padding": choice("valid", "same"),
+    "pool_padding": words("valid|same", '"valid" or "same", or one of them for each M'),
+    "regularised": truth(),
+    "twin": text(),
+    "depth_called": whole(1, 1000),
+    "note": text(),
+}
+REQUIRED = ("name", "kernel", "features", "head")
+ALIKE = ("kernel", "conv_padding", "pool_padding")
+
+
+def add_rows(path: Path, tables: Sequence[dict[str, Any]]) -> Variants:
+    """The study's table with a file's [[variant]] tables behind it.
+
+    Raises:
+        ExperimentError: one line with the file, the table and the remedy.
+    """
+    rows: dict[str, Variant] = {}
+    for order, table in enumerate(tables, start=1):
+        require_keys(path, f"variant[{order}].", table, ("name",))
+        place = f"variant[{table['name']}]."
+        check_table(path, place, table, VARIANT_KEYS)
+        require_keys(path, place, table, REQUIRED)
+        if table["name"] in VARIANTS:
+            raise refuse(path, place + "name", "the study has a variant of that name; give another")
+        if table["name"] in rows:
+            raise refuse(path, place + "name", "taken by another table; give each its own")
+        rows[table["name"]] = _build_row(path, place, table)
+    for row in rows.values():
+        _check_twin(path, row, rows)
+    return MappingProxyType({**VARIANTS, **rows})
+
+
+def list_own(variants: Variants) -> tuple[Variant, ...]:
+    """The rows that are not of the study's own table."""
+    return tuple(row for name, row in variants.items() if name not in VARIANTS)
+
+
+def restore_row(facts: Mapping[str, Any]) -> Variant:
+    """The row that a run has trained, from its config.json or its params (tracking.description), without its labels.
+
+    Raises KeyError or ValueError where they do not describe one.
+    """
+    name = str(facts["arch"])
+    if name in VARIANTS:
+        return VARIANTS[name]
+    try:
+        return _build_row(
+            Path("run"),
+            "",
+            {
+                "name": name,
+                "kernel": int(facts["kernel"]),
+                "features": facts["features"],
+                "head": facts["head"],
+                "conv_padding": facts["padding"],
+                "pool_padding": str(facts["pooling"]).removeprefix(POOLING),
+                "regularised": str(facts["regularised"]) == "True",
+                "depth_called": int(facts["depth-called"]),
+            },
+        )
+    except ExperimentError as error:
+        raise ValueError(str(error)) from error
+
+
+def _build_row(path: Path, place: str, table: dict[str, Any]) -> Variant:
+    """The row of a table whose keys are known; refuses what no network can be built of."""
+    features = table["features"].split()
+    depth, poolings = sum(token.isdigit() for token in features), features.count("M")
+    if not depth:
+        raise refuse(path, place + "features", "has no convolution; give at least one width")
+    paddings = table.get("pool_padding", "valid").split()
+    if len(paddings) not in (1, poolings):
+        raise refuse(path, place + "pool_padding", f"has {len(paddings)} words; give 1, or {poolings}: one for each M")
+    texts: dict[str, Any] = {
+        name: " ".join(table[name].split()) for name in ("features", "head", "pool_padding") if name in table
+    }
+    said: dict[str, Any] = {"depth_called": depth, **table, **texts, "published": False}
+    row = Variant(**said)
+    for layer in plan_layers(row):
+        if min(layer.shape) < 1:
+            left = "x".join(map(str, layer.shape[:2]))
+            problem = f"{layer.name} leaves {left} of a {IMAGE_SHAPE[0]}x{IMAGE_SHAPE[1]} image; "
+            raise refuse(path, place + "features", problem + "take a smaller kernel or fewer layers, or pad with same")
+    return row
+
+
+def _check_twin(path: Path, row: Variant, rows: Mapping[str, Variant]) -> None:
+    """Refuse a twin that is not there, not mutual, or differs in more than the regularisation."""
+    if row.twin is None:
+        return
+    key = f"variant[{row.name}].twin"
+    if row.twin not in rows:
+        raise refuse(path, key, f'"{row.twin}" is no [[variant]] of this file; add it, or drop the key')
+    twin = rows[row.twin]
+    if twin.twin != row.name:
+        raise refuse(path, key, f'"{twin.name}" does not name it back; give it twin = "{row.name}"')
+    if twin.regularised == row.regularised:
+        raise refuse(path, key, "one of the two must be regularised and the other not; set regularised")
+    other = [name for name in ALIKE if getattr(row, name) != getattr(twin, name)]
+    other += [name for name in ("features", "head") if _strip(getattr(row, name)) != _strip(getattr(twin, name))]
+    if other:
+        raise refuse(
+            path, key, f'"{twin.name}" has another {" and ".join(other)}; twins may differ in L2, D and B alone'
+        )
+    plain = twin if row.regularised else row
+    if plain.dropout or plain.batch_norm:
+        raise refuse(path, key, f'the plain twin "{plain.name}" has D or B; take them out of it')
+
+
+def _strip(notation: str) -> list[str]:
+    """The layers that are no regularisation."""
+    return [token for token in notation.split() if token not in ("D", "B")]
