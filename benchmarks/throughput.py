@@ -8,7 +8,6 @@ trains each variant's cells both ways in turn, in fresh processes and stores, an
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -56,7 +55,13 @@ def sweep_cells(workers: int, threads: int) -> Callable[[Path, str, range, int],
     return run_sweep
 
 
-WAYS = {"one by one, defaults": train_one_by_one, "sweep, 2 workers of 1 thread": sweep_cells(2, 1)}
+BASE = "`train`, one by one"
+WAYS = {
+    BASE: train_one_by_one,
+    "`sweep`, 2 workers of 1 thread": sweep_cells(2, 1),
+    "`sweep`, 2 workers of 2 threads": sweep_cells(2, 2),
+    "`sweep`, 1 worker of 2 threads": sweep_cells(1, 2),
+}
 
 
 def measure_ways(variant: str, template: Path, cells: int, epochs: int, rounds: int) -> dict[str, list[float]]:
@@ -79,17 +84,21 @@ def measure_ways(variant: str, template: Path, cells: int, epochs: int, rounds: 
 @click.option("--variant", "variants", multiple=True, default=("conv2_3x3", "conv5_3x3_reg", "conv7_3x3"))
 def main(rounds: int, cells: int, epochs: int, variants: tuple[str, ...]) -> None:
     """Print the images per second of each way, and its ratio to one by one."""
-    click.echo(f"{cells} cells x {epochs} epochs x {IMAGES} images; {rounds} rounds; {os.cpu_count()} cores")
-    click.echo(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
+    click.echo(
+        f"{cells} cells of each variant, {epochs} epochs of {IMAGES} images; {rounds} rounds, the ways in turn. "
+        "`train` has its default of 2 threads. Seconds from start to exit: medians (least to most).\n"
+    )
+    click.echo("| variant | | seconds | images/s | ratio |\n| --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         call_pipeline(Path(folder), "plan", str(Path(__file__).parents[1] / "experiments" / "smoke.toml"))
         for variant in variants:
             seconds = measure_ways(variant, Path(folder) / "mlflow.db", cells, epochs, rounds)
-            plain = statistics.median(seconds["one by one, defaults"])
+            plain = statistics.median(seconds[BASE])
             for way, taken in seconds.items():
                 middle = statistics.median(taken)
-                says = f"{cells * epochs * IMAGES / middle:8.0f} images/s, x{plain / middle:.2f}"
-                click.echo(f"{variant:<16}{way:<32}{says}  {middle:.1f} s ({min(taken):.1f} to {max(taken):.1f})")
+                spread = f"{middle:.1f} ({min(taken):.1f} to {max(taken):.1f})"
+                speed = cells * epochs * IMAGES / middle
+                click.echo(f"| {variant} | {way} | {spread} | {speed:.0f} | {plain / middle:.2f} |")
 
 
 if __name__ == "__main__":
