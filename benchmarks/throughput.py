@@ -60,7 +60,6 @@ WAYS = {
     BASE: train_one_by_one,
     "`sweep`, 2 workers of 1 thread": sweep_cells(2, 1),
     "`sweep`, 2 workers of 2 threads": sweep_cells(2, 2),
-    "`sweep`, 1 worker of 2 threads": sweep_cells(1, 2),
 }
 
 

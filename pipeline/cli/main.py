@@ -24,6 +24,7 @@ from pipeline.cli.status import status
 from pipeline.cli.sweep import plan, sweep
 from pipeline.cli.sync import sync
 from pipeline.cli.train import train
+from pipeline.cli.ui import ui
 from pipeline.cli.variants import variants
 from pipeline.errors import PipelineError, RunKilled
 
@@ -108,6 +109,7 @@ for command in (
     variants,
     data,
     status,
+    ui,
     doctor,
     predict,
     promote,

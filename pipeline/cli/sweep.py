@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.options import Number
 from pipeline.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from pipeline.sweep.sweep import Sweep
 
 SEEDS = click.option("--seeds", default="", help="Only these seeds, as 0-4 or 0,2,7.")
-WORKERS = click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Cells at once.")
+WORKERS = click.option(
+    "--workers", type=Number(0, 256), default=0, show_default=True, help="Cells at once; 0 for one a core."
+)
 
 
 @click.command()
@@ -31,7 +34,7 @@ def plan(experiment: str, seeds: str, workers: int) -> None:
     python -m pipeline plan experiments/mnist14.toml --workers 2
     """
     from pipeline.sweep.cells import count_states
-    from pipeline.sweep.estimate import estimate_cells, format_duration
+    from pipeline.sweep.estimate import count_cores, estimate_cells, format_duration
     from pipeline.sweep.sweep import open_sweep
 
     sweep = open_sweep(experiment, seeds)
@@ -45,6 +48,7 @@ def plan(experiment: str, seeds: str, workers: int) -> None:
     if estimate is None:
         click.echo("time left: unknown, as this machine has finished no run of the experiment yet")
         return
+    workers = workers or count_cores()
     low, middle, high = (format_duration(each / workers) for each in (estimate.low, estimate.middle, estimate.high))
     click.echo(f"time left: about {middle} ({low} to {high}) with {workers} workers")
 
@@ -70,9 +74,10 @@ def sweep(
     python -m pipeline sweep experiments/matched.toml --workers 2 --seeds 0-4 --budget 2h
     python -m pipeline sweep experiments/matched.toml --scheduler tcp://head:8786
     """
-    from pipeline.sweep.estimate import order_cells, parse_duration, take_within
+    from pipeline.sweep.estimate import count_cores, order_cells, parse_duration, take_within
     from pipeline.sweep.sweep import open_sweep
 
+    workers = workers or count_cores()
     seconds = parse_duration(budget) if budget else None
     since = datetime.now(UTC).isoformat() if force else ""
     opened = open_sweep(experiment, seeds, since)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from dask.system import CPU_COUNT
 
 from pipeline.errors import ExperimentError
 from pipeline.study.architecture import plan_layers
@@ -25,6 +26,11 @@ class Estimate:
     low: float
     middle: float
     high: float
+
+
+def count_cores() -> int:
+    """The cores that this process may use, limits of its container included."""
+    return int(CPU_COUNT)
 
 
 def count_work(variant: Variant, images: int) -> float:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
@@ -10,6 +13,7 @@ from pipeline.study.variants import find_variant
 from pipeline.sweep.cells import plan_cells
 from pipeline.sweep.estimate import (
     STARTUP_SECONDS,
+    count_cores,
     count_work,
     estimate_cells,
     format_duration,
@@ -17,6 +21,7 @@ from pipeline.sweep.estimate import (
     parse_duration,
     take_within,
 )
+from tests.conftest import ROOT
 from tests.sweep.test_cells import NO_RUNS
 
 STUDY = Experiment(
@@ -55,6 +60,13 @@ def test_an_estimate_scales_with_work_and_leaves_out_what_is_done() -> None:
 def test_other_machines_and_unfinished_runs_tell_nothing() -> None:
     assert estimate_cells(CELLS, seen(2.0, host="there"), "here") is None
     assert estimate_cells(CELLS, seen(2.0, outcome="killed"), "here") is None
+
+
+def test_no_more_cores_are_counted_than_this_process_may_use() -> None:
+    command = [sys.executable, "-c", "from pipeline.sweep.estimate import count_cores; print(count_cores())"]
+    limited = subprocess.run(["taskset", "-c", "0", *command], capture_output=True, check=True, cwd=ROOT)
+    assert int(limited.stdout) == 1
+    assert count_cores() >= 1
 
 
 def test_the_longest_cell_of_each_seed_starts_first() -> None:

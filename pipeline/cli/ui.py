@@ -1,0 +1,65 @@
+"""`ui`: MLflow's web interface on the store in force."""
+
+from __future__ import annotations
+
+import socket
+
+import click
+
+from pipeline.cli.options import Number
+
+HOST = "127.0.0.1"
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=Number(0, 65_535),
+    default=5000,
+    show_default=True,
+    help="Where to listen on 127.0.0.1; 0 takes a free port.",
+)
+def ui(port: int) -> None:
+    """Show runs, curves, images and notes in the browser: MLflow's own interface, on the store that trainings write to.
+
+    It listens to this machine alone, in one process, until Ctrl-C. Where MLFLOW_TRACKING_URI names a server, that
+    server has the same pages, and its address is printed.
+
+    \b
+    python -m pipeline ui
+    python -m pipeline ui --port 5001
+    """
+    from pipeline.errors import RunKilled
+    from pipeline.tracking.store import open_store, resolve_uri
+
+    uri = resolve_uri()
+    if uri.lower().startswith(("http://", "https://")):
+        click.echo(f"{uri} is the tracking server; open it in a browser")
+        return
+    try:
+        with listen(port) as listening:
+            from pipeline.tracking.ui import load_ui, serve_ui
+            from pipeline.tracking.view import open_view
+
+            store = open_store()
+            address = f"http://{HOST}:{listening.getsockname()[1]}/{open_view(store)}"
+            server = load_ui(store)
+            click.echo(f"{address} shows the runs of {store.database or 'the tracking store'}; Ctrl-C stops it")
+            serve_ui(server, listening)
+    except RunKilled:
+        click.echo("stopped")
+
+
+def listen(port: int) -> socket.socket:
+    """A socket that takes connections at this port already; they are answered once the server runs."""
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else the port is taken a minute after Ctrl-C
+    try:
+        listening.bind((HOST, port))
+    except OSError as error:
+        listening.close()
+        raise click.ClickException(
+            f"port {port} cannot be used ({error.strerror}); choose another one with --port"
+        ) from error
+    listening.listen()
+    return listening

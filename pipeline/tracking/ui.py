@@ -1,0 +1,53 @@
+"""MLflow's own web interface for a store: in this process alone, and for this machine alone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import warnings
+
+import uvicorn
+from mlflow.server import constants
+
+from pipeline.tracking.store import Store, project_root
+
+STOP_SECONDS = 2
+SAFE = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # no page of ours asks for a job
+    "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",  # it refuses what another web page sends here
+}
+
+
+def load_ui(store: Store) -> uvicorn.Server:
+    """MLflow's web application on this store, loaded and not yet serving.
+
+    `mlflow server` would start the same application as a process of a process, which a SIGKILL leaves behind, at a port
+    that is known only afterwards.
+    """
+    os.environ.update({**SAFE, **_describe_places(store)})
+    with warnings.catch_warnings(action="ignore"):  # between MLflow and Starlette; nobody here can act on them
+        from mlflow.server.fastapi_app import app  # reads the environment as it is imported
+
+    return uvicorn.Server(
+        uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=STOP_SECONDS)
+    )
+
+
+def serve_ui(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Answer at the socket until a signal comes, which is raised again once the last answer is given."""
+    server.run(sockets=[listening])
+
+
+def _describe_places(store: Store) -> dict[str, str]:
+    """Where runs and files are, in the variables by which `mlflow server` tells it to its workers: `ps` shows no URI.
+
+    An experiment that is made in the browser gets its folder in `mlruns`, where trainings write without a server;
+    `mlartifacts` holds what plain `mlflow ui` took in.
+    """
+    folder = store.database.resolve().parent if store.database else project_root()
+    return {
+        constants.BACKEND_STORE_URI_ENV_VAR: store.uri,
+        constants.ARTIFACT_ROOT_ENV_VAR: (folder / "mlruns").as_posix(),
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: (folder / "mlartifacts").as_posix(),
+    }

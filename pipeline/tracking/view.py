@@ -1,0 +1,77 @@
+"""What MLflow's interface shows of an experiment: the columns of its table and the charts, as a saved view."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from pipeline.errors import StoreError
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line
+
+VIEW = "study"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+"""The interface lists it under Views and opens it where an address has viewStateShareKey=study."""
+RESULTS = ("final/test_accuracy", "final/honest_test_loss", "final/gap_honest")
+FACTORS = ("depth-counted", "kernel", "regularised", "parameters", "seed", "epochs", "subset")
+AXES = ("depth-counted", "kernel", "dropout")
+SECTIONS = ("overview", "train", "test", "honest", "gap", "time", "final")
+CLOSED = ("time", "final")
+COLUMNS = 2
+CARD_HEIGHT, RESULT_WIDTH = 300, 160  # pixels
+PAGE = "workflowType=machine_learning"  # else the interface opens on its pages for language models
+
+
+def open_view(store: Store) -> str:
+    """Save the view where an experiment has none; the page of the experiment with the newest run. Raises StoreError."""
+    try:
+        experiments = store.client.search_experiments()
+        for experiment in experiments:
+            if VIEW_TAG not in experiment.tags:
+                save_view(store, experiment.experiment_id)
+        found = [experiment.experiment_id for experiment in experiments]
+        newest = store.client.search_runs(found, order_by=["attributes.start_time DESC"], max_results=1)
+    except STORE_ERRORS as error:
+        raise StoreError(f"the tracking store did not answer: {first_line(error)}") from error
+    if not newest:
+        return f"#/experiments?{PAGE}"
+    return f"#/experiments/{newest[0].info.experiment_id}/runs?{PAGE}&viewStateShareKey={VIEW}"
+
+
+def save_view(store: Store, experiment_id: str) -> None:
+    """Let the view of an experiment be found under Views."""
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    view = {"name": VIEW, "createdAt": now, "updatedAt": now, "state": json.dumps(describe_view())}
+    store.client.set_experiment_tag(experiment_id, VIEW_TAG, json.dumps(view))
+
+
+def describe_view() -> dict[str, object]:
+    """Trainings alone, with results and factors as columns; parallel coordinates and bars stand before the curves.
+
+    The curves need no word: the interface draws every metric that has no chart yet, in the section of its prefix.
+    """
+    columns = [*(f"metrics.`{name}`" for name in RESULTS), *(f"params.`{name}`" for name in FACTORS)]
+    axes = {"selectedParams": AXES, "selectedMetrics": RESULTS[1:2], "showAllRuns": True}
+    return {
+        "searchFilter": "tags.kind = 'train'",
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "columnWidths": dict.fromkeys(columns[: len(RESULTS)], RESULT_WIDTH),
+        "compareRunCharts": [
+            _describe_chart("PARALLEL", "axes", **axes),
+            _describe_chart("BAR", "accuracy", metricKey=RESULTS[0]),
+        ],
+        "compareRunSections": [_describe_section(name) for name in SECTIONS],
+        "isAccordionReordered": True,  # else the sections go by the alphabet
+    }
+
+
+def _describe_chart(kind: str, name: str, **more: object) -> dict[str, object]:
+    """A chart of the first section, as the interface stores one."""
+    place = {"uuid": f"{VIEW}-{name}", "metricSectionId": f"{VIEW}-{SECTIONS[0]}"}
+    return {"type": kind, **place, "runsCountToCompare": 10, "deleted": False, "isGenerated": False, **more}
+
+
+def _describe_section(name: str) -> dict[str, object]:
+    """A section, open or closed, as the interface stores one."""
+    state = {"display": name not in CLOSED, "isReordered": True, "deleted": False, "isGenerated": False}
+    return {"uuid": f"{VIEW}-{name}", "name": name, "columns": COLUMNS, "cardHeight": CARD_HEIGHT, **state}

@@ -1,0 +1,107 @@
+"""A store with three real trainings and their report, its interface, and Chromium without a window."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.interface import Interface
+from tests.conftest import ROOT, SUBSET, call
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+EXPERIMENT = "browser"
+VARIANTS = ("conv2_3x3", "conv2_3x3_reg", "conv3_3x3")
+PROGRAMS = ("chromium", "google-chrome")
+PATIENCE = 30_000  # milliseconds until what a test waits for is missing
+OPTIONAL = "/ajax-api/2.0/mlflow/users/current"  # the interface asks whether there is a login; 404 says no
+HARMLESS = (
+    "ResizeObserver loop",
+    "Failed to load resource",  # judged by its answer
+    "translate(NaN)",  # MLflow's parallel coordinates, for an axis on which all runs have the same value
+)
+NO_ASSISTANT = """if (window === top && location.protocol === "http:") {
+    localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
+    localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
+}"""
+
+
+@pytest.fixture(scope="session")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store, where three variants are trained for two epochs, compared and reported."""
+    folder = tmp_path_factory.mktemp("studied")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+        for name in VARIANTS:
+            result = call("train", "--arch", name, "--epochs", "2", "--data", str(SUBSET))
+            assert result.exit_code == 0, result.output
+        result = call("report", EXPERIMENT)
+        assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture(scope="session")
+def interface(studied: Path) -> Iterator[Interface]:
+    """`python -m pipeline ui` on that store."""
+    interface = Interface(f"sqlite:///{studied / 'mlflow.db'}", studied)
+    try:
+        yield interface
+    finally:
+        interface.kill()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium; without it or without Playwright these tests are skipped."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs the extra browser")
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("needs Chromium; install it, on Debian with `apt-get install chromium`")
+    with api.sync_playwright() as playwright:
+        sandbox = ["--no-sandbox"] if os.getuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=program, args=sandbox)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page; the test fails if anything on it did, or asked for anything outside this machine."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE)
+    context.add_init_script(NO_ASSISTANT)
+    page = context.new_page()
+    wrong: list[str] = []
+
+    def judge_answer(status: int, url: str) -> None:
+        if status >= 400 and not url.endswith(OPTIONAL):
+            wrong.append(f"{status} {url}")
+
+    page.on("response", lambda response: judge_answer(response.status, response.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
+    page.on("request", lambda request: wrong.append(request.url) if not _is_here(request.url) else None)
+    yield page
+    context.close()
+    assert [line for line in wrong if not any(word in line for word in HARMLESS)] == []
+
+
+@pytest.fixture
+def keep(page: Page) -> Callable[[str], None]:
+    """Keep a picture of the page in screenshots/, where CI finds it."""
+    folder = ROOT / "screenshots"
+    folder.mkdir(exist_ok=True)
+    return lambda name: page.screenshot(path=folder / f"{name}.png") and None
+
+
+def _is_here(url: str) -> bool:
+    """Whether an address asks this machine."""
+    return url.startswith(("http://127.0.0.1:", "file:", "data:", "blob:"))
