@@ -12,6 +12,7 @@ from pipeline.report.comparison import plot_accuracy, plot_gap, plot_loss_curves
 from pipeline.report.conclusion import describe_onsets, describe_verdict, shorten_note, write_conclusion
 from pipeline.report.table import render_table, tabulate, write_caption
 from pipeline.tracking.recorder import Recorder
+from pipeline.tracking.view import save_view
 
 TABLES = {"csv": "csv", "md": "markdown", "tex": "latex", "html": "html", "json": "json"}
 
@@ -36,6 +37,7 @@ def record_comparison(recorder: Recorder, comparison: Comparison, experiment: Ex
     tags = {f"verdict.{verdict.name}": verdict.verdict for verdict in comparison.verdicts}
     recorder.log({}, {**tags, "table.sha256": conclusion.sha256, "mlflow.note.content": shorten_note(text)})
     client.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", shorten_note(text))
+    save_view(client, experiment)
 
 
 def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+from mlflow import MlflowClient
+from mlflow.entities import Experiment
+
 from pipeline.errors import StoreError
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line
 
@@ -22,12 +25,11 @@ PAGE = "workflowType=machine_learning"  # else the interface opens on its pages 
 
 
 def open_view(store: Store) -> str:
-    """Save the view where an experiment has none; the page of the experiment with the newest run. Raises StoreError."""
+    """Save the view of every experiment; the page of the experiment with the newest run. Raises StoreError."""
     try:
         experiments = store.client.search_experiments()
         for experiment in experiments:
-            if VIEW_TAG not in experiment.tags:
-                save_view(store, experiment.experiment_id)
+            save_view(store.client, experiment)
         found = [experiment.experiment_id for experiment in experiments]
         newest = store.client.search_runs(found, order_by=["attributes.start_time DESC"], max_results=1)
     except STORE_ERRORS as error:
@@ -37,11 +39,13 @@ def open_view(store: Store) -> str:
     return f"#/experiments/{newest[0].info.experiment_id}/runs?{PAGE}&viewStateShareKey={VIEW}"
 
 
-def save_view(store: Store, experiment_id: str) -> None:
-    """Let the view of an experiment be found under Views."""
+def save_view(client: MlflowClient, experiment: Experiment) -> None:
+    """Let the view of an experiment be found under Views, where it has none yet."""
+    if VIEW_TAG in experiment.tags:
+        return
     now = int(datetime.now(UTC).timestamp() * 1000)
     view = {"name": VIEW, "createdAt": now, "updatedAt": now, "state": json.dumps(describe_view())}
-    store.client.set_experiment_tag(experiment_id, VIEW_TAG, json.dumps(view))
+    client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, json.dumps(view))
 
 
 def describe_view() -> dict[str, object]:
