@@ -1,126 +1,193 @@
-"""Where the time around a training goes: conv2_3x3, 2,000 real digits, one epoch, in a fresh process each time.
+"""What is paid however short the training: commands that only answer, and what comes before and after the batches.
 
     python -m benchmarks.fixed_cost --rounds 3
 
-prints the median seconds of each part, wall and CPU, and the share of logging and figures in what is not training.
+`train` is measured beside a bare Keras script: the same network, images, batch size and one epoch, nothing logged.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
-SUBSET = Path(__file__).parents[1] / "tests" / "mnist-subset.npz"
-LOGGING = ("open the store", "log settings, environment, data", "log epochs and weights", "log figures, predictions")
-ONCE = "create the store (once a project)"
-Parts = dict[str, tuple[float, float]]
+ROOT = Path(__file__).parents[1]
+SUBSET = ROOT / "tests" / "mnist-subset.npz"
+COMMANDS = ("--help", "variants", "compare")
+SEEDS, VARIANTS = 8, 14
+"""Of the store that `compare` reads (benchmarks.scale)."""
+TRAINED = re.compile(r"import time:.*\| +(tensorflow|keras|torch)$", re.MULTILINE)
+MOMENTS = ("start to first batch", "last batch to exit", "start to exit")
 
 
-@contextmanager
-def measure(parts: Parts, name: str) -> Iterator[None]:
-    """Add the block's wall and CPU seconds to a part."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield
-    before = parts.get(name, (0.0, 0.0))
-    parts[name] = before[0] + time.perf_counter() - wall, before[1] + time.process_time() - cpu
+class Spent(NamedTuple):
+    """What one process took: CPU seconds, the most memory that it held (MB), and both its streams."""
+
+    cpu: float
+    peak: float
+    output: str
 
 
-def measure_calls(parts: Parts, name: str, method: Callable[..., None]) -> Callable[..., None]:
-    """The function or method with the clock of a part around it."""
+def run_process(folder: Path, *words: str) -> Spent:
+    """`python WORDS` in `folder` with the store there.
 
-    def call(*arguments: object) -> None:
-        with measure(parts, name):
-            method(*arguments)
+    The caller must be small: what a process held when it was split off counts towards its child's peak.
+    """
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "PYTHONPATH": str(ROOT)}
+    environment |= {"MLFLOW_EXPERIMENT_NAME": "scale", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, *words]
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        printed = output.read()
+    if process.returncode:
+        raise click.ClickException(f"python {' '.join(words)} ended with exit code {process.returncode}: {printed}")
+    return Spent(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, printed)
 
-    return call
+
+def describe(values: Sequence[float], digits: int = 2) -> str:
+    """The median, with the least and the greatest where there are several; a dash for none."""
+    if not values:
+        return "-"
+    middle, low, high = (f"{each:,.{digits}f}" for each in (statistics.median(values), min(values), max(values)))
+    return middle if len(values) == 1 else f"{middle} ({low} to {high})"
 
 
-def train_in_parts() -> Parts:
-    """One whole run as `train` does it, with a clock around each part."""
-    parts: Parts = {}
-    with measure(parts, ONCE):
-        subprocess.run([sys.executable, "-c", "from pipeline.tracking.store import *; open_store()"], check=True)
-    with measure(parts, "import MLflow, pandas, seaborn"):
-        from pipeline.study.settings import Settings
-        from pipeline.study.variants import find_variant
-        from pipeline.tracking.recorder import Recorder, record_run
-        from pipeline.tracking.store import open_store
+def describe_ratio(slow: Sequence[float], fast: Sequence[float]) -> str:
+    """The ratio of medians, with the least and the greatest within a round; a dash where one was not measured."""
+    if not slow or not fast:
+        return "-"
+    ratios = [first / second for first, second in zip(slow, fast, strict=True)]
+    return f"{statistics.median(slow) / statistics.median(fast):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
 
-    with measure(parts, "open the store"):
-        store = open_store()
-    variant, settings = find_variant("conv2_3x3"), Settings(epochs=1, data=str(SUBSET))
 
-    timed = {
-        name: measure_calls(parts, "log epochs and weights", getattr(Recorder, name))
-        for name in ("begin_training", "end_epoch", "show_kernels")
-    }
-    observer = type("TimedRecorder", (Recorder,), timed)
-    with record_run(store, variant, settings) as recorder:
-        with measure(parts, "load the data"):
-            from pipeline.data.mnist import load_mnist
+def describe_growth(values: Sequence[float], before: Sequence[float]) -> str:
+    """The factor of the medians; a dash where there is none before."""
+    return f"x {statistics.median(values) / statistics.median(before):.1f}" if before else "-"
 
-            dataset = load_mnist(settings.data)
-        with measure(parts, "log settings, environment, data"):
-            recorder.log_source(variant, settings)
-            recorder.log_dataset(dataset)
-        with measure(parts, "import TensorFlow"):
-            from pipeline.training.run import train_run
-            from pipeline.training.runtime import prepare_runtime
 
-            prepare_runtime(settings.threads)
-        with measure(parts, "build, trace and train"):
-            result = train_run(variant, settings, dataset, [observer(store.client, recorder.run_id)])
-            from pipeline.tracking import artifacts
-        with measure(parts, "log figures, predictions"):
-            artifacts.record_model = measure_calls(parts, "log the model", artifacts.record_model)
-            artifacts.record_result(recorder, variant, settings, dataset, result)
-    for outer, part in (
-        ("build, trace and train", "log epochs and weights"),
-        ("log figures, predictions", "log the model"),
-    ):
-        parts[outer] = parts[outer][0] - parts[part][0], parts[outer][1] - parts[part][1]
-    epoch = result.history[0]["time/epoch_seconds"]
-    parts["of it the epoch"] = epoch, epoch
-    return parts
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A GitHub table, all columns but the first to the right."""
+    click.echo(f"\n| {' | '.join(head)} |\n| --- |{' ---: |' * (len(head) - 1)}")
+    for row in rows:
+        click.echo(f"| {' | '.join(row)} |")
+    click.echo()
+
+
+def measure_commands(folder: Path, rounds: int) -> None:
+    """CPU seconds of the commands that train nothing, and whether they import what trains."""
+    run_process(folder, "-m", "benchmarks.scale", "make", str(SEEDS))
+    words = {name: (name, "scale.toml") if name == "compare" else (name,) for name in COMMANDS}
+    spent: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    for round_ in range(rounds + 1):
+        for name in COMMANDS:
+            cpu = run_process(folder, "-m", "pipeline", *words[name]).cpu
+            spent[name] += [cpu] if round_ else []  # the first one writes byte code
+    rows = [(name, describe(cpu), find_imports(folder, *words[name]) or "none") for name, cpu in spent.items()]
+    click.echo(f"Commands in fresh processes, n = {rounds} each, in turn; `compare` reads {SEEDS * VARIANTS} runs.")
+    print_table(("command", "CPU s", "of tensorflow, keras, torch it imports"), rows)
+
+
+def find_imports(folder: Path, *words: str) -> str:
+    """Which of the packages that train a command imports, by `python -X importtime`."""
+    said = run_process(folder, "-X", "importtime", "-m", "pipeline", *words).output
+    assert "import time:" in said
+    return ", ".join(sorted(set(TRAINED.findall(said))))
+
+
+def train_bare(mark: Callable[[], None]) -> None:
+    """The script that a reader of Keras's guide would write."""
+    import keras
+    import numpy as np
+    from keras import layers
+
+    with np.load(SUBSET) as file:
+        images, labels = file["x_train"][..., None] / np.float32(255), keras.utils.to_categorical(file["y_train"], 10)
+    network = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(128, activation="relu"),
+            layers.Dense(64, activation="relu"),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    network.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+    hear = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: mark())
+    network.fit(images, labels, batch_size=128, epochs=1, verbose=0, callbacks=[hear])
+
+
+def train_tracked(mark: Callable[[], None]) -> None:
+    """`python -m pipeline train` in this process."""
+    from pipeline.cli.main import main as door
+    from pipeline.cli.progress import EpochLines
+
+    EpochLines.end_batch = lambda *_: mark()  # type: ignore[method-assign]
+    door(["train", "--arch=conv2_3x3", "--epochs=1", f"--data={SUBSET}"])
+
+
+WAYS = {"bare": train_bare, "tracked": train_tracked}
+
+
+def measure_moments(folder: Path, way: str) -> tuple[float, ...]:
+    """Wall seconds of one fresh process: to the end of its first batch, after its last one, in all."""
+    began = time.monotonic()
+    run_process(folder, "-m", "benchmarks.fixed_cost", f"--once={way}")
+    ended = time.monotonic()
+    first, last = json.loads((folder / "moments.json").read_text())
+    return first - began, ended - last, ended - began
+
+
+def measure_training(folder: Path, rounds: int) -> None:
+    """What tracking adds around the batches, beside the bare script."""
+    taken: dict[str, list[Sequence[float]]] = {way: [] for way in WAYS}
+    for round_ in range(rounds + 1):
+        for way in WAYS:
+            moments = measure_moments(folder, way)
+            taken[way] += [moments] if round_ else []  # the first one makes the store
+    rows = []
+    for place, name in enumerate(MOMENTS):
+        bare, tracked = ([moments[place] for moments in taken[way]] for way in WAYS)
+        rows.append((name, describe(bare), describe(tracked), describe_ratio(tracked, bare)))
+    click.echo(
+        "`train` beside a bare Keras script: conv2_3x3, 2,000 real digits, one epoch, fresh processes in turn, "
+        f"n = {rounds} each; wall seconds. The bare script evaluates, draws, logs and saves nothing."
+    )
+    print_table(("part", "bare (s)", "train (s)", "train / bare"), rows)
 
 
 @click.command()
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--once", is_flag=True, hidden=True)
-def main(rounds: int, once: bool) -> None:
-    """Measure some fresh processes and print medians."""
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--once", type=click.Choice(list(WAYS)), hidden=True)
+def main(rounds: int, once: str | None) -> None:
+    """Measure fresh processes, and print GitHub tables."""
     if once:
-        click.echo(json.dumps(train_in_parts()))
+        moments: list[float] = []
+        try:
+            WAYS[once](lambda: moments.append(time.monotonic()))
+        finally:
+            Path("moments.json").write_text(json.dumps([moments[0], moments[-1]]))
         return
-    measured = []
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
-            environment |= {"PYTHONPATH": str(SUBSET.parents[1]), "TF_CPP_MIN_LOG_LEVEL": "3"}
-            command = [sys.executable, "-m", "benchmarks.fixed_cost", "--once"]
-            done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=True)
-        measured.append(json.loads(done.stdout.splitlines()[-1]))
-    click.echo(f"{rounds} fresh processes, Python {platform.python_version()}, {os.cpu_count()} cores; medians in s")
-    medians = {}
-    for name in measured[0]:
-        wall, cpu = (statistics.median(parts[name][kind] for parts in measured) for kind in (0, 1))
-        medians[name] = wall
-        click.echo(f"{name:<36}{wall:8.2f} wall{cpu:8.2f} CPU")
-    around = sum(value for name, value in medians.items() if name not in (ONCE, "of it the epoch"))
-    around -= medians["of it the epoch"]
-    logging = sum(medians[name] for name in LOGGING)
-    click.echo(f"logging and figures: {logging:.2f} of {around:.2f} s around the epoch, {logging / around:.0%}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        measure_commands(folder, rounds)
+        measure_training(folder, rounds)
 
 
 if __name__ == "__main__":
