@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -124,3 +125,10 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_batch() -> None:
 def test_another_number_of_threads_wants_a_new_process() -> None:
     with pytest.raises(TrainingError, match="use a new process"):
         prepare_runtime(3)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="oneDNN is TensorFlow's switch for x86")
+def test_convolutions_are_those_of_onednn() -> None:
+    from tensorflow.python.util import _pywrap_util_port
+
+    assert _pywrap_util_port.IsMklEnabled()
