@@ -47,7 +47,8 @@ class Trace:
 class Conclusion:
     """The conclusion table with its evidence.
 
-    `runs` holds one row for each run in it: run_id, run_name, experiment, variant, seed, threads, weights_sha256, ended
+    `runs` holds one row for each run in it: run_id, run_name, experiment, variant, seed, threads, fingerprint,
+    weights_sha256, ended
     (ISO 8601 text, UTC) and the final metrics. `left_out` holds run_id, variant, seed and reason of all other runs.
     """
 
@@ -146,7 +147,7 @@ def list_records(frame: pd.DataFrame) -> list[dict[str, object]]:
 
 def _keep_evidence(runs: pd.DataFrame) -> pd.DataFrame:
     """The columns of the chosen runs that identify them and carry their final numbers."""
-    names = ["run_id", "run_name", "experiment", "variant", "seed", "threads", "weights_sha256", "ended"]
+    names = ["run_id", "run_name", "experiment", "variant", "seed", "threads", "fingerprint", "weights_sha256", "ended"]
     metrics = [column for column in runs.columns if column.startswith("final/")]
     evidence = runs[names].assign(ended=runs["ended"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     return evidence.join(runs[metrics].replace([np.inf, -np.inf], np.nan)).reset_index(drop=True)

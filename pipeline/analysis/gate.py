@@ -51,9 +51,10 @@ def check_against(
 ) -> list[Judgement]:
     """Judge the newest finished run of each variant and seed in `runs` against the text of a stored result file.
 
-    The same seed and thread count must give the same weights. Any other run must fall, for each metric of GATED, into
-    the t prediction interval of the stored seeds; `confidence` holds for all intervals together (Bonferroni). Where
-    fewer than two seeds are stored, `tolerances` (metric -> half-width in its unit) takes the interval's place.
+    The same seed, threads and fingerprint must give the same weights. Any other run must fall, for each metric of
+    GATED, into the t prediction interval of the stored seeds; `confidence` holds for all intervals together
+    (Bonferroni). Where fewer than two seeds are stored, `tolerances` (metric -> half-width in its unit) takes the
+    interval's place.
     A stored variant without a finished new run fails, and so does a variant and seed whose new runs all ended early;
     with `allow_missing` neither is judged.
     Raises AnalysisError for a damaged result file, an unknown metric in `tolerances`.
@@ -99,15 +100,21 @@ def _judge_run(
     if own.empty:
         return [_describe(run, "run", "the variant is not in the result file")]
     if not _is_new_seed(run, own):
-        same = own[(own["seed"] == run["seed"]) & (own["threads"] == run["threads"])]
-        return [_compare_weights(run, str(same[WEIGHTS].iloc[0]))]
+        return [_compare_weights(run, str(own[_find_repeats(run, own)][WEIGHTS].iloc[0]))]
     peers = _find_peers(run, own)
     return [_compare_metric(run, metric, peers, (level, tolerances.get(metric))) for metric in GATED]
 
 
 def _is_new_seed(run: Mapping[Any, Any], own: pd.DataFrame) -> bool:
-    """Whether no stored run has this seed with as many threads; another thread count rounds sums in another order."""
-    return not ((own["seed"] == run["seed"]) & (own["threads"] == run["threads"])).any()
+    """Whether this run repeats no stored one."""
+    return not _find_repeats(run, own).any()
+
+
+def _find_repeats(run: Mapping[Any, Any], own: pd.DataFrame) -> pd.Series:
+    """Which stored runs have this seed, threads and fingerprint; other threads, code or versions round otherwise."""
+    fingerprints = own["fingerprint"] if "fingerprint" in own else pd.Series("", own.index)
+    same = (own["seed"] == run["seed"]) & (own["threads"] == run["threads"]) & (fingerprints == run["fingerprint"])
+    return pd.Series(same)
 
 
 def _find_peers(run: Mapping[Any, Any], own: pd.DataFrame) -> pd.DataFrame:
@@ -117,7 +124,7 @@ def _find_peers(run: Mapping[Any, Any], own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compare_weights(run: Mapping[Any, Any], expected: str) -> Judgement:
-    """Same seed, same threads: the trained weights must be the same bits."""
+    """Same seed, threads and fingerprint: the trained weights must be the same bits."""
     judgement = _describe(run, WEIGHTS, "no weights hash was recorded on both sides")
     if not (expected and run[WEIGHTS]):
         return judgement
@@ -126,7 +133,7 @@ def _compare_weights(run: Mapping[Any, Any], expected: str) -> Judgement:
         expected=expected,
         value=run[WEIGHTS],
         result="pass" if run[WEIGHTS] == expected else "fail",
-        detail=f"the stored run has the same seed and {run['threads']} threads, so the weights must be equal",
+        detail="the stored run has the same seed, threads and fingerprint, so the weights must be equal",
     )
 
 

@@ -49,9 +49,9 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     """Judge the runs of EXPERIMENT against a stored result; exit code 1 if one fails.
 
     EXPERIMENT is the name of an MLflow experiment or its file, which is needed where it has variants of its own.
-    The same seed and threads must give the same weights, bit for bit; a new seed must fall into the prediction interval
-    of the stored seeds, or within a tolerance. A stored variant without a finished new run, and a new run that did not
-    finish, fail too.
+    The same seed, threads and fingerprint (settings, data, code, versions) must give the same weights, bit for bit; any
+    other run must fall into the prediction interval of the stored seeds, or within a tolerance. A stored variant
+    without a finished new run, and a new run that did not finish, fail too.
 
     \b
     python -m pipeline gate --against experiments/results/pairs.json pairs

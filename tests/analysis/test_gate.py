@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -68,6 +69,14 @@ def test_other_thread_count_is_a_new_draw_judged_without_its_own_seed():
     judgements = check_against(store(), rerun([2], threads=4))
     assert {judgement.metric for judgement in judgements} == set(GATED)
     assert all("n = 4 stored seeds" in judgement.detail for judgement in judgements)
+
+
+def test_other_code_or_versions_are_a_new_draw():
+    other = check_against(store(), rerun([2], fingerprint="e" * 64, weights_sha256="b" * 64))
+    assert results(other) == [(name, 2, metric, "pass") for name in NAMES for metric in GATED]
+    known = conclude(select_runs(make_runs(NAMES, seeds=range(5)), rule="all-seeds"))
+    early = replace(known, runs=known.runs.drop(columns="fingerprint"))  # as results were before runs had them
+    assert results(check_against(dump_conclusion(early), rerun([2], weights_sha256="b" * 64))) == results(other)
 
 
 def test_one_stored_seed_cannot_judge_unless_a_tolerance_is_declared():
