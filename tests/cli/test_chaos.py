@@ -35,6 +35,8 @@ data = "{SUBSET}"
 """
 MARKS = {"worker": "spawn_main", "training": "cell"}
 """What tells the processes of a sweep by their command line; its driver is the one that was started."""
+KINDS = ("training", "training", "worker", "driver")
+PATIENCE = 30
 
 
 def find_victims(driver: subprocess.Popen[str], kind: str) -> list[psutil.Process]:
@@ -54,13 +56,15 @@ def sweep_under_fire(start: Callable[[], subprocess.Popen[str]], dice: random.Ra
     killed: Counter[str] = Counter()
     driver = start()
     while killed.total() < KILLS:
-        time.sleep(dice.uniform(0.5, 7))
+        kind = dice.choice(KINDS)
+        deadline = time.monotonic() + PATIENCE
+        while driver.poll() is None and not find_victims(driver, kind) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(dice.uniform(0, 4))
         if driver.poll() is not None:
             driver.communicate()
             driver = start()
             continue
-        kinds = [kind for kind in ("driver", *MARKS) if find_victims(driver, kind)]
-        kind = dice.choice(kinds or ["driver"])
         for victim in find_victims(driver, kind)[:1]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.kill()

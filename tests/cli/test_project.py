@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -102,3 +103,8 @@ def test_the_readmes_run_looks_like_a_run(trained: tuple[str, str]) -> None:
 
     printed = list(dict.fromkeys(map(blur, trained[1].splitlines())))
     assert list(dict.fromkeys(map(blur, shown))) == printed
+
+
+def test_the_installed_program_is_the_command_line() -> None:
+    (program,) = metadata.entry_points(group="console_scripts", name="mnist-study")
+    assert program.load() is main
