@@ -1,8 +1,9 @@
-"""`cell`: what a sweep starts for each cell."""
+"""`cell`: what a sweep starts for each cell; `cells`: what it forks them from."""
 
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
@@ -41,3 +42,38 @@ def cell(experiment: str, variant: str, seed: int, since: str) -> None:
             resume_and_record(mine.run_id, mine.variant.name, mine.settings)
         else:
             train_and_record(mine.variant, mine.settings)
+
+
+@click.command(hidden=True)
+def cells() -> None:
+    """Import all that `cell` needs, and run it in a fork for each line of words on stdin."""
+    from pipeline.sweep.template import serve_cells, stamp_code
+
+    code = stamp_code()
+    import_everything()
+    interrupts.follow_launcher()
+    serve_cells(become_cell, code)
+
+
+def import_everything() -> None:
+    """Import what `cell` would."""
+    from importlib import import_module
+
+    from pipeline.sweep.cells import hash_code
+
+    for name in (
+        "pipeline.cli.progress",
+        "pipeline.sweep.sweep",
+        "pipeline.tracking.artifacts",
+        "pipeline.training.run",
+    ):
+        import_module(name)
+    hash_code()  # of the files that were imported just now
+
+
+def become_cell(words: list[str]) -> None:
+    """Go on as `python -m pipeline cell` with these words."""
+    from pipeline.cli.main import main
+
+    sys.argv[1:] = ["cell", *words]
+    main(sys.argv[1:], prog_name="python -m pipeline")

@@ -11,7 +11,7 @@ import click
 
 from pipeline import __version__, interrupts
 from pipeline.cli.bundle import bundle
-from pipeline.cli.cell import cell
+from pipeline.cli.cell import cell, cells
 from pipeline.cli.compare import compare
 from pipeline.cli.data import data
 from pipeline.cli.doctor import doctor
@@ -101,6 +101,7 @@ for command in (
     plan,
     sweep,
     cell,
+    cells,
     sync,
     compare,
     report,

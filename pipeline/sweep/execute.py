@@ -1,16 +1,13 @@
-"""Run cells on Dask: each in a fresh process of its own, so that one that fails or dies takes nothing with it."""
+"""Run cells on Dask: each in a process of its own, so that one that fails or dies takes nothing with it."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import dask
 from distributed import Client, Future, LocalCluster, as_completed
@@ -18,6 +15,7 @@ from distributed import Client, Future, LocalCluster, as_completed
 from pipeline.errors import CellTaken, StoreAway, StoreError
 from pipeline.interrupts import FOLLOW
 from pipeline.sweep.cells import Cell
+from pipeline.sweep.template import run_cell
 
 CONNECT_SECONDS = 30
 AWAY_SECONDS = 300.0
@@ -26,7 +24,6 @@ KILLED = (130, 143)  # a signal to stop is no failure to repeat
 FORWARDED = ("MLFLOW_", "XDG_", "PIPELINE_")
 SECRET = ("PASSWORD", "TOKEN", "SECRET", "_URI")
 """Workers elsewhere have their own secrets: what a task is given may end in Dask's logs."""
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +107,7 @@ def forward_environment() -> dict[str, str]:
 
 
 def run_process(job: Job, pause: float = 0.0) -> CellReport:
-    """Run one cell in a fresh process on a worker, again if it fails, at most `attempts` times.
+    """Run one cell in a process of its own on a worker, again if it fails, at most `attempts` times.
 
     A store that is away is no failure of the cell: it is tried again for AWAY_SECONDS.
     """
@@ -134,16 +131,8 @@ def run_process(job: Job, pause: float = 0.0) -> CellReport:
 
 def start_cell(job: Job) -> tuple[int, list[str]]:
     """Run the `cell` command once; its exit code, -n for a death by signal n, and the lines it said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "cell", *job.words],
-        env={**os.environ, **job.environment, FOLLOW: "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-    )
-    return done.returncode, [line for line in done.stdout.splitlines() if line.strip()]
+    returncode, said = run_cell(job.words, {**os.environ, **job.environment, FOLLOW: "1"})
+    return returncode, [line for line in said.splitlines() if line.strip()]
 
 
 def _explain(returncode: int, lines: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ OPTIONAL = "/ajax-api/2.0/mlflow/users/current"  # the interface asks whether th
 HARMLESS = (
     "ResizeObserver loop",
     "Failed to load resource",  # judged by its answer
-    "translate(NaN)",  # MLflow's parallel coordinates, for an axis on which all runs have the same value
+    "> attribute ",  # MLflow draws its charts in the middle of their size changing, and then again
 )
 NO_ASSISTANT = """if (window === top && location.protocol === "http:") {
     localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");

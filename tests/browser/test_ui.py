@@ -25,6 +25,8 @@ SECTION = "[data-testid=experiment-view-compare-runs-section-header]"
 CURVES = """name => [...document.querySelectorAll('[data-testid=experiment-view-compare-runs-card]')].some(card =>
     card.innerText.startsWith(name) &&
     new Set([...card.querySelectorAll('path.js-line')].map(line => line.getAttribute('d'))).size === 3)"""
+WHOLE = """() => ![...document.querySelectorAll('svg [d*=NaN], svg [transform*=NaN]')].some(part =>
+    part.checkVisibility())"""
 DECODED = "image => image.decode().then(() => image.naturalWidth)"
 
 
@@ -65,6 +67,7 @@ def test_curves_and_parallel_coordinates_are_drawn_without_set_up(page: Page, in
     page.wait_for_function(CURVES, arg="gap/honest")
     page.locator("canvas.foreground").first.wait_for()
     page.locator(".barlayer .point").nth(2).wait_for(state="attached")
+    page.wait_for_function(WHOLE)
     heads = [text.split("\n")[0] for text in page.locator(SECTION).all_inner_texts()]
     assert tuple(heads[: len(SECTIONS)]) == SECTIONS
     keep("charts")

@@ -33,21 +33,27 @@ subset = 600
 threads = 1
 data = "{SUBSET}"
 """
-MARKS = {"worker": "spawn_main", "training": "cell"}
-"""What tells the processes of a sweep by their command line; its driver is the one that was started."""
-KINDS = ("training", "training", "worker", "driver")
+KINDS = ("training", "training", "template", "worker", "driver")
 PATIENCE = 30
+
+
+def tell_kind(process: psutil.Process) -> str:
+    """Which of a sweep's processes it is, by the command lines of it and its parent; a fork has its parent's."""
+    words, parents = process.cmdline(), process.parent().cmdline()
+    if "cell" in words or "cells" in parents:
+        return "training"
+    if "cells" in words:
+        return "template"
+    return "worker" if any("spawn_main" in word for word in words) else "other"
 
 
 def find_victims(driver: subprocess.Popen[str], kind: str) -> list[psutil.Process]:
     """The living processes of one kind."""
     try:
         process = psutil.Process(driver.pid)
-        if kind == "driver":
-            return [process]
         family = process.children(recursive=True)
-        return [child for child in family if any(MARKS[kind] in word for word in child.cmdline())]
-    except psutil.NoSuchProcess:
+        return [process] if kind == "driver" else [child for child in family if tell_kind(child) == kind]
+    except (psutil.NoSuchProcess, AttributeError):  # one of them ended meanwhile
         return []
 
 

@@ -1,0 +1,122 @@
+"""Processes that have imported all a cell needs: a cell is a fork of one, and begins at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+FORKS = sys.platform == "linux"  # elsewhere a fork of a process with TensorFlow in it is not safe
+IDLE_SECONDS = 60
+Ended = tuple[int, str]
+"""A process's exit code, -n for a death by signal n, and what it printed."""
+
+_threads = threading.local()
+
+
+class Template:
+    """A `cells` process of this machine, which ends when the thread that started it does."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", "cells"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=PACKAGE.parent,
+        )
+
+    def serves(self, environment: Mapping[str, str]) -> bool:
+        """Whether the process lives, in this environment."""
+        return self.environment == environment and self.process.poll() is None
+
+    def run(self, words: Sequence[str]) -> Ended | None:
+        """Run the `cell` command with these words; None if the process ended before the cell did."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps(list(words)) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        answer = self.process.stdout.readline()
+        return tuple(json.loads(answer)) if answer.endswith("\n") else None
+
+    def end(self) -> None:
+        """End the process and wait for it."""
+        self.process.terminate()
+        self.process.communicate()
+
+
+def run_cell(words: Sequence[str], environment: Mapping[str, str]) -> Ended:
+    """Run the `cell` command with these words in a process of its own, a fork of this thread's template.
+
+    Where a fork is not safe, or the template is gone before the cell has ended, a new interpreter runs it.
+    """
+    if FORKS:
+        template: Template | None = getattr(_threads, "template", None)
+        if template and not template.serves(environment):
+            template.end()
+            template = None
+        _threads.template = template = template or Template(environment)
+        ended = template.run(words)
+        if ended is not None:
+            return ended
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "cell", *words],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=PACKAGE.parent,
+    )
+    return done.returncode, done.stdout
+
+
+def stamp_code() -> Mapping[Path, int]:
+    """When each file of the package was last written."""
+    return {path: path.stat().st_mtime_ns for path in PACKAGE.rglob("*.py")}
+
+
+def serve_cells(train: Callable[[list[str]], object], code: Mapping[Path, int]) -> None:
+    """Be a template: for each line of stdin, a JSON list of words, let a fork `train` them and print how it ended.
+
+    Returns in the template when stdin ends or the files are no longer the `code` that it has imported; without a line
+    for IDLE_SECONDS it dies of SIGALRM.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes to the cell too, whose answer is awaited
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    while True:
+        signal.alarm(IDLE_SECONDS)
+        line = sys.stdin.readline()
+        signal.alarm(0)
+        if not line or stamp_code() != code:
+            return
+        print(json.dumps(_fork_cell(train, json.loads(line))), flush=True)
+
+
+def _fork_cell(train: Callable[[list[str]], object], words: list[str]) -> Ended:
+    """Let a fork of this process train, and wait for its end."""
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        for stream, descriptor in enumerate((os.open(os.devnull, os.O_RDONLY), writing, writing)):
+            os.dup2(descriptor, stream)
+        os.close(reading)
+        train(words)
+        sys.exit(0)
+    os.close(writing)
+    with os.fdopen(reading, errors="replace") as output:
+        said = output.read()
+    _, status = os.waitpid(process, 0)
+    return os.waitstatus_to_exitcode(status), said
