@@ -64,7 +64,7 @@ def plan(experiment: str, seeds: str, workers: int) -> None:
 def sweep(
     experiment: str, seeds: str, workers: int, budget: str, scheduler: str | None, attempts: int, force: bool
 ) -> None:
-    """Train every cell of EXPERIMENT that is not done, each in a fresh process; go on where an earlier sweep stopped.
+    """Train every cell of EXPERIMENT that is not done, each in its own process; go on where an earlier sweep stopped.
 
     A finished cell is skipped, a killed one resumed from its last epoch. A cell that fails does not stop the others,
     and one that another sweep trains is waited for.
