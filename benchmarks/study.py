@@ -3,7 +3,8 @@
     python -m benchmarks.study --rounds 2
 
 `fit` trains all variants in one process, with its own defaults but XLA off; the sweep gives each cell a process of its
-own, logs everything and evaluates the training images too. Both are measured whole, from start to exit.
+own, logs everything and evaluates the training images too. Both are measured whole, from start to exit, and with how
+much of all cores' time the machine was busy, which is of use only while nothing else runs on it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import click
+import psutil
 
 TOML = """
 variants = {variants}
@@ -25,15 +28,23 @@ settings = {{ epochs = {epochs}, subset = {images}, threads = 1 }}
 """
 
 
-def run_whole(folder: str, *words: str) -> float:
-    """Seconds of `python -m ...` from its start to its exit."""
+class Spent(NamedTuple):
+    """Seconds from a program's start to its exit, and the share of all cores' time in which the machine was busy."""
+
+    seconds: float
+    busy: float
+
+
+def run_whole(folder: str, *words: str) -> Spent:
+    """Run `python -m ...` in a store of its own."""
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    psutil.cpu_percent()  # counts from here
     begun = time.perf_counter()
     subprocess.run([sys.executable, "-m", *words], env=environment, capture_output=True, check=True)
-    return time.perf_counter() - begun
+    return Spent(time.perf_counter() - begun, psutil.cpu_percent() / 100)
 
 
-def sweep_study(variants: list[str], epochs: int, images: int) -> float:
+def sweep_study(variants: list[str], epochs: int, images: int) -> Spent:
     """All cells by `sweep`, in a store that is there already."""
     with tempfile.TemporaryDirectory() as folder:
         run_whole(folder, "pipeline", "plan", "experiments/smoke.toml")
@@ -42,7 +53,7 @@ def sweep_study(variants: list[str], epochs: int, images: int) -> float:
         return run_whole(folder, "pipeline", "sweep", str(file))
 
 
-def fit_study(variants: list[str], epochs: int, images: int) -> float:
+def fit_study(variants: list[str], epochs: int, images: int) -> Spent:
     """All variants in one process by `fit`."""
     with tempfile.TemporaryDirectory() as folder:
         return run_whole(folder, "benchmarks.peers.notebook", str(epochs), str(images), *variants, "--no-xla")
@@ -58,18 +69,21 @@ def main(rounds: int, epochs: int, images: int) -> None:
 
     variants = [variant.name for variant in published_variants()]
     ways = {"`fit`, one after the other": fit_study, "`sweep`, 2 workers of 1 thread": sweep_study}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    spent: dict[str, list[Spent]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, train in ways.items():
-            seconds[name].append(train(variants, epochs, images))
+            spent[name].append(train(variants, epochs, images))
     trained = len(variants) * epochs * images
-    base = statistics.median(seconds["`fit`, one after the other"])
+    base = statistics.median(each.seconds for each in spent["`fit`, one after the other"])
     click.echo(f"The {len(variants)} variants, {epochs} epochs of {images} images each; {rounds} rounds in turn.\n")
-    click.echo("| | seconds | images/s | ratio |\n| --- | --- | --- | --- |")
-    for name, taken in seconds.items():
+    click.echo("| | seconds | images/s | ratio | cores busy |\n| --- | --- | --- | --- | --- |")
+    for name, each in spent.items():
+        taken, busy = zip(*each, strict=True)
         middle = statistics.median(taken)
         spread = f"{middle:.0f} ({min(taken):.0f} to {max(taken):.0f})"
-        click.echo(f"| {name} | {spread} | {trained / middle:.0f} | {base / middle:.2f} |")
+        click.echo(
+            f"| {name} | {spread} | {trained / middle:.0f} | {base / middle:.2f} | {statistics.median(busy):.0%} |"
+        )
 
 
 if __name__ == "__main__":

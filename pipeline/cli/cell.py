@@ -60,15 +60,12 @@ def import_everything() -> None:
     from importlib import import_module
 
     from pipeline.sweep.cells import hash_code
+    from pipeline.tracking.artifacts import look_up_packages
 
-    for name in (
-        "pipeline.cli.progress",
-        "pipeline.sweep.sweep",
-        "pipeline.tracking.artifacts",
-        "pipeline.training.run",
-    ):
+    for name in ("pipeline.cli.progress", "pipeline.sweep.sweep", "pipeline.training.run"):
         import_module(name)
     hash_code()  # of the files that were imported just now
+    look_up_packages()
 
 
 def become_cell(words: list[str]) -> None:

@@ -14,6 +14,7 @@ import mlflow
 import numpy as np
 from matplotlib.figure import Figure
 from mlflow.models import Model
+from mlflow.utils import requirements_utils
 
 from pipeline import interrupts
 from pipeline.data.mnist import Dataset
@@ -80,6 +81,11 @@ def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> 
             log_probability=result.test.log_probability,
         )
         recorder.insist(recorder.client.log_artifact, recorder.run_id, str(path))
+
+
+def look_up_packages() -> None:
+    """Do now what MLflow does before it saves its first model: find the packages of all modules, in some seconds."""
+    requirements_utils._init_packages_to_modules_map()
 
 
 def record_model(recorder: Recorder, result: Result) -> None:

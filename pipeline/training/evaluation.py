@@ -31,7 +31,9 @@ def compile_evaluation(network: keras.Model) -> Callable[[Any, Any], Evaluation]
     output = network.layers[-1]
     trunk = keras.Model(network.inputs, output.input)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)])  # type: ignore[untyped-decorator]
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)], autograph=False
+    )
     def log_probabilities(images: Any) -> Any:
         # From the logits, as Keras's own loss in fit does: a probability that rounds to 0 would lose its logarithm.
         return tf.nn.log_softmax(tf.matmul(trunk(images, training=False), output.kernel) + output.bias)

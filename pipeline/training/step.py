@@ -29,7 +29,8 @@ def compile_step(network: keras.Model, images: Any, targets: Any) -> Step:
             tf.TensorSpec((None,), tf.int32),
             tf.TensorSpec((), tf.int32),
             tf.TensorSpec((count_dropouts(network), 2), tf.int32),
-        ]
+        ],
+        autograph=False,  # there is no Python to convert, and looking for some takes a second
     )
     def step(places: Any, batch: Any, seeds: Any) -> tuple[Any, Any]:
         wanted = tf.gather(targets, places)
