@@ -91,10 +91,11 @@ def report(run_id: str, kills: int, output: str) -> None:
 
 
 def leave_out() -> None:
-    """Skip the figures, and keep the last checkpoint for its optimiser state."""
+    """Skip the figures, keep the last checkpoint for its optimiser state, and do once what every fork would do."""
     pipeline.tracking.artifacts.draw_figures = lambda *_: []
     Recorder.show_kernels = lambda *_: None  # type: ignore[method-assign]
     checkpoint.drop_checkpoints = lambda _folder: None
+    pipeline.tracking.artifacts.look_up_packages()
 
 
 if __name__ == "__main__":

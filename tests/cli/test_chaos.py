@@ -28,7 +28,7 @@ TOML = f"""
 variants = {list(VARIANTS)}
 seeds = {list(SEEDS)}
 [settings]
-epochs = 5
+epochs = 4
 subset = 600
 threads = 1
 data = "{SUBSET}"
@@ -66,7 +66,7 @@ def sweep_under_fire(start: Callable[[], subprocess.Popen[str]], dice: random.Ra
         deadline = time.monotonic() + PATIENCE
         while driver.poll() is None and not find_victims(driver, kind) and time.monotonic() < deadline:
             time.sleep(0.2)
-        time.sleep(dice.uniform(0, 4))
+        time.sleep(dice.uniform(0, 3))
         if driver.poll() is not None:
             driver.communicate()
             driver = start()
