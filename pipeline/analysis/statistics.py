@@ -20,6 +20,7 @@ from pipeline.errors import AnalysisError
 Array = npt.NDArray[np.float64]
 
 EXACT_SEEDS = 12  # up to here all 2^n sign flips are tried, 4,096 at most
+VALUES = 4_000_000  # differences held at once while labels are permuted: 32 MB an array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +125,12 @@ def compare_all_pairs(values: pd.DataFrame, permutations: int = 2000, seed: int 
     first, second = np.triu_indices(blocks.shape[1], 1)
     observed = _paired_t(blocks[None], first, second)[0]
     rng = np.random.default_rng(seed)
-    shuffled = rng.permuted(np.broadcast_to(blocks, (permutations, *blocks.shape)), axis=-1)
-    largest = _paired_t(shuffled, first, second).max(axis=-1)
-    exceed = (largest[:, None] >= observed - 1e-9).sum(axis=0)
+    size = max(1, VALUES // (len(blocks) * len(first)))  # as many permutations at once as memory is meant for
+    exceed = np.zeros(len(first), dtype=int)
+    for done in range(0, permutations, size):
+        shuffled = rng.permuted(np.broadcast_to(blocks, (min(size, permutations - done), *blocks.shape)), axis=-1)
+        largest = _paired_t(shuffled, first, second).max(axis=-1)
+        exceed += (largest[:, None] >= observed - 1e-9).sum(axis=0)
     return pd.DataFrame(
         {
             "first": values.columns[first],

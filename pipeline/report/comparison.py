@@ -61,7 +61,9 @@ def plot_loss_curves(
     rows = -(-len(variants) // columns)
     figure = Figure(figsize=(max(2.5 * columns + 0.7, 6), 2 * rows + 1.5))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    curves = {key: curve.sort_values("epoch") for key, curve in history.groupby(["run_id", "metric"])}
+    shown = history[history["metric"].isin(LOSSES[source])].sort_values("epoch", kind="stable")
+    curves = shown.groupby(["run_id", "metric"]).indices
+    epochs, values = shown["epoch"].to_numpy(), shown["value"].to_numpy()
     styles: list[Style] = [
         {"color": VERMILLION, "ls": "--", "lw": 1.3, "label": "train loss"},
         {"color": BLUE, "ls": "-", "lw": 1.3, "label": "test loss"},
@@ -70,8 +72,8 @@ def plot_loss_curves(
         run_ids = runs.loc[runs["variant"] == variant, "run_id"]
         for run_id in run_ids:
             for metric, style in zip(LOSSES[source], styles, strict=True):
-                if (curve := curves.get((run_id, metric))) is not None:
-                    axes.plot(curve["epoch"], curve["value"], **style)
+                if (places := curves.get((run_id, metric))) is not None:
+                    axes.plot(epochs[places], values[places], **style)
         axes.set_title(f"{variant} (n = {len(run_ids)})", fontsize=8)
     _share_log_axes(panels, len(variants))
     figure.supylabel("categorical cross-entropy (nats)", fontsize=9)

@@ -63,27 +63,28 @@ def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame) -> 
     A cell is done if a run of its fingerprint is finished, running if the newest such run is alive, and started if it
     was killed or died.
     """
-    by_fingerprint = {str(key): group for key, group in runs.groupby("fingerprint")}
+    judged = _judge_runs(runs)
     cells = []
     for seed in experiment.seeds:
         for name in experiment.variants:
             variant, settings = find_variant(name, experiment.table), experiment.settings_for(seed)
             fingerprint = fingerprint_cell(variant, settings, data_sha256)
-            state, run_id = _judge_state(by_fingerprint.get(fingerprint))
+            state, run_id = judged.get(fingerprint, ("to do", ""))
             cells.append(Cell(variant=variant, settings=settings, fingerprint=fingerprint, state=state, run_id=run_id))
     return cells
 
 
-def _judge_state(runs: pd.DataFrame | None) -> tuple[State, str]:
-    """What a cell's runs make of it, and the run that counts."""
-    if runs is None:
-        return "to do", ""
-    ordered = runs.sort_values("started")
-    finished = ordered[ordered["outcome"] == "finished"]
-    if len(finished):
-        return "done", str(finished["run_id"].iloc[-1])
-    newest = ordered.iloc[-1]
-    return "running" if newest["alive"] else "started", str(newest["run_id"])
+def _judge_runs(runs: pd.DataFrame) -> dict[str, tuple[State, str]]:
+    """What the runs of each fingerprint make of its cell, and the run that counts; one pass, oldest run first."""
+    judged: dict[str, tuple[State, str]] = {}
+    ordered = runs.sort_values("started", kind="stable")
+    columns = (ordered[name] for name in ("fingerprint", "outcome", "alive", "run_id"))
+    for fingerprint, outcome, alive, run_id in zip(*columns, strict=True):
+        if outcome == "finished":
+            judged[fingerprint] = "done", run_id
+        elif judged.get(fingerprint, ("to do", ""))[0] != "done":
+            judged[fingerprint] = "running" if alive else "started", run_id
+    return judged
 
 
 def choose_seeds(experiment: Experiment, seeds: str) -> Experiment:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlflow.entities import Run
-from mlflow.tracking import MlflowClient
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from pipeline.errors import StoreError
 from pipeline.report.provenance import Provenance
@@ -31,7 +31,7 @@ def read_provenance(store: Store, run_ids: Sequence[str], pictured: Sequence[str
         runs = [store.client.get_run(run_id) for run_id in run_ids]
     except STORE_ERRORS as error:
         raise StoreError(f"the tracking store did not answer the query: {first_line(error)}") from error
-    return tuple(_describe_run(store.client, run, run.info.run_id in pictured) for run in runs)
+    return tuple(_describe_run(run, run.info.run_id in pictured) for run in runs)
 
 
 def record_report(store: Store, run_id: str, page: str) -> None:
@@ -42,13 +42,13 @@ def record_report(store: Store, run_id: str, page: str) -> None:
         raise StoreError(f"the tracking store refused the report: {first_line(error)}") from error
 
 
-def _describe_run(client: MlflowClient, run: Run, pictured: bool) -> Provenance:
+def _describe_run(run: Run, pictured: bool) -> Provenance:
     """Where one run comes from, by its params, tags and files."""
     tags, params, info = run.data.tags, run.data.params, run.info
     numbers = {name: int(params[name.replace("_", "-")]) for name in ("epochs", "batch_size", "seed", "subset")}
     quoted = tags.get("mlflow.source.type") == "PROJECT"  # the launcher logs what its shell is to read
     data = " ".join(shlex.split(params["data"])) if quoted else params["data"]
-    picture = _read_file(client, info.run_id, WEIGHTS) if pictured else b""
+    picture = _read_file(run, WEIGHTS) if pictured else b""
     return Provenance(
         run_id=info.run_id,
         variant=tags["variant"],
@@ -59,18 +59,19 @@ def _describe_run(client: MlflowClient, run: Run, pictured: bool) -> Provenance:
         repository=tags.get("mlflow.source.git.repoURL", ""),
         attempts=int(tags.get("attempt", "1")),
         seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
-        environment=_parse_table(_read_file(client, info.run_id, ENVIRONMENT)),
+        environment=_parse_table(_read_file(run, ENVIRONMENT)),
         weights=picture if picture.startswith(b"\x89PNG\r\n\x1a\n") else b"",
     )
 
 
-def _read_file(client: MlflowClient, run_id: str, path: str) -> bytes:
+def _read_file(run: Run, path: str) -> bytes:
     """The content of an artifact, empty if the run has none or it cannot be reached."""
     folder = path.rpartition("/")[0]
     try:
-        if path not in {file.path for file in client.list_artifacts(run_id, folder or None)}:
+        files = get_artifact_repository(run.info.artifact_uri)  # the client would ask for the run again
+        if path not in {file.path for file in files.list_artifacts(folder or None)}:
             return b""
-        return Path(client.download_artifacts(run_id, path)).read_bytes()
+        return Path(files.download_artifacts(path)).read_bytes()
     except UNREADABLE:  # runs of another machine: their files are where this one cannot look
         return b""
 

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 VARIANT, SETTINGS = find_variant("conv2_3x3"), Settings()
 STUDY = Experiment(name="study", variants=("conv2_3x3", "conv2_3x3_reg"), seeds=(0, 1), settings=SETTINGS)
-NO_RUNS = pd.DataFrame({"fingerprint": [], "outcome": [], "run_id": [], "started": []})
+NO_RUNS = pd.DataFrame({"fingerprint": [], "outcome": [], "run_id": [], "started": [], "alive": []})
 
 
 @pytest.mark.parametrize(
