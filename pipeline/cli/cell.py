@@ -46,7 +46,11 @@ def cell(experiment: str, variant: str, seed: int, since: str) -> None:
 
 @click.command(hidden=True)
 def cells() -> None:
-    """Import all that `cell` needs, and run it in a fork for each line of words on stdin."""
+    """Import all that `cell` needs, and run it in a fork for each line of stdin, a JSON list of its words.
+
+    \b
+    python -m pipeline cells < cells.jsonl
+    """
     from pipeline.sweep.template import serve_cells, stamp_code
 
     code = stamp_code()

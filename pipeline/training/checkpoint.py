@@ -78,8 +78,8 @@ class Checkpoints:
 
 def describe_config(variant: Variant, settings: Settings, data_sha256: str) -> dict[str, str]:
     """Everything that decides the weights' bits, as text by name; the data by their content, wherever they lie."""
-    row = {name: value for name, value in dataclasses.asdict(variant).items() if name not in LABELS}
-    protocol = {name: value for name, value in dataclasses.asdict(settings).items() if name != "data"}
+    row = {name: value for name, value in vars(variant).items() if name not in LABELS}
+    protocol = {name: value for name, value in vars(settings).items() if name != "data"}
     facts = {**row, **protocol, "data sha256": data_sha256, **_read_versions()}
     return {name: str(value) for name, value in facts.items()}
 
