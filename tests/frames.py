@@ -40,6 +40,8 @@ def make_run(variant, seed=0, minute=0, **changes):
         "subset": 0,
         "threads": 2,
         "normalization": "l2",
+        "precision": "float32",
+        "jit": "off",
         "data_sha256": MNIST_SHA256,
         "depth_called": row.depth_called,
         "depth_counted": row.depth_counted,

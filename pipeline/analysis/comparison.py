@@ -96,6 +96,8 @@ def ask_experiment(experiment: Experiment, question: Question, frozen: Mapping[s
         "batch_size": settings.batch_size,
         "normalization": settings.normalization,
         "subset": settings.subset,
+        "precision": settings.precision,
+        "jit": settings.jit,
     }
     for name in question.asked:
         if name in asked:

@@ -57,6 +57,8 @@ class SharedSettings:
     batch_size: int = Settings.batch_size
     normalization: str = Settings.normalization
     subset: int = Settings.subset
+    precision: str = Settings.precision
+    jit: str = Settings.jit
     data_sha256: str = MNIST_SHA256
 
     def describe_differences(self, run: Mapping[str, Any]) -> str:
@@ -112,6 +114,8 @@ def newest_settings(runs: pd.DataFrame, variants: Variants = VARIANTS, **asked: 
         batch_size=int(newest["batch_size"]),
         normalization=str(newest["normalization"]),
         subset=int(newest["subset"]),
+        precision=str(newest["precision"]),
+        jit=str(newest["jit"]),
         data_sha256=str(newest["data_sha256"]),
     )
 

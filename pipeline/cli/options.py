@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.study.settings import NORMALIZATIONS, Settings
+from pipeline.study.settings import JITS, NORMALIZATIONS, PRECISIONS, Settings
 from pipeline.study.variants import TABLE
 
 DEFAULT = Settings()
@@ -58,6 +58,20 @@ RUN_OPTIONS = (
         default=DEFAULT.threads,
         show_default=True,
         help="Threads within one operation; the weights' bits depend on it.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default=DEFAULT.precision,
+        show_default=True,
+        help="Of the layers' products; a mixed one is meant for a GPU.",
+    ),
+    click.option(
+        "--jit",
+        type=click.Choice(JITS),
+        default=DEFAULT.jit,
+        show_default=True,
+        help="Whether XLA compiles the training step; meant for a GPU.",
     ),
 )
 

@@ -69,7 +69,7 @@ def format_options(variant: str, settings: Settings, file: str) -> str:
     options = [f"-P arch={variant}"]
     if variant not in VARIANTS:
         options.append(f"-P variants={shlex.quote(file)}")
-    for name in ("epochs", "batch_size", "seed", "subset", "normalization", "data", "threads"):
+    for name in ("epochs", "batch_size", "seed", "subset", "normalization", "data", "threads", "precision", "jit"):
         if (value := getattr(settings, name)) != getattr(default, name):
             options.append(f"-P {name.replace('_', '-')}={shlex.quote(str(value))}")
     return " ".join(options)

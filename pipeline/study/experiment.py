@@ -45,7 +45,7 @@ from pipeline.study.schema import (
     whole,
     window,
 )
-from pipeline.study.settings import NORMALIZATIONS, Settings
+from pipeline.study.settings import JITS, LATER, NORMALIZATIONS, PRECISIONS, Settings
 from pipeline.study.variants import VARIANTS, Variants, find_variant
 
 
@@ -104,6 +104,8 @@ SETTINGS_KEYS: Mapping[str, Key] = {
     "normalization": choice(*NORMALIZATIONS),
     "data": text(),
     "threads": whole(1, 1024),
+    "precision": choice(*PRECISIONS),
+    "jit": choice(*JITS),
 }
 HEADLINE_KEYS: Mapping[str, Key] = {
     "name": label(),
@@ -248,7 +250,7 @@ def hash_plan(experiment: Experiment) -> dict[str, str]:
     plan: dict[str, Any] = {
         "variants": sorted(experiment.variants),
         "seeds": sorted(experiment.seeds),
-        "settings": asdict(experiment.settings),
+        "settings": {name: value for name, value in asdict(experiment.settings).items() if LATER.get(name) != value},
     }
     if own := [row for row in list_own(experiment.table) if row.name in experiment.variants]:
         plan["rows"] = {row.name: asdict(replace(row, note="")) for row in own}

@@ -17,6 +17,8 @@ def describe_settings(settings: Settings) -> dict[str, object]:
         "normalization": settings.normalization,
         "data": settings.data,
         "threads": settings.threads,
+        "precision": settings.precision,
+        "jit": settings.jit,
     }
 
 

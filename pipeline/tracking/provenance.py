@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mlflow.entities import Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -18,6 +19,7 @@ from pipeline.tracking.store import STORE_ERRORS, Store, first_line
 REPORT = "report.html"
 ENVIRONMENT = "environment.json"
 WEIGHTS = "figures/weights.png"
+NUMBERS = ("epochs", "batch_size", "seed", "subset", "threads")
 UNREADABLE = (*STORE_ERRORS, OSError, ValueError)
 
 
@@ -45,14 +47,15 @@ def record_report(store: Store, run_id: str, page: str) -> None:
 def _describe_run(run: Run, pictured: bool) -> Provenance:
     """Where one run comes from, by its params, tags and files."""
     tags, params, info = run.data.tags, run.data.params, run.info
-    numbers = {name: int(params[name.replace("_", "-")]) for name in ("epochs", "batch_size", "seed", "subset")}
+    given: dict[str, Any] = {name: int(params[name.replace("_", "-")]) for name in NUMBERS}
+    given |= {name: params[name] for name in ("normalization", "precision", "jit") if name in params}
     quoted = tags.get("mlflow.source.type") == "PROJECT"  # the launcher logs what its shell is to read
     data = " ".join(shlex.split(params["data"])) if quoted else params["data"]
     picture = _read_file(run, WEIGHTS) if pictured else b""
     return Provenance(
         run_id=info.run_id,
         variant=tags["variant"],
-        settings=Settings(**numbers, normalization=params["normalization"], data=data, threads=int(params["threads"])),
+        settings=Settings(**given, data=data),
         data_name=params.get("data-name", ""),
         commit=tags.get("mlflow.source.git.commit", ""),
         dirty=tags["git.dirty"] == "True" if "git.dirty" in tags else None,

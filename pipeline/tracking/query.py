@@ -13,6 +13,7 @@ import pandas as pd
 from mlflow.entities import Run
 
 from pipeline.errors import StoreError
+from pipeline.study.settings import LATER
 from pipeline.tracking.environment import is_alive
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line
 
@@ -25,6 +26,8 @@ PARAMS: Mapping[str, str] = MappingProxyType(
         "subset": "subset",
         "threads": "threads",
         "normalization": "normalization",
+        "precision": "precision",
+        "jit": "jit",
         "data-sha256": "data_sha256",
         "depth-called": "depth_called",
         "depth-counted": "depth_counted",
@@ -198,6 +201,8 @@ def _type_columns(rows: pd.DataFrame) -> pd.DataFrame:
         typed[name] = typed[name].astype(float)
     for name in TEXTS:
         typed[name] = typed[name].fillna("").astype(str)
+    for name, only in LATER.items():
+        typed[name] = typed[name].fillna(only).astype(str)
     for name in ("started", "ended"):
         typed[name] = pd.to_datetime(pd.to_numeric(typed[name]), unit="ms", utc=True)
     typed["dropout"] = pd.to_numeric(typed["dropout"], errors="coerce").fillna(0) > 0

@@ -14,7 +14,7 @@ from mlflow.entities import Run
 
 from pipeline.errors import ResumeError
 from pipeline.study.own import restore_row
-from pipeline.study.settings import Settings
+from pipeline.study.settings import LATER, Settings
 from pipeline.study.variants import Variant
 from pipeline.tracking.environment import identify_process, is_alive
 from pipeline.tracking.recorder import TAG_LIMIT, Recorder, end_with_reason
@@ -85,7 +85,8 @@ def find_resumable(store: Store, run_id: str) -> tuple[Variant, Settings]:
         raise ResumeError(f"run {run_id} has no checkpoint on this machine; train it anew")
     try:
         config = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/config.json")
-        settings = {field.name: config[field.name.replace("_", "-")] for field in fields(Settings)}
+        names = {field.name: field.name.replace("_", "-") for field in fields(Settings)}
+        settings = {name: config[key] for name, key in names.items() if key in config or name not in LATER}
         return restore_row(config), Settings(**settings)
     except (*STORE_ERRORS, KeyError, ValueError) as error:
         raise ResumeError(f"run {run_id} has no config.json to go on with; train it anew") from error

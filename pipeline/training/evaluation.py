@@ -36,7 +36,8 @@ def compile_evaluation(network: keras.Model) -> Callable[[Any, Any], Evaluation]
     )
     def log_probabilities(images: Any) -> Any:
         # From the logits, as Keras's own loss in fit does: a probability that rounds to 0 would lose its logarithm.
-        return tf.nn.log_softmax(tf.matmul(trunk(images, training=False), output.kernel) + output.bias)
+        features = tf.cast(trunk(images, training=False), tf.float32)
+        return tf.nn.log_softmax(tf.matmul(features, output.kernel) + output.bias)
 
     def evaluate(images: Any, labels: npt.NDArray[np.uint8]) -> Evaluation:
         parts = []

@@ -16,16 +16,18 @@ from pipeline.study.variants import DROPOUT_RATE, IMAGE_SHAPE, LEARNING_RATE, Va
 from pipeline.training.randomness import derive_init_seed
 
 
-def build_network(variant: Variant, seed: int) -> keras.Model:
+def build_network(variant: Variant, seed: int, precision: str = "float32") -> keras.Model:
     """The compiled network of `variant`: (N, 28, 28, 1) float32 in, (N, 10) class probabilities out.
 
-    Initial weights depend on `seed` alone. Adam at 0.001 and categorical cross-entropy, as in the study.
+    Initial weights depend on `seed` alone. Adam at 0.001 and categorical cross-entropy, as in the study. Layers compute
+    in `precision`; variables and the output are float32, and gradients of float16 are scaled against underflow.
     """
+    adam = keras.optimizers.Adam(learning_rate=LEARNING_RATE)
     seeds = (derive_init_seed(seed, number) for number in range(1000))
-    plan = [_build_layer(layer, variant, seeds) for layer in plan_layers(variant)]
+    plan = [_build_layer(layer, variant, seeds, precision) for layer in plan_layers(variant)]
     network = keras.Sequential([keras.Input(IMAGE_SHAPE), *plan], name=variant.name)
     network.compile(
-        optimizer=keras.optimizers.Adam(learning_rate=LEARNING_RATE),
+        optimizer=keras.optimizers.LossScaleOptimizer(adam) if precision == "mixed_float16" else adam,
         loss="categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=False,  # XLA is several times slower here on a CPU, and draws other random numbers
@@ -33,24 +35,25 @@ def build_network(variant: Variant, seed: int) -> keras.Model:
     return network
 
 
-def _build_layer(layer: Layer, variant: Variant, seeds: Iterator[int]) -> keras.layers.Layer:
+def _build_layer(layer: Layer, variant: Variant, seeds: Iterator[int], precision: str) -> keras.layers.Layer:
     """The Keras layer of one entry of the plan."""
+    named: dict[str, Any] = {"name": layer.name, "dtype": precision}
     if layer.kind == "pool":
-        return keras.layers.MaxPooling2D((2, 2), padding=layer.padding, name=layer.name)
+        return keras.layers.MaxPooling2D((2, 2), padding=layer.padding, **named)
     if layer.kind == "dropout":
-        return keras.layers.Dropout(DROPOUT_RATE, seed=0, name=layer.name)
+        return keras.layers.Dropout(DROPOUT_RATE, seed=0, **named)
     if layer.kind == "batch_norm":
-        return keras.layers.BatchNormalization(name=layer.name)
+        return keras.layers.BatchNormalization(**named)
     if layer.kind == "flatten":
-        return keras.layers.Flatten(name=layer.name)
+        return keras.layers.Flatten(**named)
     if layer.kind == "output":
         glorot = keras.initializers.GlorotUniform(seed=next(seeds))
-        return keras.layers.Dense(layer.units, "softmax", kernel_initializer=glorot, name=layer.name)
+        return keras.layers.Dense(layer.units, "softmax", kernel_initializer=glorot, name=layer.name, dtype="float32")
     shared: dict[str, Any] = {
         "activation": "relu",
         "kernel_initializer": _build_initialiser(variant, next(seeds)),
         "kernel_regularizer": keras.regularizers.L2(variant.l2) if variant.l2 else None,
-        "name": layer.name,
+        **named,
     }
     if layer.kind == "conv":
         return keras.layers.Conv2D(layer.units, variant.kernel, padding=layer.padding, **shared)

@@ -64,7 +64,7 @@ def train_run(
     """
     prepare_runtime(settings.threads)
     keras.utils.set_random_seed(settings.seed)  # required by deterministic operations; every draw has its own stream
-    network = build_network(variant, settings.seed)
+    network = build_network(variant, settings.seed, settings.precision)
     training = _Training(network, settings, dataset, tf.constant(dataset.x_train), observers, checkpoints)
     for epoch in range(training.begin() + 1, settings.epochs + 1):
         training.train_epoch(epoch)
@@ -92,7 +92,8 @@ class _Training:
     @functools.cached_property
     def step(self) -> Step:
         """Compiled when it is needed, as the optimiser's variables have no place in the network's summary."""
-        return compile_step(self.network, self.images, tf.one_hot(self.dataset.y_train, CLASSES))
+        targets = tf.one_hot(self.dataset.y_train, CLASSES)
+        return compile_step(self.network, self.images, targets, jit=self.settings.jit == "on")
 
     def begin(self) -> int:
         """Start anew, or where the checkpoint left off; the number of epochs that are done."""

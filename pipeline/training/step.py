@@ -14,15 +14,16 @@ from pipeline.training.dropout import drop_half
 Step = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
-def compile_step(network: keras.Model, images: Any, targets: Any) -> Step:
+def compile_step(network: keras.Model, images: Any, targets: Any, *, jit: bool = False) -> Step:
     """A function that trains `network` on one batch of images (N, 28, 28, 1) and one-hot targets (N, 10).
 
     It takes the batch's places in them, int32 (B,), the batch's number in its epoch, int32, and the epoch's seeds of
     dropout, int32 (dropout layers, 2). It gives the mean loss with the penalty (nats), NaN where a weight is no longer
-    finite, and how many were right.
+    finite, and how many were right. `jit` lets XLA compile it.
     """
     optimizer, variables = network.optimizer, network.trainable_variables
-    optimizer.build(variables)
+    if not optimizer.built:  # a second time would forget the scale of a loss
+        optimizer.build(variables)
 
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=[
@@ -30,15 +31,17 @@ def compile_step(network: keras.Model, images: Any, targets: Any) -> Step:
             tf.TensorSpec((), tf.int32),
             tf.TensorSpec((count_dropouts(network), 2), tf.int32),
         ],
+        jit_compile=jit or None,
         autograph=False,  # there is no Python to convert, and looking for some takes a second
     )
     def step(places: Any, batch: Any, seeds: Any) -> tuple[Any, Any]:
         wanted = tf.gather(targets, places)
         with tf.GradientTape() as tape:
-            logits = _compute_logits(network, tf.gather(images, places), tf.add(seeds, [0, batch]))
+            logits = _compute_logits(network, tf.gather(images, places), tf.add(seeds, [0, batch]), jit)
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(wanted, logits))
             loss += tf.add_n([*network.losses, tf.zeros(())])
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
+            scaled = optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, [variable.value for variable in variables])
         optimizer.apply(gradients, variables)
         right = tf.equal(tf.argmax(logits, axis=1), tf.argmax(wanted, axis=1))
         sound = tf.math.is_finite(tf.linalg.global_norm(variables))  # oneDNN's ReLU makes 0 of NaN, and a loss of that
@@ -52,14 +55,30 @@ def count_dropouts(network: keras.Model) -> int:
     return sum(isinstance(layer, keras.layers.Dropout) for layer in network.layers)
 
 
-def _compute_logits(network: keras.Model, images: Any, seeds: Any) -> Any:
+def _compute_logits(network: keras.Model, images: Any, seeds: Any, jit: bool) -> Any:
     """What enters the softmax, in training mode, with our own draws in the place of each dropout layer's."""
     values, number = images, 0
     for layer in network.layers[:-1]:
         if isinstance(layer, keras.layers.Dropout):
             values = drop_half(values, seeds[number])
             number += 1
+        elif jit and isinstance(layer, keras.layers.MaxPooling2D):
+            values = pool_pairs(values, layer.padding)
         else:
             values = layer(values, training=True)
     output = network.layers[-1]
-    return tf.matmul(values, output.kernel) + output.bias
+    return tf.matmul(tf.cast(values, tf.float32), output.kernel) + output.bias
+
+
+def pool_pairs(values: Any, padding: str) -> Any:
+    """The greatest of each 2x2 values (N, H, W, C), as MaxPooling2D has it; XLA has no deterministic gradient of that.
+
+    Where two are the same, each gets half of the gradient, which matters for no value that a ReLU has cut.
+    """
+    _, height, width, channels = values.shape
+    if padding == "same":
+        missing = [[0, 0], [0, height % 2], [0, width % 2], [0, 0]]
+        values = tf.pad(values, missing, constant_values=values.dtype.min)
+    rows, columns = values.shape[1] // 2, values.shape[2] // 2
+    pairs = tf.reshape(values[:, : 2 * rows, : 2 * columns], (-1, rows, 2, columns, 2, channels))
+    return tf.reduce_max(pairs, axis=(2, 4))

@@ -108,4 +108,4 @@ if __name__ == "__main__":
     else:
         random.seed(int(sys.argv[2]))
         for _ in range(int(sys.argv[2])):
-            train_through([], [random.uniform(0.01, 4) for _ in range(3)])
+            train_through([], [random.uniform(0.01, 1.5) for _ in range(3)])

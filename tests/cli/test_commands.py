@@ -67,6 +67,13 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
             " (see python -m pipeline train --help)",
         ),
         (
+            ["train", "--precision=float16"],
+            2,
+            "Error: Invalid value for '--precision': 'float16' is not one of 'float32', 'mixed_float16',"
+            " 'mixed_bfloat16'."
+            " (see python -m pipeline train --help)",
+        ),
+        (
             ["train", "--normalization=max"],
             2,
             "Error: Invalid value for '--normalization': 'max' is not one of 'l2', 'scale'."

@@ -29,7 +29,7 @@ NASTY = (
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 """Whatever an argument of a process can be."""
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-OPTIONS = ("epochs", "batch-size", "seed", "subset", "normalization", "threads")
+OPTIONS = ("epochs", "batch-size", "seed", "subset", "normalization", "threads", "precision", "jit")
 Run = Callable[[str, dict[str, str]], list[str]]
 
 

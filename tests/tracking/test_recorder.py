@@ -41,7 +41,13 @@ def test_every_hyperparameter_is_logged(client: MlflowClient, trained: tuple[str
     params = client.get_run(trained[0]).data.params
     assert params == {
         **{"arch": "conv2_3x3_reg", "epochs": "2", "batch-size": "128", "seed": "0", "subset": "0", "threads": "2"},
-        **{"normalization": "l2", "data": str(SUBSET), "data-name": "data-bd5aa66b41f2"},
+        **{
+            "precision": "float32",
+            "jit": "off",
+            "normalization": "l2",
+            "data": str(SUBSET),
+            "data-name": "data-bd5aa66b41f2",
+        },
         "data-sha256": load_mnist(str(SUBSET)).sha256,
         **{"depth-called": "2", "depth-counted": "2", "kernel": "3", "filters": "32-64", "padding": "valid"},
         **{"features": "32 M D 64 M D", "head": "128 B D 64 B D", "pooling": "max 2x2 valid", "regularised": "True"},
