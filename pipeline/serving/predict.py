@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pipeline.data.mnist import normalise
 from pipeline.errors import StoreError
 from pipeline.study.own import restore_row
+from pipeline.study.settings import Settings
 from pipeline.study.variants import IMAGE_SHAPE
 from pipeline.tracking.registry import FinishedRun
 from pipeline.tracking.verify import load_network
@@ -30,8 +31,8 @@ def load_verified(run: FinishedRun) -> keras.Model:
     except (KeyError, ValueError) as error:
         raise StoreError(f"run {run.run_id} does not say what {run.variant} is ({error}); train it again") from error
     stored = load_network(run.run_id)
-    network = build_network(row, run.seed)
     try:
+        network = build_network(row, run.seed, run.facts.get("precision", Settings.precision))
         network.set_weights(stored.get_weights())
     except ValueError as error:
         raise StoreError(f"the model of run {run.run_id} is no {run.variant}; train it again") from error

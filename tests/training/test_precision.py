@@ -124,9 +124,15 @@ def test_a_run_of_an_earlier_version_is_of_the_only_kind_there_was(store_uri: st
     assert runs[["run_id", "precision", "jit"]].to_numpy().tolist() == [[run.info.run_id, "float32", "off"]]
 
 
-def test_the_command_takes_both_options(store_uri: str) -> None:
+def test_the_command_takes_both_options_and_the_model_is_served(store_uri: str) -> None:
+    from pipeline.serving.predict import load_verified
+    from pipeline.tracking.registry import find_run
+    from pipeline.tracking.store import open_store
+
     result = call("train", "--epochs=1", "--subset=300", f"--data={SUBSET}", "--precision=mixed_bfloat16", "--jit=on")
     assert result.exit_code == 0, result.output
     run_id = result.output.partition("run ")[2].split()[0]
     params = MlflowClient().get_run(run_id).data.params
     assert (params["precision"], params["jit"]) == ("mixed_bfloat16", "on")
+    run = find_run(open_store(), run_id)
+    assert load_verified(run).layers[0].compute_dtype == "bfloat16"
