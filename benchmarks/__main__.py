@@ -19,7 +19,13 @@ from pathlib import Path
 import click
 
 FOLDER = Path(__file__).parent
-NAMES = ("training", "study", "throughput", "fixed_cost", "scale")
+COMMANDS = {
+    "training": ("training",),
+    "whole_epochs": ("training", "--images=60000", "--variant=conv2_3x3", "--without=XLA)"),
+    **{name: (name,) for name in ("choices", "study", "throughput", "fixed_cost", "scale")},
+}
+"""The sections, each with the module that measures it and its options."""
+FINDINGS = FOLDER / "FINDINGS.md"
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "torch")
 SECTION = re.compile(r"^## (\w+)\n", re.MULTILINE)
 
@@ -47,7 +53,8 @@ def read_sections(path: Path) -> dict[str, str]:
 def run_benchmark(name: str, options: Sequence[str]) -> str:
     """What a benchmark prints, under when it was measured and with what."""
     began = datetime.now(UTC)
-    command = [sys.executable, "-m", f"benchmarks.{name}", *options]
+    module, *usual = COMMANDS[name]
+    command = [sys.executable, "-m", f"benchmarks.{module}", *usual, *options]
     done = subprocess.run(command, cwd=FOLDER.parent, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise click.ClickException(f"benchmarks.{name} ended with exit code {done.returncode}; nothing of it is kept")
@@ -55,18 +62,20 @@ def run_benchmark(name: str, options: Sequence[str]) -> str:
 
 
 def write_results(path: Path, sections: Mapping[str, str]) -> None:
-    """The whole file, sections in their fixed order."""
+    """The whole file: what was found, then the sections in their fixed order."""
     head = (
         "# Results of the benchmarks\n\n`python -m benchmarks` measured them and wrote this file; each section says "
         f"what is compared. Numbers are medians, with least and greatest.\n\n- date: {datetime.now(UTC):%Y-%m-%d}\n"
         f"- hardware: {describe_machine()}\n- versions: {describe_versions()}\n"
     )
-    texts = [f"\n## {name}\n\n{sections[name]}\n" for name in NAMES if name in sections]
-    path.write_text(head + "".join(texts), encoding="utf-8")
+    texts = [f"\n## {name}\n\n{sections[name]}\n" for name in COMMANDS if name in sections]
+    path.write_text(f"{head}\n{FINDINGS.read_text(encoding='utf-8')}{''.join(texts)}", encoding="utf-8")
 
 
 @click.command()
-@click.option("--only", type=click.Choice(NAMES), multiple=True, help="This one alone; may be given several times.")
+@click.option(
+    "--only", type=click.Choice(list(COMMANDS)), multiple=True, help="This one alone; may be given several times."
+)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), default=FOLDER / "RESULTS.md")
 @click.argument("options", nargs=-1)
 def main(only: tuple[str, ...], output: Path, options: tuple[str, ...]) -> None:
@@ -79,7 +88,7 @@ def main(only: tuple[str, ...], output: Path, options: tuple[str, ...]) -> None:
     sections = read_sections(output)
     if sections and describe_machine() not in output.read_text(encoding="utf-8"):
         raise click.ClickException(f"{output} was measured on another machine; move it away first")
-    for name in (name for name in NAMES if not only or name in only):
+    for name in (name for name in COMMANDS if not only or name in only):
         click.echo(f"{datetime.now(UTC):%H:%M:%S} {name}", err=True)
         sections[name] = run_benchmark(name, options)
         write_results(output, sections)  # now, so that a later failure loses nothing

@@ -46,6 +46,7 @@ class Seconds(NamedTuple):
 def read_lines(folder: str, *words: str) -> Iterator[tuple[float, str]]:
     """The lines that `python -m ...` prints, each with the moment when it came."""
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("TF_ENABLE_ONEDNN_OPTS", None)  # a choice of ours, which the peers' users do not make
     command = [sys.executable, "-m", *words]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -73,7 +74,7 @@ class Conclusion:
         """Variants that have a row and no run."""
         return tuple(row.variant for row in self.rows if row.variant not in set(self.runs["variant"]))
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Hash of the content: every raw number, its run ids, and what identifies each run; no names, no dates."""
         evidence = self.runs.drop(columns=["run_name", "experiment", "ended"])

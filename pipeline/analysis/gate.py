@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from pipeline.analysis.conclusion import Conclusion
 from pipeline.analysis.results import load_conclusion
@@ -87,7 +87,7 @@ def prediction_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tupl
     sample = np.asarray(values, dtype=float)
     if sample.size < 2:
         raise AnalysisError("a prediction interval needs at least two stored seeds; store more, or give a tolerance")
-    quantile = stats.t.ppf((1 + confidence) / 2, sample.size - 1)
+    quantile = special.stdtrit(sample.size - 1, (1 + confidence) / 2)
     half_width = float(quantile * sample.std(ddof=1) * np.sqrt(1 + 1 / sample.size))
     centre = float(sample.mean())
     return centre - half_width, centre + half_width

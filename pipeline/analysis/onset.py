@@ -13,12 +13,13 @@ by a factor of e in 1.5 to 2.5 epochs). The margin of a noisy run is wide: it hi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from pipeline.analysis.statistics import Array
 from pipeline.errors import AnalysisError
@@ -102,21 +103,31 @@ def estimate_onset_share(onsets: pd.DataFrame, first: int, last: int, level: flo
     inside = onsets["onset"].between(first, last).to_numpy()
     if not len(inside):
         raise AnalysisError("no run has a whole curve of honest/test_loss; train at least one to its last epoch")
-    times = stats.CensoredData(
-        uncensored=onsets["onset"].to_numpy(dtype=float)[inside], right=onsets["epochs"].to_numpy(dtype=float)[~inside]
-    )
-    survival = stats.ecdf(times).sf
-    if 0 < inside.sum() < len(inside):
-        bounds = survival.confidence_interval(level, method="log-log")
-        low, high = (1 - float(bound.evaluate(last)) for bound in (bounds.high, bounds.low))
+    times = onsets["onset"].where(inside, onsets["epochs"]).to_numpy(dtype=float)
+    moments, events = np.unique(times[inside], return_counts=True)
+    watched = (times >= moments[:, None]).sum(axis=-1)
+    survival = float(np.prod(1 - events / watched))
+    if survival in (0, 1):
+        low, high = _bound_binomial(int(inside.sum()), len(inside), level)
     else:
-        low, high = stats.binomtest(int(inside.sum()), len(inside)).proportion_ci(level, method="exact")
+        hazard = -math.log(survival)
+        error = math.sqrt((events / (watched * (watched - events))).sum()) / hazard  # Greenwood's, of log hazard
+        spread = float(special.ndtri((1 + level) / 2)) * error
+        low, high = (1 - math.exp(-hazard * math.exp(side)) for side in (-spread, spread))
     return OnsetShare(
         first=first,
         last=last,
-        share=1 - float(survival.evaluate(last)),
-        low=float(low),
-        high=float(high),
+        share=1 - survival,
+        low=low,
+        high=high,
         n=len(inside),
         censored=int(onsets["onset"].isna().sum()),
     )
+
+
+def _bound_binomial(events: int, n: int, level: float) -> tuple[float, float]:
+    """The exact interval of Clopper and Pearson of the share events / n."""
+    tail = (1 - level) / 2
+    low = float(special.betaincinv(events, n - events + 1, tail)) if events else 0.0
+    high = float(special.betaincinv(events + 1, n - events, 1 - tail)) if events < n else 1.0
+    return low, high

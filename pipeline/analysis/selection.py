@@ -16,7 +16,7 @@ import pandas as pd
 
 from pipeline.errors import AnalysisError
 from pipeline.study.architecture import count_parameters
-from pipeline.study.settings import Settings
+from pipeline.study.settings import Settings, describe_arithmetic
 from pipeline.study.variants import VARIANTS, Variant, Variants
 
 METRICS: Mapping[str, str] = MappingProxyType(
@@ -60,6 +60,11 @@ class SharedSettings:
     precision: str = Settings.precision
     jit: str = Settings.jit
     data_sha256: str = MNIST_SHA256
+
+    @property
+    def arithmetic(self) -> str:
+        """How the networks were computed, in words."""
+        return describe_arithmetic(self.precision, self.jit)
 
     def describe_differences(self, run: Mapping[str, Any]) -> str:
         """The settings in which `run` is another one, as `epochs 5, asked 25; ...`; empty if there are none."""

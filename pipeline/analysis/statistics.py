@@ -6,20 +6,21 @@ are independent and one-sample methods hold.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
+from scipy import special  # scipy.stats takes a second to import
 
 from pipeline.errors import AnalysisError
 
 Array = npt.NDArray[np.float64]
 
 EXACT_SEEDS = 12  # up to here all 2^n sign flips are tried, 4,096 at most
+FLIPS = 9999  # drawn above that
 VALUES = 4_000_000  # differences held at once while labels are permuted: 32 MB an array
 
 
@@ -33,14 +34,14 @@ class Estimate:
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Two-sided 1 - alpha t-interval of the mean; nan below two seeds."""
-        half = float(stats.t.isf(alpha / 2, self.n - 1)) * self.sd / self.n**0.5 if self.n > 1 else np.nan
+        half = -float(special.stdtrit(self.n - 1, alpha / 2)) * self.sd / self.n**0.5 if self.n > 1 else np.nan
         return self.mean - half, self.mean + half
 
     def p_value(self, null: float = 0.0) -> float:
         """Two-sided p of the t test that the mean is `null`; nan without a spread to hold it against."""
         if self.n < 2 or self.sd == 0:
             return float("nan")
-        return float(2 * stats.t.sf(abs(self.mean - null) / self.sd * self.n**0.5, self.n - 1))
+        return float(2 * special.stdtr(self.n - 1, -abs(self.mean - null) / self.sd * self.n**0.5))
 
 
 def estimate_mean(values: npt.ArrayLike, least_sd: float = 0.0) -> Estimate:
@@ -65,23 +66,26 @@ def permute_signs(values: npt.ArrayLike, seed: int = 0) -> float:
     Exact over all 2^n flips up to 12 seeds (so never below 2 / 2^n), 9,999 random flips drawn from `seed` above that.
     nan below two seeds.
     """
-    flips = np.asarray(values, dtype=float)
-    if len(flips) < 2:
+    effects = np.asarray(values, dtype=float)
+    n = len(effects)
+    if n < 2:
         return float("nan")
-    result = stats.permutation_test(
-        (flips,),
-        np.mean,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=2**EXACT_SEEDS if len(flips) <= EXACT_SEEDS else 9999,
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.pvalue)
+    exact = n <= EXACT_SEEDS
+    if exact:
+        signs = 1 - 2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+    else:
+        signs = 1 - 2 * np.random.default_rng(seed).integers(0, 2, size=(FLIPS, n), dtype=np.int8)
+    # the same sum in another order of rounding is as far from 0
+    as_far = np.abs(signs @ effects) >= abs(effects.sum()) - 1e-12 * np.abs(effects).sum()
+    return float(as_far.mean() if exact else (1 + as_far.sum()) / (1 + FLIPS))
 
 
 def weigh_agreement(agree: int, twins: int) -> float:
     """Two-sided exact binomial p of `agree` of `twins` pointing one way by chance; nan without twins."""
-    return float(stats.binomtest(agree, twins).pvalue) if twins else float("nan")
+    if not twins:
+        return float("nan")
+    tail = sum(math.comb(twins, more) for more in range(max(agree, twins - agree), twins + 1))
+    return min(1.0, math.ldexp(tail, 1 - twins))
 
 
 def adjust_holm(p_values: Sequence[float], alpha: float) -> tuple[Array, Array]:
@@ -92,9 +96,11 @@ def adjust_holm(p_values: Sequence[float], alpha: float) -> tuple[Array, Array]:
     claim that cannot be tested) keeps its place in the family and is never rejected.
     """
     known = np.nan_to_num(np.asarray(p_values, dtype=float), nan=1.0)
-    rejected, adjusted, _, _ = multipletests(known, alpha, method="holm")
-    ranks = np.minimum(known.argsort(kind="stable").argsort(kind="stable"), rejected.sum())
-    levels = alpha / np.maximum(len(known) - ranks, 1)
+    ranks = known.argsort(kind="stable").argsort(kind="stable")
+    steps = np.maximum.accumulate(np.sort(known) * (len(known) - np.arange(len(known))))
+    adjusted = np.minimum(steps, 1)[ranks]
+    stopped = np.minimum(ranks, (adjusted <= alpha).sum())
+    levels = alpha / np.maximum(len(known) - stopped, 1)
     return np.where(np.isnan(p_values), np.nan, adjusted), levels
 
 
@@ -136,7 +142,7 @@ def compare_all_pairs(values: pd.DataFrame, permutations: int = 2000, seed: int 
             "first": values.columns[first],
             "second": values.columns[second],
             "difference": (blocks[:, first] - blocks[:, second]).mean(axis=0),
-            "p": 2 * stats.t.sf(observed, len(blocks) - 1),
+            "p": 2 * special.stdtr(len(blocks) - 1, -observed),
             "p_adjusted": (1 + exceed) / (1 + permutations),
             "n_seeds": len(blocks),
         }

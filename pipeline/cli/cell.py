@@ -9,6 +9,12 @@ import click
 
 from pipeline import interrupts
 
+IMPORTS = (
+    *("mlflow.keras", "mlflow.store.tracking.sqlalchemy_store"),
+    *("pipeline.cli.main", "pipeline.cli.progress", "pipeline.cli.train", "pipeline.sweep.sweep"),
+    *("pipeline.tracking.freeze", "pipeline.tracking.resume", "pipeline.training.run"),
+)
+
 
 @click.command(hidden=True)
 @click.argument("experiment")
@@ -60,15 +66,20 @@ def cells() -> None:
 
 
 def import_everything() -> None:
-    """Import what `cell` would."""
+    """Import what `cell` would, also what others import as late as they can, and look up what cannot change."""
     from importlib import import_module
+
+    from PIL import Image
 
     from pipeline.sweep.cells import hash_code
     from pipeline.tracking.artifacts import look_up_packages
+    from pipeline.tracking.environment import list_packages
 
-    for name in ("pipeline.cli.progress", "pipeline.sweep.sweep", "pipeline.training.run"):
+    for name in IMPORTS:
         import_module(name)
+    Image.init()
     hash_code()  # of the files that were imported just now
+    list_packages()
     look_up_packages()
 
 

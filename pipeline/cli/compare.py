@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import interrupts
-from pipeline.study.settings import NORMALIZATIONS
+from pipeline.study.settings import JITS, NORMALIZATIONS, PRECISIONS
 
 if TYPE_CHECKING:
     from pipeline.analysis.comparison import Comparison
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "csv", "markdown", "latex", "html", "json")
 RULES = ("newest", "best", "all-seeds")
-SETTINGS = ("epochs", "batch_size", "subset", "normalization")
+SETTINGS = ("epochs", "batch_size", "subset", "normalization", "precision", "jit")
 UI = "http://127.0.0.1:5000"
 LATE = "nothing shows that they were not written to fit it"
 
@@ -35,6 +35,8 @@ COMPARE_OPTIONS = (
     click.option("--batch-size", type=click.IntRange(1), help="Only runs with this batch size."),
     click.option("--subset", type=click.IntRange(0), help="Only runs on so many training images; 0 is all."),
     click.option("--normalization", type=click.Choice(NORMALIZATIONS), help="Only runs with this normalisation."),
+    click.option("--precision", type=click.Choice(PRECISIONS), help="Only runs that multiply in this precision."),
+    click.option("--jit", type=click.Choice(JITS), help="Only runs that XLA compiled, or only others."),
 )
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from pipeline.analysis.statistics import t_interval
 from pipeline.errors import AnalysisError
@@ -61,22 +61,21 @@ def plot_loss_curves(
     rows = -(-len(variants) // columns)
     figure = Figure(figsize=(max(2.5 * columns + 0.7, 6), 2 * rows + 1.5))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    _share_log_axes(panels, len(variants))
     shown = history[history["metric"].isin(LOSSES[source])].sort_values("epoch", kind="stable")
     curves = shown.groupby(["run_id", "metric"]).indices
-    epochs, values = shown["epoch"].to_numpy(), shown["value"].to_numpy()
+    points = shown[["epoch", "value"]].to_numpy(dtype=float)
     styles: list[Style] = [
         {"color": VERMILLION, "ls": "--", "lw": 1.3, "label": "train loss"},
         {"color": BLUE, "ls": "-", "lw": 1.3, "label": "test loss"},
     ]
     for axes, variant in zip(panels.flat, variants, strict=False):
         run_ids = runs.loc[runs["variant"] == variant, "run_id"]
-        for run_id in run_ids:
-            for metric, style in zip(LOSSES[source], styles, strict=True):
-                if (places := curves.get((run_id, metric))) is not None:
-                    axes.plot(epochs[places], values[places], **style)
-        axes.set_title(f"{variant} (n = {len(run_ids)})", fontsize=8)
-    _share_log_axes(panels, len(variants))
-    figure.supylabel("categorical cross-entropy (nats)", fontsize=9)
+        for metric, style in zip(LOSSES[source], styles, strict=True):
+            own = [points[curves[run_id, metric]] for run_id in run_ids if (run_id, metric) in curves]
+            axes.plot(*_join_lines(own), **style)
+        axes.set_title(f"{variant} (n = {len(run_ids)})", fontsize=8, y=1)
+    figure.supylabel("categorical cross-entropy (nats)", fontsize=9, x=0.01)
     title = f"Train and test loss ({source}), one line a seed"
     return finish_figure(figure, title, caption, [Line2D([], [], **style) for style in styles])
 
@@ -121,7 +120,7 @@ def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
         ticks = [25_000 * 2**power for power in range(-10, 20) if low / 2 < 25_000 * 2**power < high]
         axes.set(xscale="log", xlabel="parameters (log scale)")
         axes.set_xticks(ticks, [f"{tick / 1000:g}k" for tick in ticks])
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(low, high)
     next(iter(panels.values())).set_ylabel("test accuracy (%)")
     handles = [Line2D([], [], marker="o", **(style | {"ls": "none"}), label=group) for group, style in GROUPS.items()]
@@ -137,13 +136,17 @@ def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: 
         raise AnalysisError(f'"{metric}" is no final metric to plot; choose one of {", ".join(QUANTITIES)}')
     variants = order_variants(runs)
     figure, axes = _open_lines(variants, runs)
-    for place, variant in enumerate(variants):
-        values = runs.loc[runs["variant"] == variant, metric].dropna().to_numpy(dtype=float)
-        axes.plot(values, np.full(len(values), place), "o", color=BLUE, mfc="none", ms=5)
-        if len(values) > 1:
-            mean, low, high = t_interval(values)
-            axes.plot([low, high], [place - 0.25] * 2, "-", color=VERMILLION, lw=2)
-            axes.plot(mean, place - 0.25, "D", color=VERMILLION, ms=5)
+    seeds = {
+        place: runs.loc[runs["variant"] == variant, metric].dropna().to_numpy(dtype=float)
+        for place, variant in enumerate(variants)
+    }
+    places = np.repeat(list(seeds), [len(values) for values in seeds.values()])
+    axes.plot(np.concatenate(list(seeds.values())), places, "o", color=BLUE, mfc="none", ms=5)
+    means = {place: t_interval(values) for place, values in seeds.items() if len(values) > 1}
+    if means:
+        intervals = [np.array([[low, place - 0.25], [high, place - 0.25]]) for place, (_, low, high) in means.items()]
+        axes.plot(*_join_lines(intervals), "-", color=VERMILLION, lw=2)
+        axes.plot([mean for mean, _, _ in means.values()], np.array([*means]) - 0.25, "D", color=VERMILLION, ms=5)
     axes.set_xlabel(QUANTITIES[metric])
     handles = [
         Line2D([], [], color=BLUE, marker="o", mfc="none", ls="none", label="one seed"),
@@ -163,12 +166,14 @@ def plot_onset(onsets: pd.DataFrame, runs: pd.DataFrame, *, caption: str = "") -
     variants = order_variants(drawn)
     figure, axes = _open_lines(variants, drawn)
     axes.axvspan(*CLAIMED_ONSET, color=ORANGE, alpha=0.2, lw=0)
+    drawn = drawn.sort_values("seed")
+    heights = pd.Series(0.0, drawn.index)
     for place, variant in enumerate(variants):
-        own = drawn[drawn["variant"] == variant].sort_values("seed")
-        spots = place + np.linspace(-0.3, 0.3, len(own)) if len(own) > 1 else np.array([float(place)])
-        # A nan is not drawn, so each run leaves one mark: its onset, or the end of what was watched.
-        axes.plot(own["onset"], spots, "o", color=VERMILLION, ms=5)
-        axes.plot(own["epochs"].where(own["onset"].isna()), spots, ">", color=BLUE, mfc="none", ms=5)
+        own = drawn["variant"] == variant
+        heights[own] = place + (np.linspace(-0.3, 0.3, own.sum()) if own.sum() > 1 else 0)
+    # A nan is not drawn, so each run leaves one mark: its onset, or the end of what was watched.
+    axes.plot(drawn["onset"], heights, "o", color=VERMILLION, ms=5)
+    axes.plot(drawn["epochs"].where(drawn["onset"].isna()), heights, ">", color=BLUE, mfc="none", ms=5)
     axes.set(xlabel="epoch", xlim=(0, drawn["epochs"].max() * 1.04))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     handles = [
@@ -221,19 +226,28 @@ def _open_lines(variants: Sequence[str], rows: pd.DataFrame) -> tuple[Figure, Ax
     return figure, axes
 
 
+def _join_lines(lines: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Lines of shape (points, 2) as one of shape (2, all points), with a gap (nan) between them.
+
+    One line with gaps is drawn in a fraction of the time of many.
+    """
+    gap = np.full((1, 2), np.nan)
+    return np.concatenate([piece for line in lines for piece in (line, gap)][:-1] or [gap]).T
+
+
 def _share_log_axes(panels: npt.NDArray[Any], used: int) -> None:
     """Log scale and grid on every panel, epochs under the last of each column; spare panels are taken away."""
-    for place, axes in enumerate(panels.flat):
-        if place >= used:
-            axes.remove()
-            continue
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())  # ticks cost more to draw than the lines
+    for axes in panels.flat[used:]:
+        axes.remove()
+    first = panels.flat[0]  # the others share its scales and its ticks
+    first.set_yscale("log")
+    first.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    first.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    first.yaxis.set_minor_locator(NullLocator())  # ticks cost more to draw than the lines
+    first.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, steps=[1, 2, 5, 10]))
+    for place, axes in enumerate(panels.flat[:used]):
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, steps=[1, 2, 5, 10]))
         if place + panels.shape[1] >= used:
             axes.tick_params(labelbottom=True)
             axes.set_xlabel("epoch", fontsize=9)

@@ -77,7 +77,7 @@ def write_caption(conclusion: Conclusion) -> str:
     experiments = ", ".join(sorted(set(conclusion.runs["experiment"])))
     return (
         f"Conclusion of {experiments}: last of {shared.epochs} epochs, batch size {shared.batch_size}, "
-        f"{shared.normalization} normalisation, {images}, data sha256 {shared.data_sha256[:12]}. "
+        f"{shared.normalization} normalisation, {shared.arithmetic}, {images}, data sha256 {shared.data_sha256[:12]}. "
         f"{len(conclusion.runs)} runs for {len(conclusion.rows)} variants; {conclusion.query.partition('; ')[2]}."
     )
 

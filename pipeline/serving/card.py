@@ -13,6 +13,7 @@ from pipeline.report.escape import escape_markdown
 from pipeline.report.note import describe_network
 from pipeline.serving.promote import SEED_RULE, Choice
 from pipeline.study.architecture import count_parameters
+from pipeline.study.settings import LATER, describe_arithmetic
 
 NUMBERS = (
     ("test accuracy", "final/test_accuracy"),
@@ -39,8 +40,8 @@ TEMPLATE = """\
 
 **Data.** `{data}`, sha256 `{data_sha256}`; {train} training and {test:,} test images, `{normalization}` normalisation.
 
-**Protocol.** {epochs} epochs, batch size {batch_size}, Adam at {learning_rate}, categorical cross-entropy; the network
-after the last epoch. No epoch and no setting was selected. Experiment `{experiment}`.
+**Protocol.** {epochs} epochs, batch size {batch_size}, Adam at {learning_rate}, categorical cross-entropy,
+{arithmetic}; the network after the last epoch. No epoch and no setting was selected. Experiment `{experiment}`.
 
 ## Numbers
 
@@ -97,6 +98,7 @@ def write_card(choice: Choice, source: Source) -> str:
         epochs=facts["epochs"],
         batch_size=facts["batch-size"],
         learning_rate=facts["learning-rate"],
+        arithmetic=describe_arithmetic(**{name: facts.get(name, default) for name, default in LATER.items()}),
         experiment=escape_markdown(source.experiment),
         n=len(choice.runs),
         seeds=", ".join(map(str, sorted(choice.runs["seed"]))),

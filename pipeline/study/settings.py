@@ -31,3 +31,8 @@ class Settings:
 
 LATER = {"precision": Settings.precision, "jit": Settings.jit}
 """Settings that runs and plans of earlier versions know nothing of, with what those have."""
+
+
+def describe_arithmetic(precision: str, jit: str) -> str:
+    """How a network is computed, as `float32` or `mixed_float16, compiled by XLA`."""
+    return f"{precision}, compiled by XLA" if jit == "on" else precision

@@ -18,6 +18,14 @@ from pipeline.sweep.cells import Cell
 from pipeline.sweep.template import run_cell
 
 CONNECT_SECONDS = 30
+CONFIGURATION = {
+    "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
+    "distributed.scheduler.allowed-failures": 1000,  # a worker that dies is no fault of its cell
+    # Dask watches itself up to a hundred times a second, which takes a tenth of two cores from the cells.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.worker.memory.monitor-interval": "1s",
+}
 AWAY_SECONDS = 300.0
 PAUSE_SECONDS = 5.0
 KILLED = (130, 143)  # a signal to stop is no failure to repeat
@@ -49,11 +57,7 @@ class CellReport:
 @contextmanager
 def open_cluster(workers: int, scheduler: str | None) -> Iterator[Client]:
     """A running cluster's client, or that of a cluster of so many local processes; raises StoreError."""
-    settings = {
-        "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
-        "distributed.scheduler.allowed-failures": 1000,  # a worker that dies is no fault of its cell
-    }
-    with dask.config.set(settings):
+    with dask.config.set(CONFIGURATION):
         if scheduler:
             try:
                 client = Client(scheduler, timeout=CONNECT_SECONDS)

@@ -47,9 +47,7 @@ ARTIFACTS = (
 
 def record_result(recorder: Recorder, variant: Variant, settings: Settings, dataset: Dataset, result: Result) -> None:
     """Log everything of a finished training; the finals come last, so that a run with finals is complete."""
-    for name, figure in draw_figures(dataset, result):
-        interrupts.check()
-        recorder.insist(recorder.client.log_figure, recorder.run_id, figure, f"figures/{name}.png")
+    recorder.log_figures(draw_figures(dataset, result))
     record_predictions(recorder, dataset, result)
     recorder.insist(record_model, recorder, result)
     note = write_note(variant, settings, dataset, result.finals)

@@ -30,8 +30,7 @@ def record_comparison(recorder: Recorder, comparison: Comparison, experiment: Ex
         client.log_text(run_id, comparison.pairs.to_csv(index=False), "pairs.csv")
     if not comparison.onsets.empty:
         client.log_text(run_id, describe_onsets(comparison).to_csv(index=False), "onsets.csv")
-    for name, figure in draw_comparison(comparison):
-        client.log_figure(run_id, figure, f"figures/{name}.png")
+    recorder.log_figures(draw_comparison(comparison))
     text = write_conclusion(comparison, f"Conclusion of {experiment.name}")
     client.log_text(run_id, text, "conclusion.md")
     tags = {f"verdict.{verdict.name}": verdict.verdict for verdict in comparison.verdicts}

@@ -23,7 +23,6 @@ NEVER = "1970-01-01T00:00:00+00:00"
 
 def describe_environment(threads: int) -> dict[str, object]:
     """Versions, machine and the installed packages (as pip freeze lists them)."""
-    installed = {dist.name: dist.version for dist in metadata.distributions() if dist.name}
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -33,8 +32,15 @@ def describe_environment(threads: int) -> dict[str, object]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "image_data_format": "channels_last",
         "versions": {name: metadata.version(name) for name in PACKAGES},
-        "packages": sorted((f"{name}=={version}" for name, version in installed.items()), key=str.lower),
+        "packages": list(list_packages()),
     }
+
+
+@functools.cache
+def list_packages() -> tuple[str, ...]:
+    """The installed packages, each as name==version."""
+    installed = {dist.name: dist.version for dist in metadata.distributions() if dist.name}
+    return tuple(sorted((f"{name}=={version}" for name, version in installed.items()), key=str.lower))
 
 
 @functools.cache

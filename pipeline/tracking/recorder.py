@@ -6,21 +6,20 @@ import io
 import os
 import re
 import signal
+import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Param
 from mlflow.tracking.context.registry import resolve_tags
-from PIL import Image
 
 from pipeline import interrupts
-from pipeline.data.mnist import Dataset
 from pipeline.errors import PipelineError, RunKilled, StoreAway, StoreError
-from pipeline.report.figures import plot_weights
 from pipeline.study.settings import Settings
 from pipeline.study.variants import Variant
 from pipeline.tracking.description import describe_settings, describe_variant
@@ -36,6 +35,12 @@ from pipeline.tracking.store import (
     project_root,
 )
 from pipeline.training.observer import Kernels, Observer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+    from pipeline.data.mnist import Dataset
 
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 TAG_LIMIT = 5000
@@ -63,10 +68,22 @@ class Recorder(Observer):
 
     def show_kernels(self, epoch: int, kernels: Kernels) -> None:
         """Log the three violins as a step image, for the slider of MLflow's image grid."""
+        from pipeline.report.figures import plot_weights  # imports seaborn, which only a training draws with
+
         image = _render_image(plot_weights(kernels, epoch))
         endings = {".png": _encode_image(image, "png"), "+compressed.webp": _encode_image(image, "webp")}
         with interrupts.shield():
             self.journal.log_image("weights", epoch, endings)
+
+    def log_figures(self, drawn: Iterable[tuple[str, Figure]]) -> None:
+        """Log every (name, figure) as figures/NAME.png."""
+        from pipeline.report.layout import render_png  # imports matplotlib
+
+        with tempfile.TemporaryDirectory() as folder:
+            for name, figure in drawn:
+                interrupts.check()
+                Path(folder, f"{name}.png").write_bytes(render_png(figure))
+            self.insist(self.client.log_artifacts, self.run_id, folder, "figures")
 
     def log(
         self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int = 0, timestamp: int | None = None
@@ -216,14 +233,16 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _render_image(figure: Figure) -> Image.Image:
+def _render_image(figure: Figure) -> Image:
     """The figure as a picture."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return Image.open(stream)
+    from PIL import Image
+
+    from pipeline.report.layout import render_png
+
+    return Image.open(io.BytesIO(render_png(figure)))
 
 
-def _encode_image(image: Image.Image, form: str) -> bytes:
+def _encode_image(image: Image, form: str) -> bytes:
     """The content of a file; the small one is MLflow's preview."""
     if form == "webp":
         image = image.copy()

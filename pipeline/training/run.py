@@ -88,6 +88,7 @@ class _Training:
         probe = stratify(self.dataset.y_train, min(PROBE_SIZE, len(self.dataset.y_train)))
         self.probe = tf.gather(self.images, probe), self.dataset.y_train[probe]
         self.test = tf.constant(self.dataset.x_test), self.dataset.y_test
+        self.latest: tuple[Evaluation, Evaluation] | None = None
 
     @functools.cached_property
     def step(self) -> Step:
@@ -123,7 +124,8 @@ class _Training:
         started = time.perf_counter()
         running = self.show_images(epoch)
         trained = time.perf_counter()
-        metrics = measure_epoch(*running, self.evaluate(*self.probe), self.evaluate(*self.test), self.network)
+        self.latest = self.evaluate(*self.probe), self.evaluate(*self.test)
+        metrics = measure_epoch(*running, *self.latest, self.network)
         if not all(map(math.isfinite, metrics.values())):
             raise TrainingError(f"the weights or the evaluation are no longer finite after epoch {epoch}")
         metrics["time/train_seconds"] = trained - started
@@ -154,11 +156,18 @@ class _Training:
                 observer.end_batch(epoch, batch, batches)
         return total / size, right / size
 
+    def evaluate_all(self) -> tuple[Evaluation, Evaluation]:
+        """On all training and all test images; what the last epoch has evaluated already is not done again."""
+        train, test = self.latest or (self.evaluate(*self.probe), self.evaluate(*self.test))
+        if len(self.probe[1]) < len(self.dataset.y_train):
+            train = self.evaluate(self.images, self.dataset.y_train)
+        return train, test
+
     def conclude(self) -> Result:
         """The result with its finals: the last epoch's metrics, the honest training ones on all training images."""
         history = [epoch.metrics for epoch in self.past]
         last = history[-1]
-        train, test = self.evaluate(self.images, self.dataset.y_train), self.evaluate(*self.test)
+        train, test = self.evaluate_all()
         finals = {
             **{f"final/{name.replace('/', '_')}": last[name] for name in last if name.startswith(("train", "test"))},
             "final/honest_train_loss": train.loss,

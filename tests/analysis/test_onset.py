@@ -133,6 +133,9 @@ def test_no_event_or_no_run():
     none = estimate_onset_share(pd.DataFrame({"epochs": 25, "onset": [np.nan] * 10}), 10, 15)
     assert (none.share, none.low) == (0, 0)
     assert none.high == pytest.approx(1 - 0.025**0.1)
+    all_of_them = estimate_onset_share(pd.DataFrame({"epochs": 25, "onset": [11.0] * 10}), 10, 15)
+    assert (all_of_them.share, all_of_them.high) == (1, 1)
+    assert all_of_them.low == pytest.approx(0.025**0.1)
     with pytest.raises(AnalysisError, match=r"^no run has a whole curve of honest/test_loss; train at least one"):
         estimate_onset_share(pd.DataFrame({"epochs": [], "onset": []}), 10, 15)
 

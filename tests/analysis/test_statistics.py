@@ -59,6 +59,9 @@ def test_sign_flips_are_all_tried():
     exact = (np.abs(flips @ values) >= abs(values.sum()) - 1e-12).mean()
     assert permute_signs(values) == pytest.approx(exact)
     assert permute_signs(np.abs(values)) == pytest.approx(2 / 2**7)
+    expected = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=2**7)
+    assert permute_signs(values) == pytest.approx(expected.pvalue)
+    assert permute_signs([0.1, 0.2, 0.3, -0.6]) == 1  # a sum of zero up to rounding
 
 
 def test_sign_flips_are_drawn_above_twelve_seeds():
@@ -71,6 +74,8 @@ def test_sign_flips_are_drawn_above_twelve_seeds():
 def test_twins_that_agree_get_the_exact_binomial_p():
     assert weigh_agreement(7, 7) == pytest.approx(2 / 2**7)
     assert weigh_agreement(4, 8) == 1
+    for agree in (0, 2, 7, 13):
+        assert weigh_agreement(agree, 13) == pytest.approx(stats.binomtest(agree, 13).pvalue)
     assert np.isnan(weigh_agreement(0, 0))
 
 

@@ -54,7 +54,7 @@ def test_the_table_has_all_rows_and_lists_what_it_leaves_out(study: str, store_u
     result = call("compare", "study", "--epochs", "4")
     lines = result.output.splitlines()
     assert result.exit_code == 0
-    assert lines[0].startswith("Conclusion of study: last of 4 epochs, batch size 128, l2 normalisation, 600 training")
+    assert lines[0].startswith("Conclusion of study: last of 4 epochs, batch size 128, l2 normalisation, float32, 600 ")
     assert lines[2].split()[:4] == ["#ConvNets", "#Kernels/Filters", "Padding", "Stride"]
     assert lines[3].split() == ["conv2_3x3", "2", "3x3", "-", "2x2", "-", "False", "-", *["0.56250"] * 4]
     assert sum("(no run)" in line for line in lines[3:17]) == 10
@@ -146,6 +146,8 @@ def test_the_gate_passes_the_same_weights_and_fails_others(study: str, store_uri
         (("nowhere",), 'Error: no experiment "nowhere" in the store; it has '),
         (("empty-study",), "Error: no finished run to compare; train a variant first"),
         (("study", "--epochs", "9"), "Error: no finished run with epochs 9 to compare; train a variant first"),
+        (("study", "--precision", "mixed_bfloat16"), "Error: no finished run with precision mixed_bfloat16 to compare"),
+        (("study", "--jit", "on"), "Error: no finished run with jit on to compare; train a variant first"),
         (("study", "--trace", "x", "TEST_LOSS"), 'Error: "x" is no row of this table; choose 0 to 13 or conv2_3x3'),
         (("study", "--trace", "0", "X"), 'Error: "X" is no column of this table; choose one of #ConvNets'),
         (("missing.toml",), "Error: missing.toml: cannot be read (No such file or directory); give a TOML file"),

@@ -110,6 +110,7 @@ def test_the_card_holds_the_numbers_of_the_analysis() -> None:
         **{"learning-rate": "0.001", "data-name": "mnist", "data-sha256": "d" * 64, "weights.sha256": "e" * 64},
         **{"fingerprint": "f" * 64, "git.dirty": "True", "mlflow.source.git.commit": "c" * 40},
     }
+    facts |= {"precision": "mixed_bfloat16", "jit": "on"}
     source = Source(experiment="a|b", facts=facts, versions={"keras": "3"}, test_images=10_000)
     card = write_card(choice, source)
     row = next(line for line in card.splitlines() if line.startswith("| test accuracy"))
@@ -122,6 +123,7 @@ def test_the_card_holds_the_numbers_of_the_analysis() -> None:
         "mean of 5 seeds",
         "(0, 1, 2, 3, 4)",
         "10,000 test images",
+        "mixed_bfloat16, compiled by XLA;",
         "| no more errors | SUPPORTED | -1.",
         "a\\|b",
     ):
