@@ -1,5 +1,6 @@
 """Run the benchmarks, each as a process of its own, and keep what they print in RESULTS.md.
 
+pip install -r benchmarks/requirements.txt
 python -m benchmarks
 python -m benchmarks --only scale --only fixed_cost
 """
