@@ -38,13 +38,14 @@ def plan(experiment: str, seeds: str, workers: int) -> None:
     from pipeline.sweep.sweep import open_sweep
 
     sweep = open_sweep(experiment, seeds)
-    cells = sweep.read_cells()
+    runs = sweep.read_runs()
+    cells = sweep.read_cells(runs)
     for cell in cells:
         click.echo(f"{cell.name:<28}{cell.state:<9}{cell.run_id}".rstrip())
     click.echo(", ".join(f"{number} {state}" for state, number in count_states(cells).items()))
     if all(cell.state == "done" for cell in cells):
         return
-    estimate = estimate_cells(cells, sweep.read_runs(), socket.gethostname())
+    estimate = estimate_cells(cells, runs, socket.gethostname())
     if estimate is None:
         click.echo("time left: unknown, as this machine has finished no run of the experiment yet")
         return

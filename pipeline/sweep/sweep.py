@@ -29,9 +29,9 @@ class Sweep:
         runs = read_runs(self.store, self.experiment_id)
         return runs if self.since is None else runs[runs["started"] >= self.since]
 
-    def read_cells(self) -> list[Cell]:
-        """Every cell with its state at this moment."""
-        return plan_cells(self.declared, self.data_sha256, self.read_runs())
+    def read_cells(self, runs: pd.DataFrame | None = None) -> list[Cell]:
+        """Every cell with its state by `runs`, as `read_runs` gives them; at this moment where none are given."""
+        return plan_cells(self.declared, self.data_sha256, self.read_runs() if runs is None else runs)
 
     def read_cell(self, variant: str) -> Cell:
         """The first cell of a variant; raises UnknownVariant for one that the experiment does not declare."""
