@@ -85,7 +85,7 @@ def weigh_agreement(agree: int, twins: int) -> float:
     if not twins:
         return float("nan")
     tail = sum(math.comb(twins, more) for more in range(max(agree, twins - agree), twins + 1))
-    return min(1.0, math.ldexp(tail, 1 - twins))
+    return min(1.0, tail / (1 << twins - 1))
 
 
 def adjust_holm(p_values: Sequence[float], alpha: float) -> tuple[Array, Array]:

@@ -39,7 +39,7 @@ def plan(experiment: str, seeds: str, workers: int) -> None:
 
     sweep = open_sweep(experiment, seeds)
     runs = sweep.read_runs()
-    cells = sweep.read_cells(runs)
+    cells = sweep.judge_cells(runs)
     for cell in cells:
         click.echo(f"{cell.name:<28}{cell.state:<9}{cell.run_id}".rstrip())
     click.echo(", ".join(f"{number} {state}" for state, number in count_states(cells).items()))
@@ -82,11 +82,12 @@ def sweep(
     seconds = parse_duration(budget) if budget else None
     since = datetime.now(UTC).isoformat() if force else ""
     opened = open_sweep(experiment, seeds, since)
-    cells = opened.read_cells()
+    runs = opened.read_runs()
+    cells = opened.judge_cells(runs)
     left = [cell for cell in cells if cell.state != "done"]
     click.echo(f"{opened.declared.name}: {len(cells)} cells, {len(cells) - len(left)} done")
     if seconds:
-        left = take_within(left, opened.read_runs(), socket.gethostname(), seconds * workers)
+        left = take_within(left, runs, socket.gethostname(), seconds * workers)
         click.echo(f"{len(left)} of them fit into {budget}")
     path, root = Path(experiment).resolve(), Path(__file__).resolve().parents[2]
     place = path.relative_to(root) if path.is_relative_to(root) else path  # a worker elsewhere has a clone of its own

@@ -15,11 +15,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from pipeline.analysis.statistics import t_interval
 from pipeline.errors import AnalysisError
-from pipeline.report.layout import finish_figure
+from pipeline.report.layout import finish_figure, share_log_axes
 from pipeline.study.variants import VARIANTS
 
 BLUE, VERMILLION, ORANGE, GREY = "#0072B2", "#D55E00", "#E69F00", "#555555"
@@ -61,7 +61,7 @@ def plot_loss_curves(
     rows = -(-len(variants) // columns)
     figure = Figure(figsize=(max(2.5 * columns + 0.7, 6), 2 * rows + 1.5))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    _share_log_axes(panels, len(variants))
+    share_log_axes(panels, len(variants))
     shown = history[history["metric"].isin(LOSSES[source])].sort_values("epoch", kind="stable")
     curves = shown.groupby(["run_id", "metric"]).indices
     points = shown[["epoch", "value"]].to_numpy(dtype=float)
@@ -233,24 +233,6 @@ def _join_lines(lines: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.floa
     """
     gap = np.full((1, 2), np.nan)
     return np.concatenate([piece for line in lines for piece in (line, gap)][:-1] or [gap]).T
-
-
-def _share_log_axes(panels: npt.NDArray[Any], used: int) -> None:
-    """Log scale and grid on every panel, epochs under the last of each column; spare panels are taken away."""
-    for axes in panels.flat[used:]:
-        axes.remove()
-    first = panels.flat[0]  # the others share its scales and its ticks
-    first.set_yscale("log")
-    first.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    first.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    first.yaxis.set_minor_locator(NullLocator())  # ticks cost more to draw than the lines
-    first.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, steps=[1, 2, 5, 10]))
-    for place, axes in enumerate(panels.flat[:used]):
-        axes.tick_params(labelsize=8)
-        axes.grid(alpha=0.3)
-        if place + panels.shape[1] >= used:
-            axes.tick_params(labelbottom=True)
-            axes.set_xlabel("epoch", fontsize=9)
 
 
 def _name_point(axes: Axes, name: str, spot: tuple[float, float]) -> None:

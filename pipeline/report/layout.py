@@ -1,21 +1,21 @@
-"""What every figure that compares runs has around its panels: title and legend above, caption below; and its pixels.
+"""What every figure that compares runs has around its panels: title and legend above, caption below; shared axes.
 
-The place for labels is measured once. A layout engine of matplotlib measures every panel four times for one picture,
-and `savefig` draws twice; that took most of the time of a comparison.
+The place for labels is measured once; a layout engine of matplotlib measures every panel four times for one picture.
 """
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 CHARACTERS_PER_INCH = 17  # of caption text, at 7 points
 LINE_INCHES, TITLE_INCHES, LEGEND_INCHES = 0.14, 0.3, 0.3
@@ -39,12 +39,22 @@ def finish_figure(figure: Figure, title: str, caption: str, handles: Sequence[Li
     return figure
 
 
-def render_png(figure: Figure) -> bytes:
-    """The figure as a PNG file of its own size and resolution, drawn once."""
-    stream = io.BytesIO()
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.print_png(stream)
-    return stream.getvalue()
+def share_log_axes(panels: npt.NDArray[Any], used: int) -> None:
+    """Log scale and grid on every panel, epochs under the last of each column; spare panels are taken away."""
+    for axes in panels.flat[used:]:
+        axes.remove()
+    first = panels.flat[0]  # the others share its scales and its ticks
+    first.set_yscale("log")
+    first.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    first.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    first.yaxis.set_minor_locator(NullLocator())  # ticks cost more to draw than the lines
+    first.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, steps=[1, 2, 5, 10]))
+    for place, axes in enumerate(panels.flat[:used]):
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.3)
+        if place + panels.shape[1] >= used:
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel("epoch", fontsize=9)
 
 
 def _place_panels(figure: Figure, below: float) -> None:

@@ -29,13 +29,13 @@ class Sweep:
         runs = read_runs(self.store, self.experiment_id)
         return runs if self.since is None else runs[runs["started"] >= self.since]
 
-    def read_cells(self, runs: pd.DataFrame | None = None) -> list[Cell]:
-        """Every cell with its state by `runs`, as `read_runs` gives them; at this moment where none are given."""
-        return plan_cells(self.declared, self.data_sha256, self.read_runs() if runs is None else runs)
+    def judge_cells(self, runs: pd.DataFrame) -> list[Cell]:
+        """Every cell with its state by `runs`, as `read_runs` gives them."""
+        return plan_cells(self.declared, self.data_sha256, runs)
 
     def read_cell(self, variant: str) -> Cell:
         """The first cell of a variant; raises UnknownVariant for one that the experiment does not declare."""
-        for cell in self.read_cells():
+        for cell in self.judge_cells(self.read_runs()):
             if cell.variant.name == variant:
                 return cell
         raise UnknownVariant(variant, self.declared.variants)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import signal
@@ -38,14 +37,12 @@ from pipeline.training.observer import Kernels, Observer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from PIL.Image import Image
 
     from pipeline.data.mnist import Dataset
 
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 TAG_LIMIT = 5000
 REQUEST = "request.id"
-PREVIEW_SIZE = (256, 256)
 
 
 class Recorder(Observer):
@@ -69,15 +66,15 @@ class Recorder(Observer):
     def show_kernels(self, epoch: int, kernels: Kernels) -> None:
         """Log the three violins as a step image, for the slider of MLflow's image grid."""
         from pipeline.report.figures import plot_weights  # imports seaborn, which only a training draws with
+        from pipeline.report.pixels import render_png, shrink_png
 
-        image = _render_image(plot_weights(kernels, epoch))
-        endings = {".png": _encode_image(image, "png"), "+compressed.webp": _encode_image(image, "webp")}
+        png = render_png(plot_weights(kernels, epoch))
         with interrupts.shield():
-            self.journal.log_image("weights", epoch, endings)
+            self.journal.log_image("weights", epoch, {".png": png, "+compressed.webp": shrink_png(png)})
 
     def log_figures(self, drawn: Iterable[tuple[str, Figure]]) -> None:
         """Log every (name, figure) as figures/NAME.png."""
-        from pipeline.report.layout import render_png  # imports matplotlib
+        from pipeline.report.pixels import render_png  # imports matplotlib
 
         with tempfile.TemporaryDirectory() as folder:
             for name, figure in drawn:
@@ -231,22 +228,3 @@ def _try_to_end(recorder: Recorder, outcome: str, reason: str) -> None:
 def _now() -> str:
     """The time, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _render_image(figure: Figure) -> Image:
-    """The figure as a picture."""
-    from PIL import Image
-
-    from pipeline.report.layout import render_png
-
-    return Image.open(io.BytesIO(render_png(figure)))
-
-
-def _encode_image(image: Image, form: str) -> bytes:
-    """The content of a file; the small one is MLflow's preview."""
-    if form == "webp":
-        image = image.copy()
-        image.thumbnail(PREVIEW_SIZE)
-    stream = io.BytesIO()
-    image.save(stream, format=form)
-    return stream.getvalue()

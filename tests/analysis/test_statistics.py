@@ -76,6 +76,7 @@ def test_twins_that_agree_get_the_exact_binomial_p():
     assert weigh_agreement(4, 8) == 1
     for agree in (0, 2, 7, 13):
         assert weigh_agreement(agree, 13) == pytest.approx(stats.binomtest(agree, 13).pvalue)
+    assert weigh_agreement(1000, 2000) == pytest.approx(1)
     assert np.isnan(weigh_agreement(0, 0))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dask
 import psutil
 import pytest
 
@@ -16,6 +17,13 @@ def test_the_cluster_listens_on_this_machine_alone() -> None:
         sockets = [link for each in (here, *here.children(recursive=True)) for link in each.net_connections()]
     listening = {link.laddr.ip for link in sockets if link.status == psutil.CONN_LISTEN}
     assert listening == {"127.0.0.1"}
+
+
+def test_workers_do_not_watch_themselves_at_the_expense_of_cells() -> None:
+    with open_cluster(1, None) as client:
+        (told,) = client.run(lambda: {name: dask.config.get(name) for name in execute.CONFIGURATION}).values()
+    assert told == execute.CONFIGURATION
+    assert not told["distributed.worker.profile.enabled"]
 
 
 def test_workers_elsewhere_are_told_the_store_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,17 @@ def test_evaluation_is_what_keras_says_without_the_penalty() -> None:
     )
 
 
+def test_finals_are_of_all_training_images_where_epochs_look_at_some(monkeypatch) -> None:
+    dataset = load_mnist(str(SUBSET), subset=600)
+    whole = train_run(find_variant("conv2_3x3"), SMALL, dataset)
+    assert whole.finals["final/honest_train_loss"] == whole.history[-1]["honest/train_loss"]
+    monkeypatch.setattr("pipeline.training.run.PROBE_SIZE", 100)
+    result = train_run(find_variant("conv2_3x3"), SMALL, dataset)
+    assert result.history[-1]["honest/train_loss"] != whole.history[-1]["honest/train_loss"]
+    assert result.finals["final/honest_train_loss"] == whole.finals["final/honest_train_loss"]
+    assert result.finals["final/honest_test_loss"] == whole.finals["final/honest_test_loss"]
+
+
 def test_the_training_metrics_are_those_of_keras_fit() -> None:
     dataset = load_mnist(str(SUBSET), subset=600)
     variant = find_variant("conv2_3x3")
