@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import mlflow
 import psutil
 from alembic.util.exc import CommandError
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 from mlflow.tracking import MlflowClient
@@ -100,6 +100,10 @@ def open_store() -> Store:
             client.search_experiments(max_results=1)
             if database is not None:
                 _use_write_ahead_log(database)
+    except Timeout as error:
+        raise StoreError(
+            f"no lock on {error.lock_file} within {LOCK_SECONDS} s; end what holds it, or make its folder writable"
+        ) from error
     except (*STORE_ERRORS, ImportError, ValueError) as error:
         message = _hide_password(f"the tracking store {uri} does not answer: {first_line(error)}", uri)
         away = database is None and isinstance(error, STORE_ERRORS) and is_away(error)

@@ -104,6 +104,19 @@ def test_a_broken_database_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         open_store()
 
 
+def test_a_lock_that_another_process_keeps_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setattr("pipeline.tracking.store.LOCK_SECONDS", 0.2)
+    path = str(tmp_path / ".mlflow.db.lock")
+    hold = f"import filelock; lock = filelock.FileLock({path!r}); lock.acquire(); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        with pytest.raises(StoreError, match=r"^no lock on .*\.mlflow\.db\.lock within 0\.2 s; end what holds it"):
+            open_store()
+        holder.kill()
+
+
 def test_the_default_store_is_mlflows_own_in_the_project_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert resolve_uri() == f"sqlite:///{ROOT / 'mlflow.db'}"
