@@ -86,7 +86,7 @@ def sweep(
     cells = opened.judge_cells(runs)
     left = [cell for cell in cells if cell.state != "done"]
     click.echo(f"{opened.declared.name}: {len(cells)} cells, {len(cells) - len(left)} done")
-    if seconds:
+    if seconds and left:
         left = take_within(left, runs, socket.gethostname(), seconds * workers)
         click.echo(f"{len(left)} of them fit into {budget}")
     path, root = Path(experiment).resolve(), Path(__file__).resolve().parents[2]
