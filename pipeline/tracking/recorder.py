@@ -117,7 +117,10 @@ class Recorder(Observer):
             profile=str(facts).replace("'", '"'),
         )
         inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
-        self.insist(self.client.log_inputs, self.run_id, inputs)
+        try:
+            self.insist(self.client.log_inputs, self.run_id, inputs)
+        except STORE_ERRORS:  # another run logged the same data at the same moment, and MLflow keeps them once
+            self.insist(self.client.log_inputs, self.run_id, inputs)
         self.log_params({"data-sha256": dataset.sha256, "data-name": dataset.name})
         self.log({}, {"data.sha256": dataset.sha256, "data.source": dataset.source})
 

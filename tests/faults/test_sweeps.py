@@ -52,7 +52,7 @@ def test_a_training_that_is_killed_without_memory_is_told_so_and_resumed(
     assert process.returncode == 1, output
     assert "died of SIGKILL (out of memory?); start the sweep again to go on with it" in " ".join(output.split())
     killed = read_cells(project, tiny)
-    assert set(killed["outcome"]) == {"running"}
+    assert set(killed["outcome"]) == {"running"}, output
     assert not killed["alive"].any()
     again = start(*command)
     output, _ = again.communicate(timeout=500)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import mlflow
 import numpy as np
@@ -16,7 +19,7 @@ from pipeline.errors import DataError, RunKilled, StoreError
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking import recorder as recorder_module
-from pipeline.tracking.recorder import fail_adopted_run, record_run
+from pipeline.tracking.recorder import Recorder, fail_adopted_run, record_run
 from pipeline.tracking.store import open_store
 from pipeline.tracking.verify import find_missing_artifacts, verify_run
 from tests.conftest import ROOT, SUBSET, call
@@ -228,3 +231,21 @@ def test_a_run_with_a_loss_that_is_not_finite_fails_with_epoch_and_batch(
     run = client.get_run(result.output.partition("run ")[2].split()[0])
     assert (run.info.status, run.data.tags["outcome"]) == ("FAILED", "failed")
     assert run.data.tags["outcome.reason"].startswith(reason)
+
+
+def test_runs_that_log_the_same_data_at_the_same_moment_both_have_them(client: MlflowClient) -> None:
+    store, together = open_store(), Barrier(2)
+    dataset = load_mnist(str(SUBSET), subset=600)
+    digests = [f"{number:064}" for number in range(20)]
+
+    def log_all(run_ids: list[str]) -> None:
+        for run_id, sha256 in zip(run_ids, digests, strict=True):
+            together.wait(timeout=60)
+            Recorder(store, run_id).log_dataset(dataclasses.replace(dataset, sha256=sha256))
+
+    experiment_id = client.create_experiment("same data")
+    runs = [[client.create_run(experiment_id).info.run_id for _ in digests] for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(log_all, runs))
+    for run_id in (*runs[0], *runs[1]):
+        assert len(client.get_run(run_id).inputs.dataset_inputs) == 1
