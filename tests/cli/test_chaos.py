@@ -71,7 +71,7 @@ def sweep_under_fire(start: Callable[[], subprocess.Popen[str]], dice: random.Ra
             driver.communicate()
             driver = start()
             continue
-        for victim in find_victims(driver, kind)[:1]:
+        for victim in find_victims(driver, kind)[: dice.randint(1, 2)]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.kill()
                 killed[kind] += 1
