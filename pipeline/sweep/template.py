@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from pipeline import interrupts
+
 PACKAGE = Path(__file__).resolve().parents[1]
 FORKS = sys.platform == "linux"  # elsewhere a fork of a process with TensorFlow in it is not safe
 IDLE_SECONDS = 60
@@ -108,8 +110,11 @@ def serve_cells(train: Callable[[list[str]], object], code: Mapping[Path, int]) 
 def _fork_cell(train: Callable[[list[str]], object], words: list[str]) -> Ended:
     """Let a fork of this process train, and wait for its end."""
     reading, writing = os.pipe()
-    process = os.fork()
+    template, process = os.getpid(), os.fork()
     if not process:
+        interrupts.follow_launcher()
+        if os.getppid() != template:  # it died before Linux was asked to tell of that
+            os._exit(1)
         for stream, descriptor in enumerate((os.open(os.devnull, os.O_RDONLY), writing, writing)):
             os.dup2(descriptor, stream)
         os.close(reading)

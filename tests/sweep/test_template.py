@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.sweep import template
 from pipeline.sweep.template import Template, run_cell
-from tests.conftest import SUBSET
+from tests.conftest import ROOT, SUBSET
 
 TOML = f"""
 variants = ["conv2_3x3_reg"]
@@ -35,6 +35,21 @@ def train(words):
 template.IDLE_SECONDS = 1
 template.serve_cells(train, template.stamp_code() if sys.argv[1] == "same" else {})
 print("ended")
+"""
+ORPHAN = """
+import os, signal, time
+from pathlib import Path
+from pipeline import interrupts
+from pipeline.sweep import template
+
+def follow_too_late():
+    os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    Path("late").touch()
+
+parent, interrupts.follow_launcher = os.getpid(), follow_too_late
+template._fork_cell(lambda words: Path("trained").touch(), [])
 """
 
 
@@ -68,6 +83,16 @@ def test_each_fork_tells_how_it_ended_and_what_it_said() -> None:
         [0, "two\n"],
     ]
     assert answers[-1] == "ended"
+
+
+def test_a_fork_whose_template_dies_at_once_trains_nothing(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", ORPHAN], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == -9
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "late").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert [path.name for path in tmp_path.iterdir()] == ["late"]
 
 
 def test_a_template_of_code_that_has_changed_starts_no_cell() -> None:
