@@ -28,7 +28,7 @@ TOML = f"""
 variants = {list(VARIANTS)}
 seeds = {list(SEEDS)}
 [settings]
-epochs = 8
+epochs = 24
 subset = 600
 threads = 1
 data = "{SUBSET}"
