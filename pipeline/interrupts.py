@@ -14,6 +14,7 @@ from pipeline.errors import RunKilled
 
 PR_SET_PDEATHSIG = 1
 FOLLOW = "PIPELINE_FOLLOW_PARENT"
+"""The variable with the process id of the launcher of a sweep's cell."""
 
 _received: int | None = None
 _shields = 0
@@ -38,9 +39,15 @@ def install() -> None:
 
 
 def follow_launcher() -> None:
-    """Under `mlflow run` or a sweep, ask Linux for a SIGTERM when the launcher dies: no training is orphaned."""
+    """Under `mlflow run` or a sweep, ask Linux for a SIGTERM when the launcher dies: no training is orphaned.
+
+    Raises RunKilled where the launcher that a sweep names by its process id has died before Linux was asked.
+    """
     if sys.platform == "linux" and not {"MLFLOW_RUN_ID", FOLLOW}.isdisjoint(os.environ):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        parent = str(os.getppid())
+        if os.environ.get(FOLLOW, parent) != parent:
+            raise RunKilled(signal.SIGTERM)
 
 
 def check() -> None:

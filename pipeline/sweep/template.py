@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline import interrupts
+from pipeline.interrupts import FOLLOW
 
 PACKAGE = Path(__file__).resolve().parents[1]
 FORKS = sys.platform == "linux"  # elsewhere a fork of a process with TensorFlow in it is not safe
@@ -98,6 +98,7 @@ def serve_cells(train: Callable[[list[str]], object], code: Mapping[Path, int]) 
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes to the cell too, whose answer is awaited
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.environ[FOLLOW] = str(os.getpid())
     while True:
         signal.alarm(IDLE_SECONDS)
         line = sys.stdin.readline()
@@ -110,11 +111,8 @@ def serve_cells(train: Callable[[list[str]], object], code: Mapping[Path, int]) 
 def _fork_cell(train: Callable[[list[str]], object], words: list[str]) -> Ended:
     """Let a fork of this process train, and wait for its end."""
     reading, writing = os.pipe()
-    template, process = os.getpid(), os.fork()
+    process = os.fork()
     if not process:
-        interrupts.follow_launcher()
-        if os.getppid() != template:  # it died before Linux was asked to tell of that
-            os._exit(1)
         for stream, descriptor in enumerate((os.open(os.devnull, os.O_RDONLY), writing, writing)):
             os.dup2(descriptor, stream)
         os.close(reading)

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.interrupts import FOLLOW
 from pipeline.sweep import template
 from pipeline.sweep.template import Template, run_cell
 from tests.conftest import ROOT, SUBSET
@@ -23,6 +24,7 @@ settings = {{ epochs = 1, subset = 600, threads = 1, data = "{SUBSET}" }}
 """
 SERVER = """
 import os, signal, sys
+from pipeline import interrupts
 from pipeline.sweep import template
 
 def train(words):
@@ -30,26 +32,12 @@ def train(words):
         case ["say", text]: print(text)
         case ["fail"]: print("no", file=sys.stderr); sys.exit(3)
         case ["die"]: os.kill(os.getpid(), signal.SIGKILL)
+        case ["follow"]: interrupts.follow_launcher(); print("alone")
         case ["read"]: print(repr(sys.stdin.buffer.raw.read()))
 
 template.IDLE_SECONDS = 1
 template.serve_cells(train, template.stamp_code() if sys.argv[1] == "same" else {})
 print("ended")
-"""
-ORPHAN = """
-import os, signal, time
-from pathlib import Path
-from pipeline import interrupts
-from pipeline.sweep import template
-
-def follow_too_late():
-    os.kill(parent, signal.SIGKILL)
-    while os.getppid() == parent:
-        time.sleep(0.01)
-    Path("late").touch()
-
-parent, interrupts.follow_launcher = os.getpid(), follow_too_late
-template._fork_cell(lambda words: Path("trained").touch(), [])
 """
 
 
@@ -85,14 +73,17 @@ def test_each_fork_tells_how_it_ended_and_what_it_said() -> None:
     assert answers[-1] == "ended"
 
 
-def test_a_fork_whose_template_dies_at_once_trains_nothing(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", ORPHAN], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert done.returncode == -9
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "late").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    assert [path.name for path in tmp_path.iterdir()] == ["late"]
+def test_a_fork_follows_its_template_and_not_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLLOW, str(os.getpid()))
+    assert ask('["follow"]\n').stdout.splitlines()[0] == '[0, "alone\\n"]'
+
+
+def test_a_cell_whose_launcher_died_before_it_began_trains_nothing(words: list[str], tmp_path: Path) -> None:
+    environment = {**os.environ, FOLLOW: "1", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    command = [sys.executable, "-m", "pipeline", "cell", *words, "0"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 143, done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_a_template_of_code_that_has_changed_starts_no_cell() -> None:
@@ -105,7 +96,7 @@ def test_a_template_that_nobody_asks_ends() -> None:
 
 
 def make_environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "PIPELINE_FOLLOW_PARENT": "1"}
+    return {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", FOLLOW: str(os.getpid())}
 
 
 @pytest.mark.slow
