@@ -66,12 +66,12 @@ def read_sources(found: Found, experiment: str) -> Sources:
     from pipeline.tracking.provenance import read_provenance
 
     runs = found.comparison.runs
-    pictured = list(runs.sort_values("seed").drop_duplicates("variant")["run_id"])
+    pictured = set(runs.sort_values("seed").drop_duplicates("variant")["run_id"])
     declared = open_experiment(experiment)
     entity = found.store.client.get_experiment(found.experiment_id)
     return Sources(
         experiment=entity.name,
-        runs=read_provenance(found.store, list(runs["run_id"]), pictured),
+        runs=read_provenance(found.store, found.experiment_id, runs, pictured),
         again=experiment or entity.name,
         description=declared.description if declared else "",
         frozen_at=entity.tags.get(FROZEN_AT, ""),

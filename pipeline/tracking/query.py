@@ -58,12 +58,28 @@ FINALS = tuple(
         *("gap_notebook", "gap_honest", "epoch_seconds"),
     )
 )
+Keys = Mapping[str, Mapping[str, str]]
+RESULTS: Keys = MappingProxyType({"params": PARAMS, "tags": TAGS, "latest_metrics": {name: name for name in FINALS}})
+"""Of each table of MLflow's the keys that are read, with the columns that they become."""
+ORIGINS: Keys = MappingProxyType(
+    {
+        "params": {"data": "data", "data-name": "data_name"},
+        "tags": {
+            "mlflow.source.type": "source_type",
+            "mlflow.source.git.commit": "commit",
+            "mlflow.source.git.repoURL": "repository",
+            "git.dirty": "dirty",
+            "attempt": "attempts",
+        },
+    }
+)
 CURVES = ("train/loss", "test/loss", "honest/train_loss", "honest/test_loss")
 NUMBERS = (
     *("seed", "epochs", "batch_size", "subset", "threads", "depth_called", "depth_counted", "kernel"),
     *("parameters", "trainable_parameters"),
 )
 TEXTS = (*TAGS.values(), "normalization", "data_sha256", "status")
+INFO = ("status", "started", "ended", "artifact_uri")
 UNKNOWN = -1
 PAGE = 1000
 BATCH = 500  # run ids in one SQL statement
@@ -79,12 +95,25 @@ def read_runs(store: Store, experiment_id: str) -> pd.DataFrame:
     """
     try:
         experiment = store.client.get_experiment(experiment_id).name
-        rows = _query_runs(store, experiment_id) if store.database else _search_runs(store, experiment_id)
+        rows = _read_rows(store, experiment_id, RESULTS)
         open_ids = rows.loc[rows["outcome"] == "running", "run_id"]
         alive = [run_id for run_id in open_ids if is_alive(store.client.get_run(run_id).data.tags)]
     except STORE_ERRORS as error:
         raise StoreError(f"the tracking store did not answer the query: {first_line(error)}") from error
     return _type_columns(rows).assign(experiment=experiment, alive=rows["run_id"].isin(alive))
+
+
+def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
+    """Where the training runs of an experiment come from: one row a run, by run_id; raises StoreError.
+
+    Columns: artifact_uri and those of ORIGINS, texts as they were logged, None where there is none.
+    """
+    try:
+        rows = _read_rows(store, experiment_id, ORIGINS).set_index("run_id")
+    except STORE_ERRORS as error:
+        raise StoreError(f"the tracking store did not answer the query: {first_line(error)}") from error
+    texts = rows.drop(columns=["status", "started", "ended"]).astype(object)
+    return texts.where(texts.notna(), None)
 
 
 def read_history(store: Store, run_ids: Sequence[str], metrics: Sequence[str] = CURVES) -> pd.DataFrame:
@@ -119,19 +148,24 @@ def read_running(store: Store, experiment_id: str) -> dict[str, tuple[int, float
     }
 
 
-def _query_runs(store: Store, experiment_id: str) -> pd.DataFrame:
-    """The raw rows from SQLite: only the keys that a comparison needs, four statements whatever the number of runs."""
+def _read_rows(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:
+    """One raw row for each training run: run_id, INFO and the columns of `keys`."""
+    return _query_runs(store, experiment_id, keys) if store.database else _search_runs(store, experiment_id, keys)
+
+
+def _query_runs(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:
+    """The raw rows from SQLite: only these keys, and as many statements whatever the number of runs."""
     with closing(_connect(store)) as connection:
         found = connection.execute(
-            "SELECT run_uuid, status, start_time, end_time FROM tags JOIN runs USING (run_uuid) "
+            "SELECT run_uuid, status, start_time, end_time, artifact_uri FROM tags JOIN runs USING (run_uuid) "
             "WHERE key = 'kind' AND tags.value = 'train' AND experiment_id = ? AND lifecycle_stage = 'active' "
             "ORDER BY run_uuid",
             (int(experiment_id),),
         )
-        runs = pd.DataFrame(found, columns=["run_id", "status", "started", "ended"]).set_index("run_id")
+        runs = pd.DataFrame(found, columns=["run_id", *INFO]).set_index("run_id")
         connection.execute("CREATE TEMP TABLE chosen (run_uuid TEXT PRIMARY KEY) WITHOUT ROWID")
         connection.executemany("INSERT INTO chosen VALUES (?)", ((run_id,) for run_id in runs.index))
-        for table, names in (("params", PARAMS), ("tags", TAGS), ("latest_metrics", {name: name for name in FINALS})):
+        for table, names in keys.items():
             value = "CASE WHEN is_nan THEN NULL ELSE value END" if table == "latest_metrics" else "value"
             for key, column in names.items():
                 # One key at a time, in the order of the runs: the primary key (key, run) serves it, nothing is pivoted.
@@ -165,7 +199,7 @@ def _connect(store: Store) -> sqlite3.Connection:
     return sqlite3.connect(f"{store.database.resolve().as_uri()}?mode=ro", uri=True, timeout=20)
 
 
-def _search_runs(store: Store, experiment_id: str) -> pd.DataFrame:
+def _search_runs(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:
     """The raw rows through MLflow, page by page; the filter runs in the store, and no history is read."""
     rows: list[dict[str, Any]] = []
     token: str | None = ""
@@ -173,28 +207,27 @@ def _search_runs(store: Store, experiment_id: str) -> pd.DataFrame:
         page = store.client.search_runs(
             [experiment_id], "tags.kind = 'train'", max_results=PAGE, order_by=["run_id"], page_token=token or None
         )
-        rows += map(_flatten_run, page)
+        rows += (_flatten_run(run, keys) for run in page)
         token = page.token or None
-    columns = ["run_id", "status", "started", "ended", *PARAMS.values(), *TAGS.values(), *FINALS]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(
+        rows, columns=["run_id", *INFO, *(column for names in keys.values() for column in names.values())]
+    )
 
 
-def _flatten_run(run: Run) -> dict[str, Any]:
+def _flatten_run(run: Run, keys: Keys) -> dict[str, Any]:
     """The raw row of one run."""
+    info, data = run.info, run.data
+    said: Mapping[str, Mapping[str, Any]] = {"params": data.params, "tags": data.tags, "latest_metrics": data.metrics}
+    values = (info.run_id, info.status, info.start_time, info.end_time, info.artifact_uri)
     return {
-        "run_id": run.info.run_id,
-        "status": run.info.status,
-        "started": run.info.start_time,
-        "ended": run.info.end_time,
-        **{column: run.data.params.get(key) for key, column in PARAMS.items()},
-        **{column: run.data.tags.get(key) for key, column in TAGS.items()},
-        **{name: run.data.metrics.get(name) for name in FINALS},
+        **dict(zip(("run_id", *INFO), values, strict=True)),
+        **{column: said[table].get(key) for table, names in keys.items() for key, column in names.items()},
     }
 
 
 def _type_columns(rows: pd.DataFrame) -> pd.DataFrame:
     """The raw rows with the types that the analysis expects."""
-    typed = rows.assign(variant=rows["variant"].fillna(rows["arch"])).drop(columns="arch")
+    typed = rows.assign(variant=rows["variant"].fillna(rows["arch"])).drop(columns=["arch", "artifact_uri"])
     for name in NUMBERS:
         typed[name] = pd.to_numeric(typed[name], errors="coerce").fillna(UNKNOWN).astype(int)
     for name in FINALS:

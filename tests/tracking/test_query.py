@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import StoreError
 from pipeline.tracking.environment import identify_process
-from pipeline.tracking.query import _search_runs, _type_columns, read_history, read_runs
+from pipeline.tracking.query import RESULTS, _search_runs, _type_columns, read_history, read_origins, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
 from tests.tracking.planted import SHA256, plant_study
 
@@ -55,9 +55,28 @@ def test_every_training_run_is_read_with_its_types_and_no_comparison(store: Stor
 
 
 def test_sql_and_mlflows_own_search_agree(store: Store, planted: str) -> None:
-    searched = _type_columns(_search_runs(store, planted)).assign(experiment="planted", alive=False)
+    searched = _type_columns(_search_runs(store, planted, RESULTS)).assign(experiment="planted", alive=False)
     queried = read_runs(store, planted)
     pd.testing.assert_frame_equal(queried, searched[queried.columns], check_exact=True)
+
+
+def test_origins_are_what_the_runs_logged_and_none_where_they_did_not(store: Store, planted: str) -> None:
+    experiment_id = find_experiment(store, "origins", create=True)
+    tags = {"kind": "train", "mlflow.source.git.commit": "abc"}
+    runs = [store.client.create_run(experiment_id, tags=tags | more) for more in ({"attempt": "3"}, {})]
+    store.client.log_param(runs[1].info.run_id, "data", "auto")
+    origins = read_origins(store, experiment_id)
+    assert origins.loc[runs[0].info.run_id].to_dict() == {
+        "artifact_uri": runs[0].info.artifact_uri,
+        "data": None,
+        "data_name": None,
+        "source_type": None,
+        "commit": "abc",
+        "repository": None,
+        "dirty": None,
+        "attempts": "3",
+    }
+    assert (origins.loc[runs[1].info.run_id, ["data", "attempts"]]).tolist() == ["auto", None]
 
 
 def test_a_history_holds_the_asked_metrics_of_the_asked_runs(store: Store, planted: str) -> None:
@@ -85,7 +104,7 @@ def test_a_run_that_failed_before_its_params_is_read_with_unknown_settings(store
         "RUNNING",
     )
     assert pd.isna(runs["ended"][0])
-    searched = _type_columns(_search_runs(store, experiment_id)).assign(experiment="early", alive=False)
+    searched = _type_columns(_search_runs(store, experiment_id, RESULTS)).assign(experiment="early", alive=False)
     pd.testing.assert_frame_equal(runs, searched[runs.columns], check_exact=True)
 
 
@@ -145,6 +164,7 @@ def test_through_a_server_the_answer_is_the_same(
     remote = open_store()
     assert remote.database is None
     pd.testing.assert_frame_equal(local, read_runs(remote, planted), check_exact=True)
+    pd.testing.assert_frame_equal(read_origins(store, planted), read_origins(remote, planted), check_exact=True)
     order = ["run_id", "metric", "epoch"]
     through_server = read_history(remote, list(local["run_id"])).sort_values(order, ignore_index=True)
     pd.testing.assert_frame_equal(points.sort_values(order, ignore_index=True), through_server, check_exact=True)
@@ -153,6 +173,7 @@ def test_through_a_server_the_answer_is_the_same(
 def test_a_store_that_went_away_is_one_line(store: Store, planted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     gone = Store(uri="http://127.0.0.1:9", client=MlflowClient("http://127.0.0.1:9"), lock=store.lock)
-    with pytest.raises(StoreError, match="the tracking store did not answer the query") as caught:
-        read_runs(gone, planted)
-    assert "\n" not in str(caught.value)
+    for read in (read_runs, read_origins):
+        with pytest.raises(StoreError, match="the tracking store did not answer the query") as caught:
+            read(gone, planted)
+        assert "\n" not in str(caught.value)
