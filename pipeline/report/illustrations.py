@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from pipeline.analysis.verdict import Verdict
 from pipeline.report.comparison import QUANTITIES, order_variants, plot_gap, plot_onset, plot_seeds
 from pipeline.report.curves import has_effect, plot_intervals, plot_spread
 from pipeline.report.provenance import Provenance
+from pipeline.report.render import render_svg
 
 SAME_BYTES: dict[Any, Any] = {"svg.hashsalt": "report", "svg.fonttype": "path"}
 MOST_VIOLINS = 3 * 2**20  # bytes of all violins in one page
@@ -95,11 +95,10 @@ def draw_violins(runs: Sequence[Provenance]) -> list[Illustration]:
 
 def embed_figure(figure: Figure, name: str, title: str, finding: str) -> Illustration:
     """The figure as a vector picture; the same figure gives the same bytes."""
-    stream = io.BytesIO()
     with matplotlib.rc_context(SAME_BYTES):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
+        svg = render_svg(figure)
     width, height = (round(inches * 72 / POINTS_PER_PIXEL) for inches in figure.get_size_inches())
-    source = _write_uri(stream.getvalue(), "image/svg+xml")
+    source = _write_uri(svg, "image/svg+xml")
     return Illustration(name=name, title=title, finding=finding, source=source, width=width, height=height)
 
 

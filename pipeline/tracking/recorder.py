@@ -66,7 +66,7 @@ class Recorder(Observer):
     def show_kernels(self, epoch: int, kernels: Kernels) -> None:
         """Log the three violins as a step image, for the slider of MLflow's image grid."""
         from pipeline.report.figures import plot_weights  # imports seaborn, which only a training draws with
-        from pipeline.report.pixels import render_png, shrink_png
+        from pipeline.report.render import render_png, shrink_png
 
         png = render_png(plot_weights(kernels, epoch))
         with interrupts.shield():
@@ -74,7 +74,7 @@ class Recorder(Observer):
 
     def log_figures(self, drawn: Iterable[tuple[str, Figure]]) -> None:
         """Log every (name, figure) as figures/NAME.png."""
-        from pipeline.report.pixels import render_png  # imports matplotlib
+        from pipeline.report.render import render_png  # imports matplotlib
 
         with tempfile.TemporaryDirectory() as folder:
             for name, figure in drawn:

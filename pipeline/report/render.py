@@ -1,4 +1,4 @@
-"""Figures as files of pixels, each drawn once: `savefig` draws for a layout engine first, whose turn comes anyway."""
+"""Figures as files, each drawn once: `savefig` draws for a layout engine first, whose turn comes anyway."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -17,6 +18,14 @@ def render_png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     canvas: Any = FigureCanvasAgg(figure)
     canvas.print_png(stream)
+    return stream.getvalue()
+
+
+def render_svg(figure: Figure) -> bytes:
+    """The figure as an SVG file without a date."""
+    stream = io.BytesIO()
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(stream, metadata={"Date": None})
     return stream.getvalue()
 
 
