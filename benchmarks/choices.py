@@ -33,8 +33,8 @@ ENVIRONMENTS: Mapping[str, Mapping[str, str]] = {
     "memory never given back": {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)},
     "mixed_bfloat16": {},
 }
-SIZES = (125, 250, 500, 1000, 2000)
-OUR_SIZE = 500
+SIZES = (100, 200, 500, 1000, 2000)
+OUR_SIZE = 200
 
 
 def take_choice(choice: str) -> None:

@@ -43,7 +43,8 @@ from pipeline.analysis.statistics import (
     weigh_agreement,
 )
 from pipeline.analysis.verdict import NAN, Verdict, decide, name_unit
-from pipeline.study.experiment import PLAN, Claim
+from pipeline.study.claim import Claim
+from pipeline.study.experiment import PLAN
 from pipeline.study.variants import VARIANTS, Variants
 
 MOST_HIDDEN = 3.0

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from pipeline import interrupts
 
-BATCH = 500
+BATCH = 200
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ExperimentError
-from pipeline.study.experiment import SETTINGS_KEYS, Claim, Experiment, hash_claim, hash_plan, load_experiment
+from pipeline.study.claim import Claim, hash_claim
+from pipeline.study.experiment import SETTINGS_KEYS, Experiment, hash_plan, load_experiment
 from pipeline.study.settings import Settings
 from pipeline.study.variants import VARIANTS, matched_twins, published_variants
 

@@ -1,0 +1,138 @@
+"""A declared claim: a statement about factors with its margin, read from the [[claims]] of an experiment's file.
+
+| key | means |
+| --- | --- |
+| estimand | gap or test_loss (nats), test_error (fraction), onset (share of runs that begin to overfit in `epochs`) |
+| contrast | "regularised - plain" over matched twins, or the level of one arm: "plain", "regularised" |
+| by | depth or kernel: how much the contrast changes per convolution or per pixel of kernel width |
+| direction | lower, higher, or not_higher: at most `smallest_effect` higher |
+| smallest_effect | smallest effect of interest, in the estimand's unit; the margin where the direction is not_higher |
+| reference | what a level is held against; a contrast is held against 0 |
+| epochs, smallest_rise | of an onset: the window of epochs, and the rise of the test loss (nats) that is overfitting |
+| alpha, family | level of the family-wise error; claims of one family share a Holm correction |
+| all_of | names of claims that must all hold; stands instead of everything above except alpha |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.study.schema import Key, check_table, choice, label, number, refuse, require_keys, several, text, window
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A declared statement about factors, with its margin; the module's table says what each field means."""
+
+    name: str
+    statement: str
+    estimand: str = ""
+    contrast: str = "regularised - plain"
+    by: str = ""
+    direction: str = ""
+    smallest_effect: float = 0.0
+    reference: float = 0.0
+    epochs: tuple[int, int] | None = None
+    smallest_rise: float = 0.0
+    alpha: float = 0.05
+    family: str = "claims"
+    all_of: tuple[str, ...] = ()
+
+
+HEADLINE_KEYS: Mapping[str, Key] = {
+    "name": label(),
+    "statement": text(),
+    "alpha": number(0, 0.5),
+    "all_of": several(text(), "names of claims"),
+}
+CLAIM_KEYS: Mapping[str, Key] = {
+    "name": label(),
+    "statement": text(),
+    "estimand": choice("gap", "test_loss", "test_error", "onset"),
+    "contrast": choice("regularised - plain", "plain", "regularised"),
+    "by": choice("depth", "kernel"),
+    "direction": choice("lower", "higher", "not_higher"),
+    "smallest_effect": number(0, math.inf),
+    "reference": number(0, math.inf),
+    "epochs": window(),
+    "smallest_rise": number(0, math.inf),
+    "alpha": number(0, 0.5),
+    "family": text(),
+    "all_of": HEADLINE_KEYS["all_of"],
+}
+FIGURES = ("smallest_effect", "reference", "smallest_rise", "alpha")
+
+
+def read_claims(path: Path, rows: Sequence[dict[str, Any]], last_epoch: int) -> tuple[Claim, ...]:
+    """The claims in the rows of a file whose trainings end with `last_epoch`; raises ExperimentError."""
+    claims: dict[str, Claim] = {}
+    for order, row in enumerate(rows, start=1):
+        require_keys(path, f"claims[{order}].", row, ("name",))
+        place = f"claims[{row['name']}]."
+        claim = _read_claim(path, place, row)
+        if claim.name in claims:
+            raise refuse(path, place + "name", "taken by another claim; give each its own")
+        if claim.epochs and claim.epochs[1] > last_epoch:
+            raise refuse(path, place + "epochs", f"ends after the last epoch ({last_epoch}); end it earlier")
+        claims[claim.name] = claim
+    _check_links(path, claims)
+    return tuple(claims.values())
+
+
+def _read_claim(path: Path, place: str, row: dict[str, Any]) -> Claim:
+    headline = "all_of" in row
+    check_table(path, place, row, HEADLINE_KEYS if headline else CLAIM_KEYS)
+    require_keys(path, place, row, ("statement",))
+    if not headline:
+        require_keys(path, place, row, ("estimand", "direction", "smallest_effect"))
+        _check_meaning(path, place, row)
+    lists: dict[str, Any] = {key: tuple(row[key]) for key in ("epochs", "all_of") if key in row}
+    figures: dict[str, Any] = {key: float(row[key]) for key in FIGURES if key in row}
+    return Claim(**{**row, **lists, **figures})
+
+
+def _check_meaning(path: Path, place: str, row: Mapping[str, Any]) -> None:
+    """Refuse keys that are of the right form, but mean nothing together."""
+    onset_keys = ("epochs", "smallest_rise")
+    if row["estimand"] == "onset":
+        require_keys(path, place, row, onset_keys)
+    for key in onset_keys:
+        if row["estimand"] != "onset" and key in row:
+            raise refuse(path, place + key, "belongs to an onset alone; drop it")
+    level = row.get("contrast", "regularised - plain") in ("plain", "regularised")
+    if level and "by" in row:
+        raise refuse(path, place + "by", 'needs the contrast "regularised - plain"; drop it')
+    if level and row["direction"] == "not_higher":
+        raise refuse(path, place + "direction", "a level has a reference, not a margin; give lower or higher")
+    if level:
+        require_keys(path, place, row, ("reference",))
+    elif "reference" in row:
+        raise refuse(path, place + "reference", "a contrast is held against 0; drop it")
+
+
+def _check_links(path: Path, claims: Mapping[str, Claim]) -> None:
+    """Refuse a headline over claims that are not there, and a family with more than one alpha."""
+    parts = [name for name, claim in claims.items() if not claim.all_of]
+    alphas: dict[str, float] = {}
+    for name, claim in claims.items():
+        for part in claim.all_of:
+            if part not in parts:
+                raise refuse(path, f"claims[{name}].all_of", f'"{part}" is no claim; choose from {", ".join(parts)}')
+        if not claim.all_of and alphas.setdefault(claim.family, claim.alpha) != claim.alpha:
+            raise refuse(path, f"claims[{name}].alpha", f'family "{claim.family}" has another; give it one alpha')
+
+
+def hash_claim(claim: Claim) -> str:
+    """sha256 (hex) of what a claim says; the order of keys, comments and 1 against 1.0 in its file do not change it."""
+    return hash_content(asdict(claim))
+
+
+def hash_content(content: Mapping[str, Any]) -> str:
+    """sha256 (hex) of what can be JSON, the order of its keys aside."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

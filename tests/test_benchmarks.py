@@ -1,0 +1,29 @@
+"""What is said of speed is what was measured: README and FINDINGS.md against the tables of RESULTS.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmarks.__main__ import COMMANDS, read_sections
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+RATIO = re.compile(r"(?<![\d.,])\d\.\d\d(?![\d.])")
+
+
+def test_every_benchmark_has_its_section() -> None:
+    assert set(read_sections(RESULTS)) == set(COMMANDS)
+
+
+def test_results_hold_the_findings_as_they_are() -> None:
+    assert (ROOT / "benchmarks" / "FINDINGS.md").read_text() in RESULTS.read_text()
+
+
+def test_the_readme_quotes_ratios_that_were_measured() -> None:
+    speed = re.search(r"^## Speed\n(.*?)^## ", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert speed
+    quoted = RATIO.findall(speed[1])
+    measured = {ratio for section in read_sections(RESULTS).values() for ratio in RATIO.findall(section)}
+    assert len(quoted) > 5
+    assert set(quoted) <= measured
