@@ -97,6 +97,7 @@ def _judge(comparison: Comparison, sources: Sources) -> dict[str, Any]:
 def _tabulate(comparison: Comparison) -> dict[str, Any]:
     """What the page's tables of numbers are made of."""
     conclusion, runs = comparison.conclusion, comparison.runs
+    records = list_records(runs)
     return {
         "conclusion": conclusion,
         "caption": write_caption(conclusion),
@@ -106,7 +107,8 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
         "left_out": conclusion.left_out.groupby("reason", sort=False)["run_id"].apply(list).to_dict(),
         "finals": FINALS,
         "seeds": sorted({int(seed) for seed in runs["seed"]}),
-        "by_variant": [(name, list(own)) for name, own in groupby(list_records(runs), _name_variant)],
+        "accuracies": {(run["variant"], run["seed"]): run["final/test_accuracy"] for run in records},
+        "by_variant": [(name, list(own)) for name, own in groupby(records, _name_variant)],
         "networks": [comparison.question.table[name] for name in dict.fromkeys(runs["variant"])],
     }
 
