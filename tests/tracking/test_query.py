@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +17,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import StoreError
+from pipeline.tracking import query
 from pipeline.tracking.environment import identify_process
 from pipeline.tracking.query import RESULTS, _search_runs, _type_columns, read_history, read_origins, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
@@ -87,6 +90,22 @@ def test_a_history_holds_the_asked_metrics_of_the_asked_runs(store: Store, plant
     first = history[(history["run_id"] == run_ids[0]) & (history["metric"] == "train/loss")]
     assert first["epoch"].tolist()[:4] == [1, 2, 3, 4]
     assert first["value"].tolist()[:4] == [1.0, 1 / 2, 1 / 3, 1 / 4]
+
+
+def test_a_history_is_looked_up_by_run_and_not_by_reading_the_whole_store(
+    store: Store, planted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    connection = query._connect(store)
+    connection.set_trace_callback(said.append)
+    run_ids = list(read_runs(store, planted)["run_id"])
+    monkeypatch.setattr(query, "_connect", lambda _: connection)
+    read_history(store, run_ids)
+    statement = said[-1]
+    with closing(sqlite3.connect(store.database or "")) as other:
+        plan = other.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+    assert "FROM metrics" in statement
+    assert "(run_uuid=?)" in plan[0][3]
 
 
 def test_a_run_that_failed_before_its_params_is_read_with_unknown_settings(store: Store) -> None:
