@@ -17,7 +17,7 @@ from pipeline.study.variants import VARIANTS, Variant
 from pipeline.sweep.cells import Cell
 
 WHOLE = 60_000
-STARTUP_SECONDS = 20.0  # import, figures and model of one fresh process, as seen on two cores
+STARTUP_SECONDS = 12.0  # start, figures and model of one cell, as seen on two cores: 4 to 12, the first ones 27
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
