@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -93,13 +93,11 @@ def read_runs(store: Store, experiment_id: str) -> pd.DataFrame:
     texts), the final metrics under their own names (nan where missing) and `alive`, whether its process lives (false
     for a run that has ended). Compare runs are no training runs. Raises StoreError.
     """
-    try:
+    with _expect_answer():
         experiment = store.client.get_experiment(experiment_id).name
         rows = _read_rows(store, experiment_id, RESULTS)
         open_ids = rows.loc[rows["outcome"] == "running", "run_id"]
         alive = [run_id for run_id in open_ids if is_alive(store.client.get_run(run_id).data.tags)]
-    except STORE_ERRORS as error:
-        raise StoreError(f"the tracking store did not answer the query: {first_line(error)}") from error
     return _type_columns(rows).assign(experiment=experiment, alive=rows["run_id"].isin(alive))
 
 
@@ -108,17 +106,15 @@ def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
 
     Columns: artifact_uri and those of ORIGINS, texts as they were logged, None where there is none.
     """
-    try:
+    with _expect_answer():
         rows = _read_rows(store, experiment_id, ORIGINS).set_index("run_id")
-    except STORE_ERRORS as error:
-        raise StoreError(f"the tracking store did not answer the query: {first_line(error)}") from error
     texts = rows.drop(columns=["status", "started", "ended"]).astype(object)
     return texts.where(texts.notna(), None)
 
 
 def read_history(store: Store, run_ids: Sequence[str], metrics: Sequence[str] = CURVES) -> pd.DataFrame:
     """The points of these metrics by epoch: run_id, metric, epoch (from 1), value; raises StoreError."""
-    try:
+    with _expect_answer():
         if store.database:
             points = list(_query_points(store, run_ids, metrics))
         else:
@@ -128,8 +124,6 @@ def read_history(store: Store, run_ids: Sequence[str], metrics: Sequence[str] = 
                 for name in metrics
                 for point in store.client.get_metric_history(run_id, name)
             ]
-    except STORE_ERRORS as error:
-        raise StoreError(f"the tracking store did not answer the query: {first_line(error)}") from error
     return pd.DataFrame(points, columns=["run_id", "metric", "epoch", "value"])
 
 
@@ -146,6 +140,15 @@ def read_running(store: Store, experiment_id: str) -> dict[str, tuple[int, float
         str(run.info.run_name): (int(run.data.tags.get("epoch", 0)), run.data.metrics.get("test/accuracy", math.nan))
         for run in runs
     }
+
+
+@contextmanager
+def _expect_answer() -> Iterator[None]:
+    """Raise StoreError where the store does not answer what the block asks."""
+    try:
+        yield
+    except STORE_ERRORS as error:
+        raise StoreError(f"the tracking store did not answer the query: {first_line(error)}") from error
 
 
 def _read_rows(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:
