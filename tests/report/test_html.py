@@ -133,6 +133,25 @@ def test_the_page_can_be_read_without_seeing_it(page: Page) -> None:
             assert box["aria-label"]
 
 
+def test_the_table_of_seeds_holds_each_test_accuracy_and_a_dash_for_a_missing_run() -> None:
+    runs = make_runs(TWINS, seeds=range(3))
+    runs["final/test_accuracy"] = 0.5 + runs.index / 1000
+    left = runs.drop(index=runs.index[1])
+    table = render(compare(left, rule="newest")).partition('aria-label="Test accuracy by variant and seed"')[2]
+    shown = {
+        variant: re.findall(r">([^<>]+)</td>", cells)
+        for variant, cells in re.findall(
+            r'<th scope="row">(\w+)</th>(.*?)</tr>', table.partition("</table>")[0], re.DOTALL
+        )
+    }
+    accuracies = left.set_index(["variant", "seed"])["final/test_accuracy"]
+    assert shown == {
+        variant: [f"{accuracies[variant, seed]:.5f}" if (variant, seed) in accuracies else "-" for seed in range(3)]
+        for variant in dict.fromkeys(left["variant"])
+    }
+    assert sum(cell == "-" for cells in shown.values() for cell in cells) == 1
+
+
 def test_every_place_that_is_linked_is_there_once(page: Page) -> None:
     places = [element["id"] for element in page.elements if "id" in element]
     assert len(places) == len(set(places))
