@@ -30,10 +30,17 @@ def _handle(number: int, _frame: FrameType | None) -> None:
         raise RunKilled(number)
 
 
+def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Stay silent about a RunKilled that a destructor or C callback has swallowed: check raises it again."""
+    if not isinstance(unraisable.exc_value, RunKilled):
+        sys.__unraisablehook__(unraisable)
+
+
 def install() -> None:
     """Turn SIGINT and SIGTERM of this process into RunKilled."""
     global _received
     _received = None
+    sys.unraisablehook = _report_unraisable
     signal.signal(signal.SIGINT, _handle)
     signal.signal(signal.SIGTERM, _handle)
 

@@ -35,9 +35,8 @@ def cell(experiment: str, variant: str, seed: int, since: str) -> None:
 
     interrupts.follow_launcher()
     sweep = open_sweep(experiment, str(seed), since)
-    fingerprint = sweep.read_cell(variant).fingerprint
-    with hold_lease(sweep.store, sweep.experiment_id, fingerprint):
-        mine = sweep.read_cell(variant)
+    with hold_lease(sweep.store, sweep.experiment_id, sweep.choose_cell(variant).fingerprint):
+        mine = sweep.choose_cell(variant, sweep.read_runs())
         if mine.state == "done":
             click.echo(f"{mine.name} is done; run {mine.run_id}")
             return
@@ -45,9 +44,9 @@ def cell(experiment: str, variant: str, seed: int, since: str) -> None:
             raise CellTaken(f"{mine.name} is trained by run {mine.run_id} at this moment; let it end")
         os.environ["MLFLOW_EXPERIMENT_ID"] = sweep.experiment_id
         if mine.state == "started" and any(locate_checkpoints(sweep.store, mine.run_id).glob("epoch-*")):
-            resume_and_record(mine.run_id, mine.variant.name, mine.settings)
+            resume_and_record(mine.run_id, mine.variant.name, mine.settings, sweep.dataset)
         else:
-            train_and_record(mine.variant, mine.settings)
+            train_and_record(mine.variant, mine.settings, sweep.dataset)
 
 
 @click.command(hidden=True)
@@ -71,14 +70,12 @@ def import_everything() -> None:
 
     from PIL import Image
 
-    from pipeline.sweep.cells import hash_code
     from pipeline.tracking.artifacts import look_up_packages
     from pipeline.tracking.environment import list_packages
 
     for name in IMPORTS:
         import_module(name)
     Image.init()
-    hash_code()  # of the files that were imported just now
     list_packages()
     look_up_packages()
 

@@ -14,6 +14,8 @@ from pipeline.cli.options import Number
 from pipeline.errors import TrainingError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pipeline.sweep.cells import Cell
     from pipeline.sweep.sweep import Sweep
 
@@ -21,13 +23,15 @@ SEEDS = click.option("--seeds", default="", help="Only these seeds, as 0-4 or 0,
 WORKERS = click.option(
     "--workers", type=Number(0, 256), default=0, show_default=True, help="Cells at once; 0 for one a core."
 )
+KEEP = click.option("--keep", is_flag=True, help="Count runs that an earlier version of the training finished.")
 
 
 @click.command()
 @click.argument("experiment")
 @SEEDS
 @WORKERS
-def plan(experiment: str, seeds: str, workers: int) -> None:
+@KEEP
+def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
     """Show the cells of EXPERIMENT, what is done of them and how long the rest will take; runs nothing.
 
     \b
@@ -39,7 +43,7 @@ def plan(experiment: str, seeds: str, workers: int) -> None:
 
     sweep = open_sweep(experiment, seeds)
     runs = sweep.read_runs()
-    cells = sweep.judge_cells(runs)
+    cells = judge_cells(sweep, runs, keep)
     for cell in cells:
         click.echo(f"{cell.name:<28}{cell.state:<9}{cell.run_id}".rstrip())
     click.echo(", ".join(f"{number} {state}" for state, number in count_states(cells).items()))
@@ -62,8 +66,16 @@ def plan(experiment: str, seeds: str, workers: int) -> None:
 @click.option("--scheduler", help="Address of a running Dask scheduler, instead of local processes.")
 @click.option("--attempts", type=click.IntRange(1, 10), default=2, show_default=True, help="Tries for each cell.")
 @click.option("--force", is_flag=True, help="Train finished cells again, in new runs.")
+@KEEP
 def sweep(
-    experiment: str, seeds: str, workers: int, budget: str, scheduler: str | None, attempts: int, force: bool
+    experiment: str,
+    seeds: str,
+    workers: int,
+    budget: str,
+    scheduler: str | None,
+    attempts: int,
+    force: bool,
+    keep: bool,
 ) -> None:
     """Train every cell of EXPERIMENT that is not done, each in its own process; go on where an earlier sweep stopped.
 
@@ -83,7 +95,7 @@ def sweep(
     since = datetime.now(UTC).isoformat() if force else ""
     opened = open_sweep(experiment, seeds, since)
     runs = opened.read_runs()
-    cells = opened.judge_cells(runs)
+    cells = judge_cells(opened, runs, keep)
     left = [cell for cell in cells if cell.state != "done"]
     click.echo(f"{opened.declared.name}: {len(cells)} cells, {len(cells) - len(left)} done")
     if seconds and left:
@@ -93,6 +105,20 @@ def sweep(
     place = path.relative_to(root) if path.is_relative_to(root) else path  # a worker elsewhere has a clone of its own
     freeze_declared(opened, experiment)
     train_cells(opened, order_cells(left), [f"--since={since}", str(place)], (workers, scheduler, attempts))
+
+
+def judge_cells(sweep: Sweep, runs: pd.DataFrame, keep: bool) -> list[Cell]:
+    """Every cell with its state; says what runs of an earlier version there are, and counts them if they are kept."""
+    from pipeline.sweep.cells import keep_earlier
+
+    cells = sweep.judge_cells(runs)
+    earlier = sweep.find_earlier(cells, runs)
+    if earlier and not keep:
+        click.echo(
+            f"An earlier version of the training finished {len(earlier)} of these cells: "
+            "--keep counts such runs as done, otherwise their cells are trained again"
+        )
+    return keep_earlier(cells, earlier) if keep else cells
 
 
 def freeze_declared(sweep: Sweep, experiment: str) -> None:

@@ -49,15 +49,15 @@ def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
         resume_and_record(resume, arch, settings)
 
 
-def train_and_record(variant: Variant, settings: Settings) -> str:
-    """Train `variant`, show and log it; the run's id."""
+def train_and_record(variant: Variant, settings: Settings, dataset: Dataset | None = None) -> str:
+    """Train `variant`, show and log it; the run's id. The data are loaded unless they are there."""
     from pipeline.data.named import load_data
-    from pipeline.sweep.cells import fingerprint_cell
     from pipeline.tracking.freeze import freeze_declared
     from pipeline.tracking.recorder import record_run
     from pipeline.tracking.resume import locate_checkpoints
     from pipeline.tracking.store import open_store
-    from pipeline.training.checkpoint import describe_config, drop_checkpoints, hold_checkpoints
+    from pipeline.training.checkpoint import drop_checkpoints, hold_checkpoints
+    from pipeline.training.fingerprint import fingerprint_training, identify_training
 
     interrupts.follow_launcher()
     store = open_store()
@@ -65,17 +65,17 @@ def train_and_record(variant: Variant, settings: Settings) -> str:
         click.echo(f"{variant.name}, seed {settings.seed}, {settings.epochs} epochs; run {recorder.run_id}")
         recorder.insist(freeze_declared, store, recorder.run_id)
         recorder.log_source(variant, settings)
-        dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
+        dataset = dataset or load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
         recorder.log_dataset(dataset)
-        recorder.log({}, {"fingerprint": fingerprint_cell(variant, settings, dataset.sha256)})
+        recorder.log({}, {"fingerprint": fingerprint_training(variant, settings, dataset.sha256)})
         folder = locate_checkpoints(store, recorder.run_id)
-        with hold_checkpoints(folder, describe_config(variant, settings, dataset.sha256)) as checkpoints:
+        with hold_checkpoints(folder, identify_training(variant, settings, dataset.sha256)) as checkpoints:
             _train(recorder, variant, settings, dataset, checkpoints)
     drop_checkpoints(folder)
     return recorder.run_id
 
 
-def resume_and_record(run_id: str, arch: str, settings: Settings) -> None:
+def resume_and_record(run_id: str, arch: str, settings: Settings, dataset: Dataset | None = None) -> None:
     """Go on with a run, show and log the rest of it; `arch` and `settings` may differ from the run's by default alone.
 
     The run is touched only when its checkpoint is known to be usable.
@@ -83,16 +83,18 @@ def resume_and_record(run_id: str, arch: str, settings: Settings) -> None:
     from pipeline.data.named import load_data
     from pipeline.tracking.resume import find_resumable, locate_checkpoints, resume_run
     from pipeline.tracking.store import open_store
-    from pipeline.training.checkpoint import describe_config, drop_checkpoints, hold_checkpoints
+    from pipeline.training.checkpoint import drop_checkpoints, hold_checkpoints
+    from pipeline.training.fingerprint import fingerprint_training, identify_training
 
     interrupts.follow_launcher()
     store = open_store()
     variant, own = find_resumable(store, run_id)
     _refuse_other_options(run_id, (arch, settings), (variant.name, own))
-    dataset = load_data(own.data, subset=own.subset, normalization=own.normalization)
+    dataset = dataset or load_data(own.data, subset=own.subset, normalization=own.normalization)
     folder = locate_checkpoints(store, run_id)
-    config = describe_config(variant, own, dataset.sha256)
-    with hold_checkpoints(folder, config) as checkpoints, resume_run(store, run_id) as recorder:
+    config = identify_training(variant, own, dataset.sha256)
+    fingerprint = fingerprint_training(variant, own, dataset.sha256)
+    with hold_checkpoints(folder, config) as checkpoints, resume_run(store, run_id, fingerprint) as recorder:
         click.echo(f"{variant.name}, seed {own.seed}, {own.epochs} epochs; resumes run {run_id}")
         _train(recorder, variant, own, dataset, checkpoints)
     drop_checkpoints(folder)

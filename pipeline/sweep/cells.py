@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import ast
-import functools
-import hashlib
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
 from pipeline.errors import ExperimentError
 from pipeline.study.experiment import Experiment
+from pipeline.study.own import restore_row
 from pipeline.study.settings import Settings
-from pipeline.study.variants import DROPOUT_RATE, L2_STRENGTH, LEARNING_RATE, Variant, find_variant
-from pipeline.training.checkpoint import describe_config
+from pipeline.study.variants import Variant, find_variant
+from pipeline.training.fingerprint import SETTINGS, fingerprint_training
 
-PACKAGE = Path(__file__).resolve().parents[1]
-TRAINING_CODE = ("data/*.py", "training/*.py", "study/architecture.py")
-SILENT_CODE = frozenset({"sources.py", "named.py", "observer.py"})  # they fetch and tell; they change no number
 State = Literal["done", "running", "started", "to do"]
 STATES: tuple[State, ...] = get_args(State)
 
@@ -42,21 +35,6 @@ class Cell:
         return f"{self.variant.name}-s{self.settings.seed}"
 
 
-@functools.cache
-def hash_code() -> str:
-    """sha256 over the syntax trees of the code that trains; comments and layout do not count."""
-    paths = sorted(path for pattern in TRAINING_CODE for path in PACKAGE.glob(pattern))
-    trees = [ast.dump(ast.parse(path.read_bytes())) for path in paths if path.name not in SILENT_CODE]
-    return hashlib.sha256("\n".join(trees).encode()).hexdigest()
-
-
-def fingerprint_cell(variant: Variant, settings: Settings, data_sha256: str) -> str:
-    """sha256 over everything that can change a cell's result: row, settings, data, code, versions."""
-    constants = {"dropout": DROPOUT_RATE, "l2": L2_STRENGTH, "learning rate": LEARNING_RATE}
-    config = {**describe_config(variant, settings, data_sha256), **constants, "code": hash_code()}
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-
-
 def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame) -> list[Cell]:
     """Every cell of the experiment, whole seeds first, with what `runs` (tracking.query.read_runs) holds of it.
 
@@ -68,7 +46,7 @@ def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame) -> 
     for seed in experiment.seeds:
         for name in experiment.variants:
             variant, settings = find_variant(name, experiment.table), experiment.settings_for(seed)
-            fingerprint = fingerprint_cell(variant, settings, data_sha256)
+            fingerprint = fingerprint_training(variant, settings, data_sha256)
             state, run_id = judged.get(fingerprint, ("to do", ""))
             cells.append(Cell(variant=variant, settings=settings, fingerprint=fingerprint, state=state, run_id=run_id))
     return cells
@@ -85,6 +63,42 @@ def _judge_runs(runs: pd.DataFrame) -> dict[str, tuple[State, str]]:
         elif judged.get(fingerprint, ("to do", ""))[0] != "done":
             judged[fingerprint] = "running" if alive else "started", run_id
     return judged
+
+
+def find_earlier(
+    cells: Sequence[Cell], data_sha256: str, runs: pd.DataFrame, rows: Callable[[], Mapping[str, Mapping[str, Any]]]
+) -> dict[str, str]:
+    """The finished runs that an earlier version of the training made of cells that are not done, by fingerprint.
+
+    `rows` (tracking.query.read_trained_rows) is asked only where a run may be one.
+    """
+    open_cells = {cell.fingerprint: cell for cell in cells if cell.state != "done"}
+    names = {cell.variant.name for cell in open_cells.values()}
+    candidates = runs[
+        (runs["outcome"] == "finished")
+        & ~runs["fingerprint"].isin({cell.fingerprint for cell in cells})
+        & runs["variant"].isin(names)
+        & (runs["data_sha256"] == data_sha256)
+    ]
+    trained = rows() if len(candidates) else {}
+    found: dict[str, str] = {}
+    for run in candidates.sort_values("started", kind="stable").to_dict("records"):
+        settings = Settings(**{name: run[name] for name in SETTINGS})
+        try:
+            fingerprint = fingerprint_training(restore_row(trained[run["run_id"]]), settings, data_sha256)
+        except (KeyError, ValueError):  # it does not say what it has trained
+            continue
+        if fingerprint in open_cells:
+            found[fingerprint] = run["run_id"]
+    return found
+
+
+def keep_earlier(cells: Sequence[Cell], earlier: Mapping[str, str]) -> list[Cell]:
+    """The cells, those done that an earlier version of the training has trained (find_earlier)."""
+    return [
+        replace(cell, state="done", run_id=earlier[cell.fingerprint]) if cell.fingerprint in earlier else cell
+        for cell in cells
+    ]
 
 
 def choose_seeds(experiment: Experiment, seeds: str) -> Experiment:

@@ -58,7 +58,7 @@ def record_result(recorder: Recorder, variant: Variant, settings: Settings, data
 
 def draw_figures(dataset: Dataset, result: Result) -> Iterable[tuple[str, Figure]]:
     """(name, figure) of every figure of a run."""
-    epochs, labels, test = len(result.history), dataset.y_test, result.test
+    epochs, labels, test = len(result.history), dataset.y_test, result.test.predictions
     yield "loss", figures.plot_losses(result.history)
     yield "accuracy", figures.plot_accuracies(result.history)
     yield "weights", figures.plot_weights(result.kernels, epochs)
@@ -69,14 +69,22 @@ def draw_figures(dataset: Dataset, result: Result) -> Iterable[tuple[str, Figure
 
 
 def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> None:
-    """Log predictions.npz: label, predicted (uint8) and log_probability (float32, of the true class) by test image."""
+    """Log predictions.npz: by test image the label, what the last epoch predicted, and the means of the last three.
+
+    `predicted` (uint8) and `log_probability` (float32, of the true class) are the last epoch's. `recent_wrong` counts
+    in how many of the last `recent` epochs the prediction was wrong; `recent_log_probability` (float16) is the mean.
+    """
+    recent = np.array([each.log_probability for each in result.recent])
+    wrong = np.array([each.predicted != dataset.y_test for each in result.recent])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "predictions.npz"
         np.savez_compressed(
             path,
             label=dataset.y_test,
-            predicted=result.test.predicted,
-            log_probability=result.test.log_probability,
+            **result.test.predictions._asdict(),
+            recent=len(recent),
+            recent_wrong=wrong.sum(axis=0).astype(np.uint8),
+            recent_log_probability=recent.mean(axis=0, dtype=np.float64).astype(np.float16),
         )
         recorder.insist(recorder.client.log_artifact, recorder.run_id, str(path))
 

@@ -21,16 +21,15 @@ HEARTBEAT_LIMIT = timedelta(hours=1)
 NEVER = "1970-01-01T00:00:00+00:00"
 
 
-def describe_environment(threads: int) -> dict[str, object]:
-    """Versions, machine and the installed packages (as pip freeze lists them)."""
+def describe_environment(runtime: Mapping[str, object]) -> dict[str, object]:
+    """Versions, machine, the installed packages (as pip freeze lists them), and `runtime` as the training says it."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": name_cpu(),
         "cores": os.cpu_count(),
-        "threads": threads,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "image_data_format": "channels_last",
+        **runtime,
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "packages": list(list_packages()),
     }
@@ -44,12 +43,19 @@ def list_packages() -> tuple[str, ...]:
 
 
 @functools.cache
-def name_cpu() -> str:
-    """The processor's model name."""
+def read_cpuinfo() -> Mapping[str, str]:
+    """What Linux says of the first processor, by name; nothing elsewhere."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    first = cpuinfo.read_text().partition("\n\n")[0] if cpuinfo.is_file() else ""
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+
+
+def name_cpu() -> str:
+    """The processor's model name, with family and model where Linux tells them: some names say little."""
+    facts = read_cpuinfo()
+    if "model name" not in facts:
+        return platform.processor() or platform.machine()
+    return f"{facts['model name']} (family {facts.get('cpu family')}, model {facts.get('model')})"
 
 
 def identify_process() -> dict[str, str]:

@@ -73,6 +73,15 @@ ORIGINS: Keys = MappingProxyType(
         },
     }
 )
+ROWS: Keys = MappingProxyType(
+    {
+        "params": {
+            name: name
+            for name in ("arch", "kernel", "features", "head", "padding", "pooling", "regularised", "depth-called")
+        }
+    }
+)
+"""The params from which study.own.restore_row rebuilds what a run has trained."""
 CURVES = ("train/loss", "test/loss", "honest/train_loss", "honest/test_loss")
 NUMBERS = (
     *("seed", "epochs", "batch_size", "subset", "threads", "depth_called", "depth_counted", "kernel"),
@@ -110,6 +119,13 @@ def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
         rows = _read_rows(store, experiment_id, ORIGINS).set_index("run_id")
     texts = rows.drop(columns=["status", "started", "ended"]).astype(object)
     return texts.where(texts.notna(), None)
+
+
+def read_trained_rows(store: Store, experiment_id: str) -> dict[str, dict[str, Any]]:
+    """For study.own.restore_row, the params that say what each training run of an experiment has trained, by run id."""
+    with _expect_answer():
+        rows = _read_rows(store, experiment_id, ROWS).set_index("run_id")
+    return {str(run_id): {name: facts[name] for name in ROWS["params"]} for run_id, facts in rows.iterrows()}
 
 
 def read_history(store: Store, run_ids: Sequence[str], metrics: Sequence[str] = CURVES) -> pd.DataFrame:

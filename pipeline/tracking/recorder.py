@@ -54,8 +54,9 @@ class Recorder(Observer):
         self.journal = Journal(store, run_id)
         self.insist = self.journal.insist
 
-    def begin_training(self, summary: str) -> None:
-        """Log the model summary."""
+    def begin_training(self, summary: str, runtime: Mapping[str, object]) -> None:
+        """Log the model summary and the environment."""
+        self.insist(self.client.log_dict, self.run_id, describe_environment(runtime), "environment.json")
         self.insist(self.client.log_text, self.run_id, summary, "model_summary.txt")
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float], ended: int | None = None) -> None:
@@ -95,11 +96,10 @@ class Recorder(Observer):
         self.insist(self.client.log_batch, self.run_id, params=missing)
 
     def log_source(self, variant: Variant, settings: Settings) -> None:
-        """Log the whole configuration, the environment, the git commit and the diff of a dirty checkout."""
+        """Log the whole configuration, the git commit and the diff of a dirty checkout."""
         config = {**describe_settings(settings), **describe_variant(variant)}
         self.log_params(config)
         self.insist(self.client.log_dict, self.run_id, config, "config.json")
-        self.insist(self.client.log_dict, self.run_id, describe_environment(settings.threads), "environment.json")
         commit, changes, diff = read_source(project_root())
         self.log({}, {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changes))} if commit else {})
         if changes:

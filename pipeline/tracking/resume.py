@@ -107,8 +107,13 @@ def _explain_refusal(run: Run) -> str:
 
 
 @contextmanager
-def resume_run(store: Store, run_id: str) -> Iterator[Recorder]:
-    """The recorder of a run that goes on; a run that `mlflow run` has made only points to it and ends with it."""
+def resume_run(store: Store, run_id: str, fingerprint: str) -> Iterator[Recorder]:
+    """The recorder of a run that goes on; a run that `mlflow run` has made only points to it and ends with it.
+
+    Raises ResumeError where the run's own fingerprint is not this one: two trainings would be mixed in one run.
+    """
+    if store.client.get_run(run_id).data.tags.get("fingerprint", fingerprint) != fingerprint:
+        raise ResumeError(f"run {run_id} is of another training (other data, settings or version); train it anew")
     launched = os.environ.get("MLFLOW_RUN_ID", "")
     if launched:
         Recorder(store, launched).log({}, {"kind": "resume", "resumes": run_id})

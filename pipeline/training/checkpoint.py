@@ -8,7 +8,6 @@ flipped bit loads silently, and a full disk destroys the previous one too.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import io
 import json
@@ -16,7 +15,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +24,6 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import ResumeError
 from pipeline.faults import fault_point
-from pipeline.study.settings import Settings
-from pipeline.study.variants import Variant
 from pipeline.training.observer import Epoch
 
 MAGIC = b"mnist-study checkpoint\n"
@@ -35,9 +31,6 @@ FORMAT = 1
 HASH_SIZE = 32
 KEPT = 2
 SUFFIX = ".checkpoint"
-PACKAGES = ("tensorflow", "keras", "numpy")
-LABELS = {"depth_called", "twin", "published", "note"}
-"""The columns of a variant that shape nothing in its network."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -46,7 +39,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 class Checkpoint:
     """A training after its last epoch in `epochs`: every variable by its name, and what made them.
 
-    `config` is what describe_config says; `name` is the file's, "" for one that was not read from a file.
+    `config` is what training.fingerprint.identify_training says; `name` is the file's, "" where there is none.
     """
 
     config: Mapping[str, str]
@@ -74,20 +67,6 @@ class Checkpoints:
         for old in find_checkpoints(self.folder)[KEPT:]:
             old.unlink()
             fault_point("checkpoint-dropped")
-
-
-def describe_config(variant: Variant, settings: Settings, data_sha256: str) -> dict[str, str]:
-    """Everything that decides the weights' bits, as text by name; the data by their content, wherever they lie."""
-    row = {name: value for name, value in vars(variant).items() if name not in LABELS}
-    protocol = {name: value for name, value in vars(settings).items() if name != "data"}
-    facts = {**row, **protocol, "data sha256": data_sha256, **_read_versions()}
-    return {name: str(value) for name, value in facts.items()}
-
-
-@functools.cache
-def _read_versions() -> Mapping[str, str]:
-    """The versions of the packages that compute."""
-    return {name: metadata.version(name) for name in PACKAGES}
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,14 +16,20 @@ from pipeline import interrupts
 BATCH = 200
 
 
+class Predictions(NamedTuple):
+    """By image (N,): the predicted label and the true class's log-probability."""
+
+    predicted: npt.NDArray[np.uint8]
+    log_probability: npt.NDArray[np.float32]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Mean cross-entropy (nats) and accuracy; by image, the predicted label and the true class's log-probability."""
+    """Mean cross-entropy (nats) and accuracy, and what they are the means of."""
 
     loss: float
     accuracy: float
-    predicted: npt.NDArray[np.uint8]
-    log_probability: npt.NDArray[np.float32]
+    predictions: Predictions
 
 
 def compile_evaluation(network: keras.Model) -> Callable[[Any, Any], Evaluation]:
@@ -50,8 +56,7 @@ def compile_evaluation(network: keras.Model) -> Callable[[Any, Any], Evaluation]
         return Evaluation(
             loss=float(-chosen.mean(dtype=np.float64)),
             accuracy=float((predicted == labels).mean()),
-            predicted=predicted,
-            log_probability=chosen,
+            predictions=Predictions(predicted, chosen),
         )
 
     return evaluate

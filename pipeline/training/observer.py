@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +22,8 @@ class Epoch(NamedTuple):
 class Observer:
     """Hears nothing of what it is told; override what you need."""
 
-    def begin_training(self, summary: str) -> None:
-        """The network, summarised as text, is about to see its first batch."""
+    def begin_training(self, summary: str, runtime: Mapping[str, object]) -> None:
+        """The network, summarised as text, is about to see its first batch; `runtime` says how it is computed."""
 
     def resume_training(self, epochs: Sequence[Epoch], refused: Sequence[str]) -> None:
         """The training goes on after these epochs; `refused` says why newer checkpoints could not be used."""

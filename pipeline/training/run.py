@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +18,8 @@ from pipeline.data.mnist import Dataset, stratify
 from pipeline.errors import ResumeError, TrainingError
 from pipeline.study.settings import Settings
 from pipeline.study.variants import CLASSES, Variant
-from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.evaluation import Evaluation, compile_evaluation, measure_penalty
+from pipeline.training.checkpoint import Arrays, Checkpoints
+from pipeline.training.evaluation import Evaluation, Predictions, compile_evaluation, measure_penalty
 from pipeline.training.network import (
     build_network,
     collect_kernels,
@@ -30,21 +30,28 @@ from pipeline.training.network import (
 )
 from pipeline.training.observer import Epoch, Kernels, Observer
 from pipeline.training.randomness import draw_dropout_seeds, draw_order
-from pipeline.training.runtime import prepare_runtime
+from pipeline.training.runtime import describe_runtime, prepare_runtime
 from pipeline.training.step import Step, compile_step, count_dropouts
 
 PROBE_SIZE = 10_000
+RECENT = 3
+"""A result holds the predictions of so many last epochs: where it is declared, a verdict rests on their mean."""
+TEST = "test-"
 SNAPSHOT_EPOCHS = (0, 1, 2, 5, 10, 15, 20, 25)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A finished training: `history` holds one dict of metrics an epoch, `finals` those of the last weights."""
+    """A finished training: `history` holds one dict of metrics an epoch, `finals` those of the last weights.
+
+    `test` is the evaluation of the test images after the last epoch, `recent` what the last RECENT epochs predicted.
+    """
 
     network: keras.Model
     history: list[dict[str, float]]
     finals: dict[str, float]
     test: Evaluation
+    recent: Sequence[Predictions]
     kernels: Kernels
     weights_sha256: str
 
@@ -89,6 +96,7 @@ class _Training:
         self.probe = tf.gather(self.images, probe), self.dataset.y_train[probe]
         self.test = tf.constant(self.dataset.x_test), self.dataset.y_test
         self.latest: tuple[Evaluation, Evaluation] | None = None
+        self.recent: dict[int, Predictions] = {}
 
     @functools.cached_property
     def step(self) -> Step:
@@ -101,7 +109,8 @@ class _Training:
         start = self.checkpoints.start if self.checkpoints else None
         if self.checkpoints and start:
             try:
-                restore_state(self.network, start.arrays)
+                self.recent, state = split_recent(start.arrays)
+                restore_state(self.network, state)
             except ResumeError as error:
                 raise ResumeError(f"{start.name} {error}") from error
             self.past.extend(start.epochs)
@@ -109,7 +118,7 @@ class _Training:
             if self.checkpoints and start:
                 observer.resume_training(start.epochs, self.checkpoints.refused)
             else:
-                observer.begin_training(summarise_network(self.network))
+                observer.begin_training(summarise_network(self.network), describe_runtime())
         self.show_kernels()
         return len(self.past)
 
@@ -131,9 +140,11 @@ class _Training:
         metrics["time/train_seconds"] = trained - started
         metrics["time/epoch_seconds"] = time.perf_counter() - started
         self.past.append(Epoch(metrics, time.time_ns() // 1_000_000))
+        if epoch > self.settings.epochs - RECENT:
+            self.recent[epoch] = self.latest[1].predictions
         if self.checkpoints:  # first, so that no store ever knows an epoch that would be trained again
             with interrupts.shield():
-                self.checkpoints.save(self.past, collect_state(self.network))
+                self.checkpoints.save(self.past, {**collect_state(self.network), **join_recent(self.recent)})
         for observer in self.observers:
             observer.end_epoch(epoch, *self.past[-1])
         self.show_kernels()
@@ -182,9 +193,27 @@ class _Training:
             history=history,
             finals=finals,
             test=test,
+            recent=[self.recent[epoch] for epoch in sorted(self.recent)],
             kernels=collect_kernels(self.network),
             weights_sha256=hash_weights(self.network),
         )
+
+
+def join_recent(recent: Mapping[int, Predictions]) -> dict[str, Any]:
+    """The predictions of epochs as arrays of a checkpoint."""
+    return {
+        f"{TEST}{epoch}-{name}": values for epoch, each in recent.items() for name, values in each._asdict().items()
+    }
+
+
+def split_recent(arrays: Arrays) -> tuple[dict[int, Predictions], Arrays]:
+    """The predictions in a checkpoint's arrays, by epoch, and the other arrays."""
+    epochs = {int(name.split("-")[1]) for name in arrays if name.startswith(TEST)}
+    recent = {
+        epoch: Predictions(**{name: arrays[f"{TEST}{epoch}-{name}"] for name in Predictions._fields})
+        for epoch in epochs
+    }
+    return recent, {name: values for name, values in arrays.items() if not name.startswith(TEST)}
 
 
 def measure_epoch(

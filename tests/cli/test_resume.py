@@ -16,7 +16,7 @@ from pipeline.errors import ResumeError, RunKilled
 from pipeline.study.settings import Settings
 from pipeline.tracking.environment import identify_process
 from pipeline.tracking.recorder import Recorder
-from pipeline.tracking.resume import ResumedRecorder, find_resumable, locate_checkpoints
+from pipeline.tracking.resume import ResumedRecorder, find_resumable, locate_checkpoints, resume_run
 from pipeline.tracking.store import open_store
 from tests.conftest import SUBSET, call
 
@@ -197,6 +197,15 @@ def test_another_option_or_no_usable_checkpoint_is_refused(damaged: str, option:
     assert result.exit_code == 1
     assert result.output.startswith(f"Error: run {damaged} {reason}")
     assert result.output.count("\n") == 1
+
+
+def test_a_run_of_another_training_is_refused_and_left_alone(client: MlflowClient) -> None:
+    run_id = plant(client, fingerprint="1" * 64)
+    with pytest.raises(ResumeError, match="is of another training"), resume_run(open_store(), run_id, "2" * 64):
+        pass
+    assert client.get_run(run_id).info.status == "FAILED"
+    with resume_run(open_store(), run_id, "1" * 64) as recorder:
+        assert recorder.run_id == run_id
 
 
 def test_the_settings_are_the_runs_own(damaged: str) -> None:

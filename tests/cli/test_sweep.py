@@ -13,8 +13,12 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline.data.named import load_data
 from pipeline.study.experiment import load_experiment
+from pipeline.study.variants import find_variant
 from pipeline.sweep.cells import plan_cells
+from pipeline.tracking.description import describe_settings, describe_variant
+from pipeline.tracking.recorder import record_run
 from pipeline.tracking.store import open_store
 from tests.cli.test_chaos import tell_kind
 from tests.conftest import SUBSET, call
@@ -51,6 +55,28 @@ def test_a_plan_runs_nothing(tiny: str, store_uri: str) -> None:
         "time left: unknown, as this machine has finished no run of the experiment yet\n"
     )
     assert call("plan", tiny, "--seeds", "1").output.startswith("conv2_3x3-s1")
+
+
+def test_runs_of_an_earlier_version_are_named_and_kept_if_asked(
+    tiny: str, store_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "tiny")
+    store, settings = open_store(), load_experiment(tiny).settings
+    variant, sha256 = find_variant("conv2_3x3"), load_data(str(SUBSET), subset=600).sha256
+    with record_run(store, variant, settings) as recorder:
+        recorder.log_params({**describe_settings(settings), **describe_variant(variant), "data-sha256": sha256})
+        recorder.log({}, {"fingerprint": "0" * 64})
+    try:
+        first, *_, counts, _ = call("plan", tiny).output.splitlines()
+        assert first == (
+            "An earlier version of the training finished 1 of these cells: --keep counts such runs as done, "
+            "otherwise their cells are trained again"
+        )
+        assert counts == "0 done, 0 running, 0 started, 4 to do"
+        kept = call("plan", tiny, "--keep").output
+        assert kept.startswith(f"conv2_3x3-s0                done     {recorder.run_id}\n")
+    finally:
+        store.client.delete_run(recorder.run_id)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pandas as pd
 import pytest
 
@@ -9,56 +7,14 @@ from pipeline.errors import ExperimentError
 from pipeline.study.experiment import Experiment, load_experiment
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.sweep.cells import choose_seeds, count_states, fingerprint_cell, hash_code, plan_cells
+from pipeline.sweep.cells import choose_seeds, count_states, find_earlier, keep_earlier, plan_cells
+from pipeline.tracking.description import describe_settings, describe_variant
+from pipeline.training.fingerprint import SETTINGS as SETTINGS_NAMES
 from tests.conftest import ROOT
 
 VARIANT, SETTINGS = find_variant("conv2_3x3"), Settings()
 STUDY = Experiment(name="study", variants=("conv2_3x3", "conv2_3x3_reg"), seeds=(0, 1), settings=SETTINGS)
 NO_RUNS = pd.DataFrame({"fingerprint": [], "outcome": [], "run_id": [], "started": [], "alive": []})
-
-
-@pytest.mark.parametrize(
-    ("variant", "settings", "data"),
-    [
-        (find_variant("conv2_5x5"), SETTINGS, "a"),
-        (VARIANT, replace(SETTINGS, seed=1), "a"),
-        (VARIANT, replace(SETTINGS, epochs=24), "a"),
-        (VARIANT, replace(SETTINGS, batch_size=64), "a"),
-        (VARIANT, replace(SETTINGS, normalization="scale"), "a"),
-        (VARIANT, replace(SETTINGS, subset=600), "a"),
-        (VARIANT, replace(SETTINGS, threads=1), "a"),
-        (VARIANT, SETTINGS, "b"),
-    ],
-)
-def test_whatever_can_change_a_result_changes_the_fingerprint(variant: object, settings: Settings, data: str) -> None:
-    assert fingerprint_cell(variant, settings, data) != fingerprint_cell(VARIANT, SETTINGS, "a")  # type: ignore[arg-type]
-
-
-def test_what_cannot_change_a_result_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    moved = replace(SETTINGS, data="elsewhere.npz")
-    renamed = replace(VARIANT, note="another note", twin=None)
-    assert fingerprint_cell(renamed, moved, "a") == fingerprint_cell(VARIANT, SETTINGS, "a")
-
-
-def test_the_training_code_is_part_of_it_and_its_comments_are_not(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object
-) -> None:
-    from pathlib import Path
-
-    from pipeline.sweep import cells
-
-    assert isinstance(tmp_path, Path)
-    before = hash_code()
-    for pattern in cells.TRAINING_CODE:
-        for path in (ROOT / "pipeline").glob(pattern):
-            copy = tmp_path / path.relative_to(ROOT / "pipeline")
-            copy.parent.mkdir(exist_ok=True)
-            copy.write_text("# a comment\n" + path.read_text())
-    monkeypatch.setattr(cells, "PACKAGE", tmp_path)
-    assert hash_code.__wrapped__() == before
-    network = tmp_path / "training" / "network.py"
-    network.write_text(network.read_text().replace('"categorical_crossentropy"', '"mse"'))
-    assert hash_code.__wrapped__() != before
 
 
 def test_cells_come_whole_seeds_first_with_the_state_of_their_runs() -> None:
@@ -93,3 +49,26 @@ def test_seeds_are_chosen_by_range_or_list() -> None:
         choose_seeds(matched, "0,9")
     with pytest.raises(ExperimentError, match='"x" names no seeds; write them as 0-4 or 0,2,7'):
         choose_seeds(matched, "x")
+
+
+def test_runs_of_an_earlier_version_are_found_and_kept_only_if_asked() -> None:
+    cells = plan_cells(STUDY, "a", NO_RUNS)
+    facts = {**describe_settings(SETTINGS), **describe_variant(VARIANT)}
+    settings = {name: getattr(SETTINGS, name) for name in SETTINGS_NAMES}
+    run = {"variant": "conv2_3x3", "data_sha256": "a", "outcome": "finished", "fingerprint": "old", "started": 1}
+    runs = pd.DataFrame(
+        [
+            {**run, **settings, "run_id": "older"},
+            {**run, **settings, "run_id": "newer", "started": 2},
+            {**run, **settings, "run_id": "killed", "outcome": "killed", "started": 3},
+            {**run, **settings, "run_id": "longer", "epochs": 99, "started": 3},
+            {**run, **settings, "run_id": "other data", "data_sha256": "b", "started": 3},
+        ]
+    )
+    rows = dict.fromkeys(runs["run_id"], facts)
+    earlier = find_earlier(cells, "a", runs, lambda: rows)
+    assert earlier == {cells[0].fingerprint: "newer"}
+    kept = keep_earlier(cells, earlier)
+    assert [(cell.state, cell.run_id) for cell in kept[:2]] == [("done", "newer"), ("to do", "")]
+    done = runs.assign(fingerprint=cells[0].fingerprint)
+    assert find_earlier(plan_cells(STUDY, "a", done.assign(alive=False)), "a", done, lambda: rows) == {}

@@ -58,7 +58,7 @@ def record_epochs(uri: str, disturb: Disturb, images: bool = False) -> Recorder:
     os.environ["MLFLOW_TRACKING_URI"] = uri
     with record_run(open_store(), find_variant("conv2_3x3"), Settings(epochs=EPOCHS)) as recorder:
         disturb.get(0, lambda: None)()
-        recorder.begin_training("a summary")
+        recorder.begin_training("a summary", {"threads": 1})
         for epoch in range(1, EPOCHS + 1):
             disturb.get(epoch, lambda: None)()
             recorder.end_epoch(epoch, measure(epoch), 1000 * epoch)

@@ -80,12 +80,14 @@ def test_every_artifact_is_there_and_readable(client: MlflowClient, trained: tup
     assert "Non-trainable params: 384" in summary
     environment = json.loads(Path(client.download_artifacts(run_id, "environment.json")).read_text())
     assert environment["versions"]["mlflow"] == mlflow.__version__
+    said = [environment[name] for name in ("backend", "image_data_format", "floatx", "threads")]
+    assert said == ["tensorflow", "channels_last", "float32", 2]
     assert any(package.startswith("tensorflow==") for package in environment["packages"])
     steps = {file.path.split("+")[2] for file in client.list_artifacts(run_id, "images")}
     assert steps == {"0", "1", "2"}
 
 
-def test_the_saved_model_predicts_what_was_logged(store_uri: str, trained: tuple[str, str]) -> None:
+def test_the_saved_model_predicts_what_was_logged(client: MlflowClient, trained: tuple[str, str]) -> None:
     run_id = trained[0]
     verify_run(run_id, Settings(data=str(SUBSET)))
     dataset = load_mnist(str(SUBSET))
@@ -95,6 +97,11 @@ def test_the_saved_model_predicts_what_was_logged(store_uri: str, trained: tuple
         assert np.array_equal(probabilities.argmax(axis=1), logged["predicted"])
         chosen = probabilities[np.arange(500), dataset.y_test]
         np.testing.assert_allclose(np.exp(logged["log_probability"]), chosen, rtol=1e-3, atol=1e-6)
+        assert logged["recent"] == 2  # of two epochs
+        assert set(logged["recent_wrong"]) == {0, 1, 2}
+        history = client.get_metric_history(run_id, "honest/test_loss")
+        mean = -logged["recent_log_probability"].mean(dtype=np.float64)
+        assert mean == pytest.approx(np.mean([point.value for point in history]), rel=1e-4)
     model = mlflow.models.get_model_info(f"runs:/{run_id}/model")
     assert model.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 28, 28, 1)
 

@@ -19,18 +19,18 @@ from pipeline.training.checkpoint import (
     Checkpoint,
     Checkpoints,
     decode_checkpoint,
-    describe_config,
     encode_checkpoint,
     find_checkpoints,
     hold_checkpoints,
     load_newest,
     read_checkpoint,
 )
+from pipeline.training.fingerprint import identify_training
 from pipeline.training.observer import Epoch
 from tests.conftest import ROOT
 
 REG = find_variant("conv2_3x3_reg")
-CONFIG = describe_config(REG, Settings(), "5" * 64)
+CONFIG = identify_training(REG, Settings(), "5" * 64)
 ARRAYS = {"kernel": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), "iteration": np.array(7, np.int64)}
 WRITE = """
 import sys
@@ -109,9 +109,9 @@ def test_a_checkpoint_of_another_training_is_refused_by_name(
 
 
 def test_only_what_shapes_the_weights_is_compared() -> None:
-    moved = describe_config(replace(REG, note="better told", twin=None), Settings(data="elsewhere"), "5" * 64)
+    moved = identify_training(replace(REG, note="better told", twin=None), Settings(data="elsewhere"), "5" * 64)
     assert moved == CONFIG
-    assert describe_config(REG, Settings(threads=1), "5" * 64) != CONFIG
+    assert identify_training(REG, Settings(threads=1), "5" * 64) != CONFIG
 
 
 def test_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from pipeline.data.mnist import Dataset, load_mnist
 from pipeline.errors import RunKilled
 from pipeline.study.settings import PRECISIONS, Settings
 from pipeline.study.variants import find_variant
-from pipeline.training.checkpoint import describe_config, hold_checkpoints
+from pipeline.training.checkpoint import hold_checkpoints
+from pipeline.training.fingerprint import identify_training
 from pipeline.training.network import build_network, collect_state
 from pipeline.training.run import train_run
 from pipeline.training.step import compile_step, count_dropouts, pool_pairs
@@ -93,7 +94,7 @@ def test_a_step_whose_scaled_gradient_overflows_is_skipped_and_no_failure(datase
 
 def test_a_resumed_mixed_training_ends_with_the_same_bits(dataset: Dataset, tmp_path: Path) -> None:
     settings = replace(SETTINGS, epochs=2, precision="mixed_float16")
-    config = describe_config(VARIANT, settings, dataset.sha256)
+    config = identify_training(VARIANT, settings, dataset.sha256)
     with hold_checkpoints(tmp_path / "whole", config) as checkpoints:
         whole = train_run(VARIANT, settings, dataset, [], checkpoints)
     with hold_checkpoints(tmp_path / "cut", config) as checkpoints, pytest.raises(RunKilled):
@@ -109,7 +110,7 @@ def test_a_resumed_mixed_training_ends_with_the_same_bits(dataset: Dataset, tmp_
 
 def test_each_choice_has_a_fingerprint_of_its_own(dataset: Dataset) -> None:
     choices = [*(replace(SETTINGS, precision=name) for name in PRECISIONS), replace(SETTINGS, jit="on")]
-    configs = [describe_config(VARIANT, settings, dataset.sha256) for settings in choices]
+    configs = [identify_training(VARIANT, settings, dataset.sha256) for settings in choices]
     assert len({tuple(config.items()) for config in configs}) == len(choices)
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,8 @@ import pytest
 from pipeline.data.mnist import load_mnist
 from pipeline.errors import RunKilled
 from pipeline.study.settings import Settings
-from pipeline.training.checkpoint import describe_config, find_checkpoints, hold_checkpoints, read_checkpoint
+from pipeline.training.checkpoint import find_checkpoints, hold_checkpoints, read_checkpoint
+from pipeline.training.fingerprint import identify_training
 from pipeline.training.observer import Epoch, Observer
 from pipeline.training.run import Result, train_run
 from tests.conftest import SUBSET
@@ -22,7 +23,7 @@ class Interrupt(Observer):
         self.epoch = epoch
         self.heard: list[object] = []
 
-    def begin_training(self, summary: str) -> None:
+    def begin_training(self, summary: str, runtime: Mapping[str, object]) -> None:
         self.heard.append("new")
 
     def resume_training(self, epochs: Sequence[Epoch], refused: Sequence[str]) -> None:
@@ -43,7 +44,7 @@ class Interrupt(Observer):
 def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
     settings = Settings(epochs=3, subset=300, data=str(SUBSET))
     dataset = load_mnist(settings.data, subset=settings.subset)
-    config = describe_config(REG, settings, dataset.sha256)
+    config = identify_training(REG, settings, dataset.sha256)
 
     def train(folder: Path, interrupt: int = 0) -> list[object]:
         observer = Interrupt(interrupt)
@@ -72,6 +73,9 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
     assert ends[1].epochs[0] == first.epochs[0]  # time measured and moment stay as they were
     one, *others = ((result.weights_sha256, drop_seconds(result.finals)) for result in results)
     assert all(one == other for other in others)
+    recent = [[tuple(map(bytes, each)) for each in result.recent] for result in results]
+    assert len(recent[0]) == 3
+    assert recent[0] == recent[1] == recent[2]  # also of epochs that an earlier process trained
 
 
 def drop_seconds(finals: dict[str, float]) -> dict[str, float]:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,20 +35,57 @@ print(train_run(find_variant("conv2_3x3_reg"), settings, dataset).weights_sha256
 """
 
 
-def test_processes_with_one_seed_end_with_the_same_bits_and_another_seed_with_others() -> None:
+AMBIENT = {
+    "KERAS_BACKEND": "torch",
+    "KERAS_FLOATX": "float16",
+    "TF_USE_LEGACY_KERAS": "1",
+    "TF_NUM_INTRAOP_THREADS": "3",
+    "OMP_NUM_THREADS": "5",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "TF_SET_ONEDNN_FPMATH_MODE": "BF16",
+    "TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit",
+}
+"""Each of them would change a bit or end the import, were it not settled before."""
+KERAS_JSON = '{"backend": "jax", "floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"}'
+
+
+def test_a_seed_decides_the_bits_whatever_surrounds_the_process(tmp_path: Path) -> None:
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text(KERAS_JSON)
+    hostile = {**AMBIENT, "HOME": str(tmp_path)}
     started = [
         subprocess.Popen(
             [sys.executable, "-c", TRAIN, str(SUBSET), seed],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=ROOT,
+            env={**os.environ, **surroundings},
         )
-        for seed in ("0", "0", "1")
+        for seed, surroundings in (("0", {}), ("0", hostile), ("1", {}))
     ]
     first, second, other = (process.communicate(timeout=300)[0].split()[-1] for process in started)
     assert len(first) == 64
     assert first == second
     assert first != other
+    assert (tmp_path / ".keras" / "keras.json").read_text() == KERAS_JSON
+
+
+@pytest.mark.slow
+def test_a_tensorflow_that_was_imported_before_with_other_settings_is_refused() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF_E", "KERAS_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", f"import tensorflow\n{TRAIN}", str(SUBSET), "0"],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stderr.splitlines()[-1] == (
+        "pipeline.errors.TrainingError: TensorFlow or Keras was imported before pipeline, with another "
+        "TF_ENABLE_ONEDNN_OPTS; import pipeline first, in a new process"
+    )
 
 
 def test_evaluation_is_what_keras_says_without_the_penalty() -> None:
@@ -59,7 +99,7 @@ def test_evaluation_is_what_keras_says_without_the_penalty() -> None:
     assert ours.accuracy == pytest.approx(accuracy, abs=1e-6)
     probabilities = network.predict(dataset.x_test, verbose=0)
     np.testing.assert_allclose(
-        np.exp(ours.log_probability), probabilities[np.arange(500), dataset.y_test], rtol=1e-3, atol=1e-6
+        np.exp(ours.predictions.log_probability), probabilities[np.arange(500), dataset.y_test], rtol=1e-3, atol=1e-6
     )
 
 
@@ -100,7 +140,7 @@ def test_an_observer_hears_every_batch_and_epoch() -> None:
         def __init__(self) -> None:
             self.heard: list[object] = []
 
-        def begin_training(self, summary: str) -> None:
+        def begin_training(self, summary: str, runtime: Mapping[str, object]) -> None:
             self.heard.append("Total params: 232,650" in summary)
 
         def end_batch(self, epoch: int, batch: int, batches: int) -> None:
