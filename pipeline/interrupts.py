@@ -16,6 +16,7 @@ PR_SET_PDEATHSIG = 1
 FOLLOW = "PIPELINE_FOLLOW_PARENT"
 """The variable with the process id of the launcher of a sweep's cell."""
 
+_report = sys.unraisablehook
 _received: int | None = None
 _shields = 0
 
@@ -33,7 +34,7 @@ def _handle(number: int, _frame: FrameType | None) -> None:
 def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
     """Stay silent about a RunKilled that a destructor or C callback has swallowed: check raises it again."""
     if not isinstance(unraisable.exc_value, RunKilled):
-        sys.__unraisablehook__(unraisable)
+        _report(unraisable)
 
 
 def install() -> None:
