@@ -32,7 +32,7 @@ import pandas as pd
 
 from pipeline.analysis.contrasts import find_null, find_sign, gather_evidence, measure_runs, pair_twins
 from pipeline.analysis.onset import OnsetShare, estimate_onset_share, find_onsets
-from pipeline.analysis.power import FEWEST_SEEDS, bound_sd, count_seeds
+from pipeline.analysis.power import bound_sd, count_seeds
 from pipeline.analysis.sentences import say_verdict
 from pipeline.analysis.statistics import (
     Estimate,
@@ -43,7 +43,7 @@ from pipeline.analysis.statistics import (
     weigh_agreement,
 )
 from pipeline.analysis.verdict import NAN, Verdict, decide, name_unit
-from pipeline.study.claim import Claim
+from pipeline.study.claim import FEWEST_SEEDS, Claim
 from pipeline.study.experiment import PLAN
 from pipeline.study.variants import VARIANTS, Variants
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.onset import CONFIRMING_EPOCHS, find_onsets
+from pipeline.analysis.onset import find_onsets
 from pipeline.analysis.statistics import Array
 from pipeline.errors import AnalysisError
-from pipeline.study.claim import Claim
+from pipeline.study.claim import CONFIRMING_EPOCHS, Claim
 from pipeline.study.variants import VARIANTS, Variant, Variants, matched_twins
 
 ARMS: Mapping[str, tuple[int, int]] = {"regularised - plain": (-1, 1), "plain": (1, 0), "regularised": (0, 1)}

@@ -23,12 +23,11 @@ from scipy import special
 
 from pipeline.analysis.statistics import Array
 from pipeline.errors import AnalysisError
+from pipeline.study.claim import CONFIRMING_EPOCHS
 
 NOISE_FACTOR = 2.3
 DESCENT = 3  # one in so many of the third differences, the first ones, says more of the descent than of the noise
 FEWEST_EPOCHS = 8  # below this the noise cannot be told from the curve
-CONFIRMING_EPOCHS = 3
-"""Epochs that a run must go on after the onset for it to be seen: the last smoothed values must all stay high."""
 METRIC = "honest/test_loss"
 
 

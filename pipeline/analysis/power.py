@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-FEWEST_SEEDS = 5
-"""Below this no verdict is given: a spread cannot be told from so few seeds."""
+from pipeline.study.claim import FEWEST_SEEDS
 
 MOST_SEEDS = 10_000
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.power import FEWEST_SEEDS
 from pipeline.analysis.verdict import Verdict
 from pipeline.errors import AnalysisError
 from pipeline.study.architecture import count_parameters
+from pipeline.study.claim import FEWEST_SEEDS
 from pipeline.study.variants import Variant, find_variant, matched_twins
 
 ARMS = {True: "regularised", False: "plain"}

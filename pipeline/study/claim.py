@@ -9,6 +9,8 @@
 | smallest_effect | smallest effect of interest, in the estimand's unit; the margin where the direction is not_higher |
 | reference | what a level is held against; a contrast is held against 0 |
 | epochs, smallest_rise | of an onset: the window of epochs, and the rise of the test loss (nats) that is overfitting |
+| at | where a gap, loss or error is read: "last epoch" or "mean of last 3 epochs" |
+| over | what the interval of a test loss or error covers: "seeds", or "seeds and images" (other test images too) |
 | alpha, family | level of the family-wise error; claims of one family share a Holm correction |
 | all_of | names of claims that must all hold; stands instead of everything above except alpha |
 """
@@ -40,6 +42,8 @@ class Claim:
     reference: float = 0.0
     epochs: tuple[int, int] | None = None
     smallest_rise: float = 0.0
+    at: str = "last epoch"
+    over: str = "seeds"
     alpha: float = 0.05
     family: str = "claims"
     all_of: tuple[str, ...] = ()
@@ -62,10 +66,18 @@ CLAIM_KEYS: Mapping[str, Key] = {
     "reference": number(0, math.inf),
     "epochs": window(),
     "smallest_rise": number(0, math.inf),
+    "at": choice("last epoch", "mean of last 3 epochs"),
+    "over": choice("seeds", "seeds and images"),
     "alpha": number(0, 0.5),
     "family": text(),
     "all_of": HEADLINE_KEYS["all_of"],
 }
+LATER = {"at": Claim.at, "over": Claim.over}
+"""Keys that earlier versions did not know, with what their claims mean: a claim that says no more keeps its hash."""
+FEWEST_SEEDS = 5
+"""Below this no verdict is given: a spread cannot be told from so few seeds."""
+CONFIRMING_EPOCHS = 3
+"""Epochs that a run must go on after a window for an onset at its end to be seen."""
 FIGURES = ("smallest_effect", "reference", "smallest_rise", "alpha")
 
 
@@ -78,8 +90,10 @@ def read_claims(path: Path, rows: Sequence[dict[str, Any]], last_epoch: int) -> 
         claim = _read_claim(path, place, row)
         if claim.name in claims:
             raise refuse(path, place + "name", "taken by another claim; give each its own")
-        if claim.epochs and claim.epochs[1] > last_epoch:
-            raise refuse(path, place + "epochs", f"ends after the last epoch ({last_epoch}); end it earlier")
+        if claim.epochs and claim.epochs[1] + CONFIRMING_EPOCHS > last_epoch:
+            latest = last_epoch - CONFIRMING_EPOCHS
+            reason = f"an onset shows {CONFIRMING_EPOCHS} epochs later, and the last epoch is {last_epoch}"
+            raise refuse(path, place + "epochs", f"ends too late: {reason}; end it at {latest} or train longer")
         claims[claim.name] = claim
     _check_links(path, claims)
     return tuple(claims.values())
@@ -105,6 +119,10 @@ def _check_meaning(path: Path, place: str, row: Mapping[str, Any]) -> None:
     for key in onset_keys:
         if row["estimand"] != "onset" and key in row:
             raise refuse(path, place + key, "belongs to an onset alone; drop it")
+    if row["estimand"] == "onset" and "at" in row:
+        raise refuse(path, place + "at", "an onset is read off the whole curve; drop it")
+    if row["estimand"] not in ("test_loss", "test_error") and row.get("over", "seeds") != "seeds":
+        raise refuse(path, place + "over", "only a test loss or test error has images to cover; drop it")
     level = row.get("contrast", "regularised - plain") in ("plain", "regularised")
     if level and "by" in row:
         raise refuse(path, place + "by", 'needs the contrast "regularised - plain"; drop it')
@@ -130,7 +148,7 @@ def _check_links(path: Path, claims: Mapping[str, Claim]) -> None:
 
 def hash_claim(claim: Claim) -> str:
     """sha256 (hex) of what a claim says; the order of keys, comments and 1 against 1.0 in its file do not change it."""
-    return hash_content(asdict(claim))
+    return hash_content({name: value for name, value in asdict(claim).items() if (name, value) not in LATER.items()})
 
 
 def hash_content(content: Mapping[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """An experiment: variants x seeds, the settings they share, and the claims to be judged; read from experiments/*.toml.
 
 A file has `variants` and `seeds`, may have `name` (else the file's stem), `description`, a table [settings] and any
-number of [[claims]]. It may bring variants of its own as [[variant]] tables (study.own); `variants` may then be left
-out, and means all of these. study.claim says what a claim may say.
+number of [[claims]], and `looks`, the numbers of seeds at which the claims are judged. It may bring variants of its own
+as [[variant]] tables (study.own); `variants` may then be left out, and means all of these. study.claim says what a
+claim may say.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UnknownVariant
-from pipeline.study.claim import Claim, hash_claim, hash_content, read_claims
+from pipeline.study.claim import FEWEST_SEEDS, Claim, hash_claim, hash_content, read_claims
 from pipeline.study.own import add_rows, list_own
 from pipeline.study.schema import (
     Key,
@@ -36,6 +37,7 @@ from pipeline.study.variants import VARIANTS, Variants, find_variant
 class Experiment:
     """One file of experiments/: which cells there are (variants x seeds), how each is trained, what is claimed.
 
+    `looks` are the numbers of seeds, the first ones, at which the claims are judged; none: at whatever is there.
     `table` has the rows that `variants` name: the study's, and behind them the file's own.
     """
 
@@ -44,6 +46,7 @@ class Experiment:
     seeds: tuple[int, ...]
     settings: Settings = field(default_factory=Settings)
     claims: tuple[Claim, ...] = ()
+    looks: tuple[int, ...] = ()
     description: str = ""
     table: Variants = field(default_factory=lambda: VARIANTS)
 
@@ -57,6 +60,7 @@ EXPERIMENT_KEYS: Mapping[str, Key] = {
     "description": text(),
     "variants": several(text(), "names of variants"),
     "seeds": several(whole(0, 2**31 - 1), "whole numbers from 0"),
+    "looks": several(whole(FEWEST_SEEDS, 2**31 - 1), f"numbers of seeds, {FEWEST_SEEDS} or more"),
     "settings": Key(says="a table, as [settings]", accepts=lambda value: isinstance(value, dict)),
     "claims": tables("claims"),
     "variant": tables("variant"),
@@ -101,9 +105,20 @@ def load_experiment(path: str | Path) -> Experiment:
         seeds=tuple(table["seeds"]),
         settings=settings,
         claims=read_claims(path, table.get("claims", []), settings.epochs),
+        looks=_read_looks(path, table),
         description=table.get("description", ""),
         table=rows,
     )
+
+
+def _read_looks(path: Path, table: Mapping[str, Any]) -> tuple[int, ...]:
+    """The looks, in ascending order and the last one at all seeds; else refused."""
+    looks = table.get("looks", [])
+    if looks and not table.get("claims"):
+        raise refuse(path, "looks", "there are no claims to look at; drop it")
+    if looks and (looks != sorted(looks) or looks[-1] != len(table["seeds"])):
+        raise refuse(path, "looks", f"must rise, and end with all {len(table['seeds'])} seeds")
+    return tuple(looks)
 
 
 def load_variants(path: str | Path) -> Variants:
@@ -131,6 +146,9 @@ def hash_plan(experiment: Experiment) -> dict[str, str]:
         "seeds": sorted(experiment.seeds),
         "settings": {name: value for name, value in asdict(experiment.settings).items() if LATER.get(name) != value},
     }
+    if experiment.looks:
+        plan["looks"] = list(experiment.looks)
+        plan["seeds"] = list(experiment.seeds)  # their order decides which are looked at first
     if own := [row for row in list_own(experiment.table) if row.name in experiment.variants]:
         plan["rows"] = {row.name: asdict(replace(row, note="")) for row in own}
     return {PLAN: hash_content(plan)} | {claim.name: hash_claim(claim) for claim in experiment.claims}

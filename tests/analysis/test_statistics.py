@@ -10,7 +10,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
-from pipeline.analysis.power import FEWEST_SEEDS, bound_sd, count_seeds
+from pipeline.analysis.power import bound_sd, count_seeds
+from pipeline.study.claim import FEWEST_SEEDS
 from pipeline.analysis.statistics import (
     adjust_holm,
     compare_all_pairs,

@@ -45,6 +45,9 @@ def test_every_experiment_file_loads(path):
     assert list(hash_plan(experiment)) == ["", *(claim.name for claim in experiment.claims)]
 
 
+LOOKS = 'variants = ["conv2_3x3", "conv2_3x3_reg"]\nseeds = [0, 1, 2, 3, 4, 5, 6]\nlooks = {}\n'
+
+
 def test_there_are_experiment_files():
     assert {"mnist14", "matched", "smoke"} <= {path.stem for path in FILES}
 
@@ -65,6 +68,18 @@ def test_matched_has_every_twin_and_the_three_claims():
     assert claims["C3 onset"].epochs == (10, 15)
     assert claims["by depth"].by == "depth"
     assert claims["generalises better"].all_of == ("C1 gap", "C2 test error", "C2 test loss")
+
+
+def test_twins_are_those_of_up_to_five_convolutions_looked_at_three_times():
+    experiment = load_experiment(FOLDER / "twins.toml")
+    twins = [pair for pair in matched_twins() if pair[0].depth_counted <= 5]
+    assert experiment.variants == tuple(row.name for pair in twins for row in pair)
+    assert (experiment.seeds, experiment.looks) == (tuple(range(15)), (5, 10, 15))
+    claims = {claim.name: claim for claim in experiment.claims}
+    assert list(claims) == ["C1 gap", "C2 test error", "C2 test loss", "C3 onset", "by depth", "generalises better"]
+    assert {claim.at for claim in claims.values() if claim.estimand not in ("", "onset")} == {"mean of last 3 epochs"}
+    assert claims["C2 test error"].over == claims["C2 test loss"].over == "seeds and images"
+    assert experiment.settings == Settings(threads=1)
 
 
 def test_smoke_needs_no_network():
@@ -94,7 +109,7 @@ def test_a_file_says_what_differs_and_the_protocol_says_the_rest(tmp_path):
         ("seeds = [0]", ": variants: missing; add it"),
         (
             HEAD + "epochs = 3",
-            ": epochs: unknown key; choose one of name, description, variants, seeds, settings, claims, variant",
+            ": epochs: unknown key; choose one of name, description, variants, seeds, looks, settings, claims, variant",
         ),
         (
             HEAD + "[settings]\nseed = 3",
@@ -150,7 +165,8 @@ def test_a_file_says_what_differs_and_the_protocol_says_the_rest(tmp_path):
         ),
         (
             HEAD + "[settings]\nepochs = 12\n" + LEVEL + "reference = 0.5",
-            ": claims[C1].epochs: ends after the last epoch (12); end it earlier",
+            ": claims[C1].epochs: ends too late: an onset shows 3 epochs later, and the last epoch is 12; end it at 9 or "
+            "train longer",
         ),
         (
             HEAD + LEVEL.replace("[10, 15]", "[15, 10]") + "reference = 0.5",
@@ -167,6 +183,21 @@ def test_a_file_says_what_differs_and_the_protocol_says_the_rest(tmp_path):
         (
             HEAD + CLAIM + '[[claims]]\nname = "all"\nstatement = "all hold"\nall_of = ["C1"]\nfamily = "x"',
             ": claims[all].family: unknown key; choose one of name, statement, alpha, all_of",
+        ),
+        (HEAD + "looks = [5]\n", ": looks: there are no claims to look at; drop it"),
+        (
+            HEAD + "looks = [5, 4]\n" + CLAIM,
+            ": looks: [5, 4] does not fit; give a list of different numbers of seeds, 5 or more",
+        ),
+        (LOOKS.format("[7, 5]") + CLAIM, ": looks: must rise, and end with all 7 seeds"),
+        (LOOKS.format("[5]") + CLAIM, ": looks: must rise, and end with all 7 seeds"),
+        (
+            HEAD + CLAIM + 'over = "seeds and images"',
+            ": claims[C1].over: only a test loss or test error has images to cover; drop it",
+        ),
+        (
+            HEAD + "[settings]\nepochs = 18\n" + LEVEL + 'reference = 0.5\nat = "last epoch"',
+            ": claims[C1].at: an onset is read off the whole curve; drop it",
         ),
         (HEAD + "claims = 3", ": claims: 3 does not fit; give tables, as [[claims]]"),
         (HEAD + "settings = 3", ": settings: 3 does not fit; give a table, as [settings]"),
