@@ -11,7 +11,6 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
 from pipeline.analysis.power import bound_sd, count_seeds
-from pipeline.study.claim import FEWEST_SEEDS
 from pipeline.analysis.statistics import (
     adjust_holm,
     compare_all_pairs,
@@ -22,6 +21,7 @@ from pipeline.analysis.statistics import (
     weigh_agreement,
 )
 from pipeline.errors import AnalysisError
+from pipeline.study.claim import FEWEST_SEEDS
 
 RNG = np.random.default_rng(3)
 VALUES = RNG.normal(0.01, 0.02, size=9)

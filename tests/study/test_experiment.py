@@ -139,7 +139,7 @@ def test_a_file_says_what_differs_and_the_protocol_says_the_rest(tmp_path):
         (
             HEAD + CLAIM + "margin = 1",
             ": claims[C1].margin: unknown key; choose one of name, statement, estimand, "
-            "contrast, by, direction, smallest_effect, reference, epochs, smallest_rise, alpha, family, all_of",
+            "contrast, by, direction, smallest_effect, reference, epochs, smallest_rise, at, over, alpha, family, all_of",
         ),
         (HEAD + CLAIM.replace("0.005", "0"), ": claims[C1].smallest_effect: 0 does not fit; give a number above 0"),
         (HEAD + CLAIM.replace("0.005", "nan"), ": claims[C1].smallest_effect: nan does not fit; give a number above 0"),
@@ -165,8 +165,8 @@ def test_a_file_says_what_differs_and_the_protocol_says_the_rest(tmp_path):
         ),
         (
             HEAD + "[settings]\nepochs = 12\n" + LEVEL + "reference = 0.5",
-            ": claims[C1].epochs: ends too late: an onset shows 3 epochs later, and the last epoch is 12; end it at 9 or "
-            "train longer",
+            ": claims[C1].epochs: ends too late: an onset shows 3 epochs later, and the last epoch is 12; "
+            "end it at 9 or train longer",
         ),
         (
             HEAD + LEVEL.replace("[10, 15]", "[15, 10]") + "reference = 0.5",
