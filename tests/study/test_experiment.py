@@ -139,7 +139,8 @@ def test_a_file_says_what_differs_and_the_protocol_says_the_rest(tmp_path):
         (
             HEAD + CLAIM + "margin = 1",
             ": claims[C1].margin: unknown key; choose one of name, statement, estimand, "
-            "contrast, by, direction, smallest_effect, reference, epochs, smallest_rise, at, over, alpha, family, all_of",
+            "contrast, by, direction, smallest_effect, reference, epochs, smallest_rise, at, over, alpha, family, "
+            "all_of",
         ),
         (HEAD + CLAIM.replace("0.005", "0"), ": claims[C1].smallest_effect: 0 does not fit; give a number above 0"),
         (HEAD + CLAIM.replace("0.005", "nan"), ": claims[C1].smallest_effect: nan does not fit; give a number above 0"),
