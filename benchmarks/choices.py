@@ -76,7 +76,7 @@ def measure_choice(variant: str, choice: str) -> float:
     import keras
     import tensorflow as tf
 
-    from pipeline.data.mnist import load_mnist
+    from pipeline.data.datasets import load_mnist
     from pipeline.study.variants import find_variant
     from pipeline.training.network import build_network
     from pipeline.training.randomness import draw_dropout_seeds
@@ -96,7 +96,7 @@ def measure_evaluation(variant: str, size: str) -> float:
     take_choice(OURS)
     import tensorflow as tf
 
-    from pipeline.data.mnist import load_mnist
+    from pipeline.data.datasets import load_mnist
     from pipeline.study.variants import find_variant
     from pipeline.training import evaluation
     from pipeline.training.network import build_network

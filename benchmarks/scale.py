@@ -170,8 +170,8 @@ def make(seeds: int) -> None:
 def fill(path: Path, step: int) -> None:
     """Copy the store's one run into every STEPth seed's cells of an experiment."""
     from pipeline.study.experiment import load_experiment
+    from pipeline.study.facts import describe_variant
     from pipeline.sweep.cells import fingerprint_cell
-    from pipeline.tracking.description import describe_variant
 
     experiment = load_experiment(path)
     rows = [experiment.table[name] for name in experiment.variants]
@@ -201,7 +201,7 @@ def ask(who: str) -> None:
     """Ask for all runs, and print their number and the CPU seconds that it took."""
     import mlflow
 
-    from pipeline.tracking.query import read_runs
+    from pipeline.tracking.runs import read_runs
     from pipeline.tracking.store import find_experiment, open_store
 
     store = open_store()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.selection import MNIST_SHA256
-from pipeline.study.architecture import count_parameters
+from pipeline.study.layers import count_parameters
 from pipeline.study.variants import VARIANTS, published_variants
 
 PUBLISHED_NAMES = [variant.name for variant in published_variants()]

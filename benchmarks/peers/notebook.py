@@ -15,7 +15,7 @@ import time
 import keras
 import numpy as np
 
-from pipeline.data.mnist import load_mnist
+from pipeline.data.datasets import load_mnist
 from pipeline.study.variants import find_variant
 from pipeline.training.network import build_network  # the network's layers are Keras's own
 

@@ -14,8 +14,8 @@ import time
 import torch
 from torch import nn
 
-from pipeline.data.mnist import load_mnist
-from pipeline.study.architecture import plan_layers
+from pipeline.data.datasets import load_mnist
+from pipeline.study.layers import plan_layers
 from pipeline.study.variants import DROPOUT_RATE, LEARNING_RATE, Variant, find_variant
 
 BATCH = 128

@@ -43,7 +43,7 @@ from pipeline.analysis.statistics import (
     weigh_agreement,
 )
 from pipeline.analysis.verdict import NAN, Verdict, decide, name_unit
-from pipeline.study.claim import FEWEST_SEEDS, Claim
+from pipeline.study.claims import FEWEST_SEEDS, Claim
 from pipeline.study.experiment import PLAN
 from pipeline.study.variants import VARIANTS, Variants
 

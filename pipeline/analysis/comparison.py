@@ -15,9 +15,9 @@ from pipeline.analysis.selection import MNIST_SHA256, newest_settings, select_ru
 from pipeline.analysis.statistics import compare_all_pairs
 from pipeline.analysis.verdict import Verdict
 from pipeline.errors import AnalysisError
-from pipeline.study.claim import Claim
+from pipeline.study.claims import Claim
+from pipeline.study.custom import list_own
 from pipeline.study.experiment import Experiment, hash_plan
-from pipeline.study.own import list_own
 from pipeline.study.variants import VARIANTS, Variants
 
 ReadHistory = Callable[[Sequence[str]], pd.DataFrame]

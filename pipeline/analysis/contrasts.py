@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.analysis.onset import find_onsets
 from pipeline.analysis.statistics import Array
 from pipeline.errors import AnalysisError
-from pipeline.study.claim import CONFIRMING_EPOCHS, Claim
+from pipeline.study.claims import CONFIRMING_EPOCHS, Claim
 from pipeline.study.variants import VARIANTS, Variant, Variants, matched_twins
 
 ARMS: Mapping[str, tuple[int, int]] = {"regularised - plain": (-1, 1), "plain": (1, 0), "regularised": (0, 1)}

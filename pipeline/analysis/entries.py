@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline.analysis.selection import METRICS
 from pipeline.analysis.statistics import t_interval
-from pipeline.study.architecture import count_parameters
+from pipeline.study.layers import count_parameters
 from pipeline.study.variants import Variant
 
 LABELS = ("#ConvNets", "#Kernels/Filters", "Padding", "Stride", "Dropout", "BatchNormalization", "Regularization")

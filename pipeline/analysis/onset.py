@@ -23,7 +23,7 @@ from scipy import special
 
 from pipeline.analysis.statistics import Array
 from pipeline.errors import AnalysisError
-from pipeline.study.claim import CONFIRMING_EPOCHS
+from pipeline.study.claims import CONFIRMING_EPOCHS
 
 NOISE_FACTOR = 2.3
 DESCENT = 3  # one in so many of the third differences, the first ones, says more of the descent than of the noise

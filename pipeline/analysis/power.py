@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from pipeline.study.claim import FEWEST_SEEDS
+from pipeline.study.claims import FEWEST_SEEDS
 
 MOST_SEEDS = 10_000
 

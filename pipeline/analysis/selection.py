@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from pipeline.errors import AnalysisError
-from pipeline.study.architecture import count_parameters
+from pipeline.study.layers import count_parameters
 from pipeline.study.settings import Settings, describe_arithmetic
 from pipeline.study.variants import VARIANTS, Variant, Variants
 

@@ -6,7 +6,7 @@ import math
 
 from pipeline.analysis.contrasts import find_null
 from pipeline.analysis.verdict import STEPS, Verdict
-from pipeline.study.claim import Claim
+from pipeline.study.claims import Claim
 
 NOUNS = {"gap": "honest loss gap", "test_loss": "test loss", "test_error": "test error"}
 SCALES = {"nats": (1, 4, "nats"), "fraction": (100, 2, "points")}

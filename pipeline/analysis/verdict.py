@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.analysis.contrasts import find_null, find_sign
 from pipeline.analysis.onset import OnsetShare
-from pipeline.study.claim import Claim
+from pipeline.study.claims import Claim
 
 NAN = float("nan")
 UNITS = {"gap": "nats", "test_loss": "nats", "test_error": "fraction", "onset": "fraction"}

@@ -31,10 +31,10 @@ def export_bundle(experiment: str, file: Path, every: bool) -> None:
     \b
     python -m pipeline bundle export experiments/matched.toml matched.zip
     """
-    from pipeline.serving.bundle import BundleWriter
-    from pipeline.serving.manifest import BundleError
     from pipeline.study.experiment import load_experiment
-    from pipeline.tracking.extract import export_experiment
+    from pipeline.tracking.bundle.archive import BundleWriter
+    from pipeline.tracking.bundle.export_runs import export_experiment
+    from pipeline.tracking.bundle.manifest import BundleError
     from pipeline.tracking.store import open_store
 
     if file.exists():
@@ -64,8 +64,8 @@ def import_bundle(file: Path, into: str) -> None:
     \b
     python -m pipeline bundle import matched.zip
     """
-    from pipeline.serving.bundle import open_bundle
-    from pipeline.tracking import transfer
+    from pipeline.tracking.bundle import import_runs as transfer
+    from pipeline.tracking.bundle.archive import open_bundle
     from pipeline.tracking.store import open_store
 
     new = there = 0

@@ -12,7 +12,7 @@ from pipeline import interrupts
 IMPORTS = (
     *("mlflow.keras", "mlflow.store.tracking.sqlalchemy_store"),
     *("pipeline.cli.main", "pipeline.cli.progress", "pipeline.cli.train", "pipeline.sweep.sweep"),
-    *("pipeline.tracking.freeze", "pipeline.tracking.resume", "pipeline.training.run"),
+    *("pipeline.tracking.frozen", "pipeline.tracking.resume", "pipeline.training.run"),
 )
 
 
@@ -56,7 +56,7 @@ def cells() -> None:
     \b
     python -m pipeline cells < cells.jsonl
     """
-    from pipeline.sweep.template import serve_cells, stamp_code
+    from pipeline.sweep.forkserver import serve_cells, stamp_code
 
     code = stamp_code()
     import_everything()

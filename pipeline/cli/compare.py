@@ -120,8 +120,8 @@ def find_comparison(experiment: str, rule: str | None, asked: dict[str, int | st
 
     from pipeline.analysis.comparison import Question, ask_experiment, compare_runs
     from pipeline.study.experiment import open_experiment
-    from pipeline.tracking.freeze import FROZEN_AT, freeze_plan
-    from pipeline.tracking.query import read_history, read_runs
+    from pipeline.tracking.frozen import FROZEN_AT, freeze_plan
+    from pipeline.tracking.runs import read_history, read_runs
     from pipeline.tracking.store import find_experiment, open_store
 
     declared = open_experiment(experiment)

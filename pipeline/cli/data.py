@@ -14,7 +14,7 @@ def data(source: str) -> None:
     python -m pipeline data
     python -m pipeline data --data ~/fashion-mnist
     """
-    from pipeline.data.named import load_data
+    from pipeline.data.datasets import load_data
 
     dataset = load_data(source)
     click.echo(f"{dataset.name}: {len(dataset.y_train):,} training and {len(dataset.y_test):,} test images")

@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from pipeline.sweep.finding import Finding
-    from pipeline.tracking.diagnosis import Survey
+    from pipeline.tracking.survey import Survey
 
 
 @click.command()
@@ -52,8 +52,8 @@ def say_finding(finding: Finding, *, fix: bool, done: bool) -> str:
 def survey_experiment(experiment: str) -> Survey:
     """The experiment with this name or file, "" for all."""
     from pipeline.study.experiment import load_experiment
-    from pipeline.tracking.diagnosis import survey_store
     from pipeline.tracking.store import open_store
+    from pipeline.tracking.survey import survey_store
 
     name = load_experiment(experiment).name if experiment.endswith(".toml") else experiment
     return survey_store(open_store(), name)

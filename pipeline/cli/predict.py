@@ -45,8 +45,7 @@ def predict(images: tuple[Path, ...], request: bool, **options: Any) -> None:
     """
     import numpy as np
 
-    from pipeline.data.mnist import normalise
-    from pipeline.data.named import shows_digits
+    from pipeline.data.datasets import normalise, shows_digits
     from pipeline.serving.image import draw_seen, fit_picture, make_digit, read_grey
 
     greys = [read_grey(image) for image in images]

@@ -90,7 +90,7 @@ class CellLines(AbstractContextManager["CellLines"]):
 
     def _look_on(self) -> None:
         """Ask the store how far the cells are, again and again; workers may be on any machine."""
-        from pipeline.tracking.query import read_running
+        from pipeline.tracking.runs import read_running
 
         while not self.closed.wait(LOOK_SECONDS):
             running = read_running(self.sweep.store, self.sweep.experiment_id)

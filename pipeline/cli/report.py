@@ -41,7 +41,7 @@ def report(experiment: str, rule: str | None, form: str, output: Path | None, **
     from pipeline.report.html import render_report
     from pipeline.report.pdf import load_printer
     from pipeline.tracking.provenance import record_report
-    from pipeline.tracking.query import read_history
+    from pipeline.tracking.runs import read_history
 
     interrupts.follow_launcher()
     print_pdf = load_printer() if form == "pdf" else None
@@ -62,7 +62,7 @@ def read_sources(found: Found, experiment: str) -> Sources:
     """Where the runs of the comparison come from; the lowest seed of each variant with its violins."""
     from pipeline.report.provenance import Sources
     from pipeline.study.experiment import open_experiment
-    from pipeline.tracking.freeze import FROZEN_AT
+    from pipeline.tracking.frozen import FROZEN_AT
     from pipeline.tracking.provenance import read_provenance
 
     runs = found.comparison.runs

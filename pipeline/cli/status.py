@@ -11,7 +11,7 @@ import click
 from pipeline.cli.doctor import survey_experiment
 
 if TYPE_CHECKING:
-    from pipeline.tracking.diagnosis import RunRecord, Survey
+    from pipeline.tracking.survey import RunRecord, Survey
 
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 RUNNING = ("run", "variant", "seed", "epoch", "accuracy", "host", "pid", "heartbeat", "process")
@@ -41,7 +41,7 @@ def status(experiment: str) -> None:
 
 def count_trainings(survey: Survey) -> list[tuple[str, ...]]:
     """The header, then every experiment with its numbers of trainings by state."""
-    from pipeline.tracking.diagnosis import STATES
+    from pipeline.tracking.survey import STATES
 
     rows: list[tuple[str, ...]] = [("experiment", *STATES)]
     for experiment in survey.experiments:
@@ -52,7 +52,7 @@ def count_trainings(survey: Survey) -> list[tuple[str, ...]]:
 
 def describe_running(survey: Survey, run: RunRecord) -> tuple[str, ...]:
     """The row of a run that says it runs; "" for what it has not said yet."""
-    from pipeline.tracking.diagnosis import lives
+    from pipeline.tracking.survey import lives
 
     accuracy = run.metrics.get("test/accuracy")
     epoch = run.tags.get("epoch", "")

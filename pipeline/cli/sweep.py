@@ -124,7 +124,7 @@ def judge_cells(sweep: Sweep, runs: pd.DataFrame, keep: bool) -> list[Cell]:
 def freeze_declared(sweep: Sweep, experiment: str) -> None:
     """Freeze what the whole file declares, whatever seeds were chosen."""
     from pipeline.study.experiment import load_experiment
-    from pipeline.tracking.freeze import freeze_plan
+    from pipeline.tracking.frozen import freeze_plan
 
     freeze_plan(sweep.store, sweep.experiment_id, load_experiment(experiment))
 

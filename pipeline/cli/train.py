@@ -14,7 +14,7 @@ from pipeline.study.settings import Settings
 from pipeline.study.variants import TABLE, VARIANTS, Variant, find_variant
 
 if TYPE_CHECKING:  # importing them would import MLflow
-    from pipeline.data.mnist import Dataset
+    from pipeline.data.datasets import Dataset
     from pipeline.tracking.recorder import Recorder
     from pipeline.training.checkpoint import Checkpoints
 
@@ -51,8 +51,8 @@ def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
 
 def train_and_record(variant: Variant, settings: Settings, dataset: Dataset | None = None) -> str:
     """Train `variant`, show and log it; the run's id. The data are loaded unless they are there."""
-    from pipeline.data.named import load_data
-    from pipeline.tracking.freeze import freeze_declared
+    from pipeline.data.datasets import load_data
+    from pipeline.tracking.frozen import freeze_declared
     from pipeline.tracking.recorder import record_run
     from pipeline.tracking.resume import locate_checkpoints
     from pipeline.tracking.store import open_store
@@ -80,7 +80,7 @@ def resume_and_record(run_id: str, arch: str, settings: Settings, dataset: Datas
 
     The run is touched only when its checkpoint is known to be usable.
     """
-    from pipeline.data.named import load_data
+    from pipeline.data.datasets import load_data
     from pipeline.tracking.resume import find_resumable, locate_checkpoints, resume_run
     from pipeline.tracking.store import open_store
     from pipeline.training.checkpoint import drop_checkpoints, hold_checkpoints

@@ -39,7 +39,7 @@ def ui(port: int) -> None:
     try:
         with listen(port) as listening:
             from pipeline.tracking.ui import load_ui, serve_ui
-            from pipeline.tracking.view import open_view
+            from pipeline.tracking.ui_view import open_view
 
             store = open_store()
             address = f"http://{HOST}:{listening.getsockname()[1]}/{open_view(store)}"

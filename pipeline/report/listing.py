@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.study.architecture import count_parameters
+from pipeline.study.layers import count_parameters
 from pipeline.study.variants import TABLE, VARIANTS, Variant
 
 HEADER = ("variant", "called", "counted", "kernel", "features", "head", "regularised", "parameters", "note")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from pipeline.data.mnist import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.study.settings import Settings
 from pipeline.study.variants import VARIANTS, Variant
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pipeline.analysis.entries import measure_entry
 from pipeline.analysis.sentences import format_effect, say_unit
 from pipeline.analysis.verdict import Verdict
-from pipeline.data.named import shows_digits
+from pipeline.data.datasets import shows_digits
 from pipeline.report.escape import escape_markdown
 from pipeline.report.note import describe_network
 from pipeline.serving.promote import SEED_RULE, Choice
-from pipeline.study.architecture import count_parameters
+from pipeline.study.layers import count_parameters
 from pipeline.study.settings import LATER, describe_arithmetic
 
 NUMBERS = (

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.mnist import normalise
+from pipeline.data.datasets import normalise
 from pipeline.errors import StoreError
-from pipeline.study.own import restore_row
+from pipeline.study.custom import restore_row
 from pipeline.study.settings import Settings
 from pipeline.study.variants import IMAGE_SHAPE
 from pipeline.tracking.registry import FinishedRun

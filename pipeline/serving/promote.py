@@ -15,8 +15,8 @@ import pandas as pd
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.verdict import Verdict
 from pipeline.errors import AnalysisError
-from pipeline.study.architecture import count_parameters
-from pipeline.study.claim import FEWEST_SEEDS
+from pipeline.study.claims import FEWEST_SEEDS
+from pipeline.study.layers import count_parameters
 from pipeline.study.variants import Variant, find_variant, matched_twins
 
 ARMS = {True: "regularised", False: "plain"}

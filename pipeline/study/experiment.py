@@ -2,7 +2,7 @@
 
 A file has `variants` and `seeds`, may have `name` (else the file's stem), `description`, a table [settings] and any
 number of [[claims]], and `looks`, the numbers of seeds at which the claims are judged. It may bring variants of its own
-as [[variant]] tables (study.own); `variants` may then be left out, and means all of these. study.claim says what a
+as [[variant]] tables (study.custom); `variants` may then be left out, and means all of these. study.claims says what a
 claim may say.
 """
 
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UnknownVariant
-from pipeline.study.claim import FEWEST_SEEDS, Claim, hash_claim, hash_content, read_claims
-from pipeline.study.own import add_rows, list_own
-from pipeline.study.schema import (
+from pipeline.study.claims import FEWEST_SEEDS, Claim, hash_claim, hash_content, read_claims
+from pipeline.study.custom import add_rows, list_own
+from pipeline.study.fields import (
     Key,
     check_table,
     choice,

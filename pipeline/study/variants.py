@@ -120,7 +120,7 @@ TABLE = (
 # fmt: on
 
 Variants = Mapping[str, Variant]
-"""Rows by name: the study's own table, or that with the rows of a user's file behind it (study.own)."""
+"""Rows by name: the study's own table, or that with the rows of a user's file behind it (study.custom)."""
 
 VARIANTS: Variants = MappingProxyType({variant.name: variant for variant in TABLE})
 """Every variant by name, the 14 published ones first, in the order of the study's table."""

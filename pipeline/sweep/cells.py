@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from pipeline.errors import ExperimentError
+from pipeline.study.custom import restore_row
 from pipeline.study.experiment import Experiment
-from pipeline.study.own import restore_row
 from pipeline.study.settings import Settings
 from pipeline.study.variants import Variant, find_variant
 from pipeline.training.fingerprint import SETTINGS, fingerprint_training
@@ -36,7 +36,7 @@ class Cell:
 
 
 def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame) -> list[Cell]:
-    """Every cell of the experiment, whole seeds first, with what `runs` (tracking.query.read_runs) holds of it.
+    """Every cell of the experiment, whole seeds first, with what `runs` (tracking.runs.read_runs) holds of it.
 
     A cell is done if a run of its fingerprint is finished, running if the newest such run is alive, and started if it
     was killed or died.
@@ -70,7 +70,7 @@ def find_earlier(
 ) -> dict[str, str]:
     """The finished runs that an earlier version of the training made of cells that are not done, by fingerprint.
 
-    `rows` (tracking.query.read_trained_rows) is asked only where a run may be one.
+    `rows` (tracking.runs.read_trained_rows) is asked only where a run may be one.
     """
     open_cells = {cell.fingerprint: cell for cell in cells if cell.state != "done"}
     names = {cell.variant.name for cell in open_cells.values()}

@@ -11,8 +11,11 @@ from functools import partial
 
 from pipeline.sweep.finding import Finding
 from pipeline.sweep.leftovers import find_checkpoints_left, find_undelivered, is_held
+from pipeline.tracking.addresses import find_moved, mend_moved_artifacts
 from pipeline.tracking.damage import find_damage, is_in_reach, locate_artifacts
-from pipeline.tracking.diagnosis import (
+from pipeline.tracking.resume import locate_checkpoints
+from pipeline.tracking.store import Store
+from pipeline.tracking.survey import (
     RunRecord,
     Survey,
     delete_run,
@@ -23,9 +26,6 @@ from pipeline.tracking.diagnosis import (
     look_up_run,
     survey_store,
 )
-from pipeline.tracking.moved import find_moved, mend_moved_artifacts
-from pipeline.tracking.resume import locate_checkpoints
-from pipeline.tracking.store import Store
 
 STATUS = {"finished": "FINISHED", "killed": "KILLED", "failed": "FAILED"}
 PARAMETERS = {"main": "arch", "sweep": "experiment", "compare": "experiment"}

@@ -12,7 +12,7 @@ import pandas as pd
 from dask.system import CPU_COUNT
 
 from pipeline.errors import ExperimentError
-from pipeline.study.architecture import plan_layers
+from pipeline.study.layers import plan_layers
 from pipeline.study.variants import VARIANTS, Variant
 from pipeline.sweep.cells import Cell
 

@@ -15,7 +15,7 @@ from distributed import Client, Future, LocalCluster, as_completed
 from pipeline.errors import CellTaken, StoreAway, StoreError
 from pipeline.interrupts import FOLLOW
 from pipeline.sweep.cells import Cell
-from pipeline.sweep.template import run_cell
+from pipeline.sweep.forkserver import run_cell
 
 CONNECT_SECONDS = 30
 CONFIGURATION = {

@@ -12,10 +12,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.sweep.finding import Finding
-from pipeline.tracking.diagnosis import RunRecord, Survey, lives, look_up_run
 from pipeline.tracking.journal import locate_journals
 from pipeline.tracking.resume import locate_checkpoints
 from pipeline.tracking.store import Store
+from pipeline.tracking.survey import RunRecord, Survey, lives, look_up_run
 
 RUN_ID = "[0-9a-f]" * 32
 STRANGE = "not in the store"

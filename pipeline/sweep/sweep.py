@@ -8,12 +8,11 @@ from functools import partial
 
 import pandas as pd
 
-from pipeline.data.mnist import Dataset
-from pipeline.data.named import load_data
+from pipeline.data.datasets import Dataset, load_data
 from pipeline.errors import UnknownVariant
 from pipeline.study.experiment import Experiment, load_experiment
 from pipeline.sweep.cells import Cell, choose_seeds, find_earlier, plan_cells
-from pipeline.tracking.query import read_runs, read_trained_rows
+from pipeline.tracking.runs import read_runs, read_trained_rows
 from pipeline.tracking.store import Store, find_experiment, open_store
 
 NO_RUNS = pd.DataFrame(columns=["fingerprint", "outcome", "alive", "run_id", "started"])
@@ -30,7 +29,7 @@ class Sweep:
     since: pd.Timestamp | None = None
 
     def read_runs(self) -> pd.DataFrame:
-        """The experiment's training runs that count, as tracking.query has them."""
+        """The experiment's training runs that count, as tracking.runs has them."""
         runs = read_runs(self.store, self.experiment_id)
         return runs if self.since is None else runs[runs["started"] >= self.since]
 

@@ -17,7 +17,7 @@ from mlflow.models import Model
 from mlflow.utils import requirements_utils
 
 from pipeline import interrupts
-from pipeline.data.mnist import Dataset
+from pipeline.data.datasets import Dataset
 from pipeline.faults import fault_point
 from pipeline.report import figures
 from pipeline.report.note import write_note

@@ -12,7 +12,7 @@ from pipeline.report.comparison import plot_accuracy, plot_gap, plot_loss_curves
 from pipeline.report.conclusion import describe_onsets, describe_verdict, shorten_note, write_conclusion
 from pipeline.report.table import render_table, tabulate, write_caption
 from pipeline.tracking.recorder import Recorder
-from pipeline.tracking.view import save_view
+from pipeline.tracking.ui_view import save_view
 
 TABLES = {"csv": "csv", "md": "markdown", "tex": "latex", "html": "html", "json": "json"}
 

@@ -10,8 +10,8 @@ from urllib.request import url2pathname
 
 import mlflow
 
-from pipeline.tracking.diagnosis import PAGE, RunRecord, read_pages, told
 from pipeline.tracking.store import Store
+from pipeline.tracking.survey import PAGE, RunRecord, read_pages, told
 
 
 def locate_artifacts(uri: str) -> Path | None:

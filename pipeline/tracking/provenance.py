@@ -15,7 +15,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from pipeline.errors import StoreError
 from pipeline.report.provenance import Provenance
 from pipeline.study.settings import Settings
-from pipeline.tracking.query import read_origins
+from pipeline.tracking.runs import read_origins
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line
 
 REPORT = "report.html"
@@ -29,7 +29,7 @@ UNREADABLE = (*STORE_ERRORS, OSError, ValueError)
 def read_provenance(
     store: Store, experiment_id: str, runs: pd.DataFrame, pictured: Collection[str]
 ) -> tuple[Provenance, ...]:
-    """Where `runs` (tracking.query.read_runs) come from, in their order; only those `pictured` with their figure.
+    """Where `runs` (tracking.runs.read_runs) come from, in their order; only those `pictured` with their figure.
 
     A file that a run has not, or that is damaged or out of reach, is left empty. Raises StoreError where the store
     itself does not answer, or no longer knows a run.

@@ -19,9 +19,9 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from pipeline import interrupts
 from pipeline.errors import PipelineError, RunKilled, StoreAway, StoreError
+from pipeline.study.facts import describe_settings, describe_variant
 from pipeline.study.settings import Settings
 from pipeline.study.variants import Variant
-from pipeline.tracking.description import describe_settings, describe_variant
 from pipeline.tracking.environment import describe_environment, identify_process, read_source
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.store import (
@@ -38,7 +38,7 @@ from pipeline.training.observer import Kernels, Observer
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pipeline.data.mnist import Dataset
+    from pipeline.data.datasets import Dataset
 
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 TAG_LIMIT = 5000

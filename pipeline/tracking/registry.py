@@ -14,8 +14,8 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.errors import StoreError
 from pipeline.tracking.artifacts import MODEL_NAME
-from pipeline.tracking.freeze import FROZEN, FROZEN_AT
-from pipeline.tracking.query import read_runs
+from pipeline.tracking.frozen import FROZEN, FROZEN_AT
+from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line
 from pipeline.tracking.verify import find_missing_artifacts
 

@@ -13,7 +13,7 @@ import mlflow
 from mlflow.entities import Run
 
 from pipeline.errors import ResumeError
-from pipeline.study.own import restore_row
+from pipeline.study.custom import restore_row
 from pipeline.study.settings import LATER, Settings
 from pipeline.study.variants import Variant
 from pipeline.tracking.environment import identify_process, is_alive

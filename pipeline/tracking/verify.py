@@ -11,7 +11,7 @@ import mlflow
 import numpy as np
 from mlflow.models import Model
 
-from pipeline.data.named import load_data
+from pipeline.data.datasets import load_data
 from pipeline.errors import StoreError
 from pipeline.study.settings import Settings
 from pipeline.tracking.artifacts import ARTIFACTS, MODEL_NAME

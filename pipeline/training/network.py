@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ResumeError
-from pipeline.study.architecture import Layer, plan_layers
+from pipeline.study.layers import Layer, plan_layers
 from pipeline.study.variants import DROPOUT_RATE, IMAGE_SHAPE, LEARNING_RATE, Variant
 from pipeline.training.randomness import derive_init_seed
 

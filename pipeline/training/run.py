@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline import interrupts
-from pipeline.data.mnist import Dataset, stratify
+from pipeline.data.datasets import Dataset, stratify
 from pipeline.errors import ResumeError, TrainingError
 from pipeline.study.settings import Settings
 from pipeline.study.variants import CLASSES, Variant

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.analysis.claims import judge_claims
-from pipeline.study.claim import Claim
+from pipeline.study.claims import Claim
 from pipeline.study.variants import VARIANTS, matched_twins
 
 TWINS = matched_twins()

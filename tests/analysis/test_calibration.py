@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.analysis.claims import judge_claims
-from pipeline.study.claim import Claim
+from pipeline.study.claims import Claim
 from tests.analysis.studies import (
     DEPTH,
     ERROR,

@@ -10,7 +10,7 @@ from scipy import stats
 from pipeline.analysis.conclusion import conclude
 from pipeline.analysis.entries import COLUMNS, LABELS, load_published
 from pipeline.analysis.selection import METRICS, MNIST_SHA256, SharedSettings, newest_settings, select_runs
-from pipeline.data.sources import ARRAY_SHA256
+from pipeline.data.fetch import ARRAY_SHA256
 from pipeline.errors import AnalysisError
 from pipeline.study.variants import VARIANTS
 from tests.frames import PUBLISHED_NAMES, make_run, make_runs

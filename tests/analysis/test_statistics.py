@@ -21,7 +21,7 @@ from pipeline.analysis.statistics import (
     weigh_agreement,
 )
 from pipeline.errors import AnalysisError
-from pipeline.study.claim import FEWEST_SEEDS
+from pipeline.study.claims import FEWEST_SEEDS
 
 RNG = np.random.default_rng(3)
 VALUES = RNG.normal(0.01, 0.02, size=9)

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.tracking.query import read_runs
+from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
 from tests.cli.test_mlflow_run import wait_for
 from tests.conftest import ROOT, SUBSET

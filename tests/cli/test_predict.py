@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.mnist import normalise
+from pipeline.data.datasets import normalise
 from pipeline.tracking.registry import find_run, register_champion
 from pipeline.tracking.store import open_store
 from tests.conftest import call

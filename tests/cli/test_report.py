@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking.query import read_runs
+from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
 from tests.conftest import call
 from tests.report.test_html import Page

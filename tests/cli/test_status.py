@@ -9,9 +9,9 @@ import pytest
 from mlflow.entities import RunTag
 
 from pipeline.cli.status import format_age
+from pipeline.study.facts import describe_settings
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.description import describe_settings
 from pipeline.tracking.environment import identify_process
 from pipeline.tracking.journal import locate_journals
 from pipeline.tracking.recorder import record_run

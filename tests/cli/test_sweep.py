@@ -13,11 +13,11 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.data.named import load_data
+from pipeline.data.datasets import load_data
 from pipeline.study.experiment import load_experiment
+from pipeline.study.facts import describe_settings, describe_variant
 from pipeline.study.variants import find_variant
 from pipeline.sweep.cells import plan_cells
-from pipeline.tracking.description import describe_settings, describe_variant
 from pipeline.tracking.recorder import record_run
 from pipeline.tracking.store import open_store
 from tests.cli.test_chaos import tell_kind
@@ -98,7 +98,7 @@ def test_what_cannot_be_swept_is_one_line(tiny: str, store_uri: str, arguments: 
 
 def read_cells(project: Path, tiny: str) -> pd.DataFrame:
     """The training runs of the experiment, as the project's own store has them."""
-    from pipeline.tracking.query import read_runs
+    from pipeline.tracking.runs import read_runs
     from pipeline.tracking.store import find_experiment
 
     with pytest.MonkeyPatch.context() as patch:

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data import sources
+from pipeline.data import fetch
+from pipeline.data.datasets import load_mnist
 from pipeline.data.formats import read_path
-from pipeline.data.mnist import load_mnist
 from pipeline.errors import DataError
 from tests.conftest import ROOT, SUBSET
 
@@ -127,8 +127,8 @@ def mirror() -> Iterator[str]:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(sources, "cache_path", lambda: tmp_path / "mnist.npz")
-    monkeypatch.setattr(sources, "ARRAY_SHA256", read_path(SUBSET).hash_arrays())
+    monkeypatch.setattr(fetch, "cache_path", lambda: tmp_path / "mnist.npz")
+    monkeypatch.setattr(fetch, "ARRAY_SHA256", read_path(SUBSET).hash_arrays())
     return tmp_path / "mnist.npz"
 
 
@@ -139,19 +139,19 @@ LIES = ["cut-0", "cut-1", "cut-50", "cut-99", "unsized-50", "stall-50", "endless
 def test_a_download_that_goes_wrong_falls_to_the_next_source(
     mirror: str, cache: Path, monkeypatch: pytest.MonkeyPatch, lie: str
 ) -> None:
-    monkeypatch.setattr(sources, "CONNECT_SECONDS", 0.5)
-    monkeypatch.setattr(sources, "ARCHIVE_LIMIT", 4 * 2**20)
-    monkeypatch.setattr(sources, "KERAS_ARCHIVE", f"{mirror}/{lie}")
+    monkeypatch.setattr(fetch, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(fetch, "ARCHIVE_LIMIT", 4 * 2**20)
+    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{mirror}/{lie}")
 
     def fetch_whole(folder: Path, _console: object) -> object:
         assert not cache.exists()
         urllib.request.urlretrieve(f"{mirror}/whole", folder / "mnist.npz")
         return read_path(folder / "mnist.npz")
 
-    monkeypatch.setattr(sources, "SOURCES", {"Keras's archive": sources.fetch_keras_archive, "the next": fetch_whole})
+    monkeypatch.setattr(fetch, "SOURCES", {"Keras's archive": fetch.fetch_keras_archive, "the next": fetch_whole})
     assert load_mnist().source == "the next"
     assert load_mnist().source == "cache"
-    monkeypatch.setattr(sources, "SOURCES", {"Keras's archive": sources.fetch_keras_archive})
+    monkeypatch.setattr(fetch, "SOURCES", {"Keras's archive": fetch.fetch_keras_archive})
     cache.unlink()
     with pytest.raises(DataError, match=r"MNIST could not be fetched \(Keras's archive: "):
         load_mnist()

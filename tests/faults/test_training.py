@@ -14,9 +14,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.tracking.environment import identify_process, is_alive
-from pipeline.tracking.query import read_history, read_runs
 from pipeline.tracking.recorder import Recorder
 from pipeline.tracking.resume import locate_checkpoints
+from pipeline.tracking.runs import read_history, read_runs
 from pipeline.tracking.store import open_store
 from pipeline.training.checkpoint import find_checkpoints
 from tests.conftest import ROOT, SUBSET, call
@@ -26,7 +26,7 @@ HOUR = 3600
 LIMITED = """
 import resource, sys
 from pathlib import Path
-import pipeline.tracking.recorder, pipeline.sweep.cells, pipeline.tracking.freeze, pipeline.training.checkpoint
+import pipeline.tracking.recorder, pipeline.sweep.cells, pipeline.tracking.frozen, pipeline.training.checkpoint
 from pipeline.cli.main import main
 from pipeline.data import mnist
 load = mnist.load_mnist

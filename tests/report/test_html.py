@@ -16,7 +16,7 @@ from pipeline.report.html import SYMBOLS, render_report
 from pipeline.report.illustrations import MOST_VIOLINS, draw_violins
 from pipeline.report.provenance import Provenance, Sources
 from pipeline.report.surroundings import describe_surroundings
-from pipeline.study.claim import Claim
+from pipeline.study.claims import Claim
 from pipeline.study.settings import Settings
 from tests.frames import make_history, make_runs
 

@@ -11,7 +11,7 @@ from mlflow.models import Model
 
 from pipeline.study.experiment import load_experiment
 from pipeline.tracking.artifacts import MODEL_NAME
-from pipeline.tracking.freeze import freeze_plan
+from pipeline.tracking.frozen import freeze_plan
 from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.verify import load_network
 from tests.tracking.planted import plant_run

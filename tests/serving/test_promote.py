@@ -12,7 +12,7 @@ from pipeline.analysis.comparison import Comparison, Question, compare_runs
 from pipeline.errors import AnalysisError, UnknownVariant
 from pipeline.serving.card import Source, write_card
 from pipeline.serving.promote import choose_run
-from pipeline.study.claim import Claim
+from pipeline.study.claims import Claim
 from tests.frames import make_history, make_runs
 
 PAIRS = ("conv2_3x3", "conv2_3x3_reg", "conv3_3x3", "conv3_3x3_reg")

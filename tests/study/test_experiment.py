@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ExperimentError
-from pipeline.study.claim import Claim, hash_claim
+from pipeline.study.claims import Claim, hash_claim
 from pipeline.study.experiment import SETTINGS_KEYS, Experiment, hash_plan, load_experiment
 from pipeline.study.settings import Settings
 from pipeline.study.variants import VARIANTS, matched_twins, published_variants

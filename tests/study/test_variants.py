@@ -7,7 +7,7 @@ from importlib import resources
 import pytest
 
 from pipeline.errors import UnknownVariant
-from pipeline.study.architecture import count_parameters, plan_layers
+from pipeline.study.layers import count_parameters, plan_layers
 from pipeline.study.variants import TABLE, VARIANTS, Variant, find_variant, matched_twins, published_variants
 
 # Output shapes in order; a layer that keeps its input's shape (dropout, batch norm) is its letter alone.

@@ -5,10 +5,10 @@ import pytest
 
 from pipeline.errors import ExperimentError
 from pipeline.study.experiment import Experiment, load_experiment
+from pipeline.study.facts import describe_settings, describe_variant
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.sweep.cells import choose_seeds, count_states, find_earlier, keep_earlier, plan_cells
-from pipeline.tracking.description import describe_settings, describe_variant
 from pipeline.training.fingerprint import SETTINGS as SETTINGS_NAMES
 from tests.conftest import ROOT
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.serving.bundle import BundleWriter, open_bundle
-from pipeline.serving.manifest import BundledRun, Manifest
-from pipeline.tracking.extract import export_experiment
+from pipeline.tracking.bundle.archive import BundleWriter, open_bundle
+from pipeline.tracking.bundle.export_runs import export_experiment
+from pipeline.tracking.bundle.import_runs import import_bundle
+from pipeline.tracking.bundle.manifest import BundledRun, Manifest
 from pipeline.tracking.store import Store, open_store
-from pipeline.tracking.transfer import import_bundle
 
 
 def open_in(folder: Path, patch: pytest.MonkeyPatch) -> Store:

@@ -6,11 +6,11 @@ import contextlib
 import math
 import os
 
+from pipeline.study.facts import describe_settings, describe_variant
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.description import describe_settings, describe_variant
-from pipeline.tracking.query import FINALS
 from pipeline.tracking.recorder import open_run, record_run
+from pipeline.tracking.runs import FINALS
 from pipeline.tracking.store import Store, find_experiment
 
 SETTINGS = Settings(epochs=4, subset=600, threads=1)

@@ -5,7 +5,7 @@ import pytest
 from pipeline.errors import StoreError
 from pipeline.study.settings import Settings
 from pipeline.tracking.provenance import read_provenance
-from pipeline.tracking.query import read_runs
+from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import open_store
 from tests.tracking.planted import plant_study
 

@@ -14,7 +14,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline import interrupts
-from pipeline.data.mnist import load_mnist
+from pipeline.data.datasets import load_mnist
 from pipeline.errors import DataError, RunKilled, StoreError
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.mnist import load_mnist
+from pipeline.data.datasets import load_mnist
 from pipeline.study.settings import Settings
 from pipeline.study.variants import Variant
 from pipeline.tracking.environment import read_cpuinfo

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.study.architecture import count_parameters, plan_layers
+from pipeline.study.layers import count_parameters, plan_layers
 from pipeline.study.variants import TABLE, Variant, find_variant
 from pipeline.training.network import build_network, collect_kernels, hash_weights
 

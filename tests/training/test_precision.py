@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from mlflow.tracking import MlflowClient
 
-from pipeline.data.mnist import Dataset, load_mnist
+from pipeline.data.datasets import Dataset, load_mnist
 from pipeline.errors import RunKilled
 from pipeline.study.settings import PRECISIONS, Settings
 from pipeline.study.variants import find_variant
@@ -115,7 +115,7 @@ def test_each_choice_has_a_fingerprint_of_its_own(dataset: Dataset) -> None:
 
 
 def test_a_run_of_an_earlier_version_is_of_the_only_kind_there_was(store_uri: str) -> None:
-    from pipeline.tracking.query import read_runs
+    from pipeline.tracking.runs import read_runs
     from pipeline.tracking.store import find_experiment, open_store
 
     store = open_store()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.mnist import load_mnist
+from pipeline.data.datasets import load_mnist
 from pipeline.errors import RunKilled
 from pipeline.study.settings import Settings
 from pipeline.training.checkpoint import find_checkpoints, hold_checkpoints, read_checkpoint

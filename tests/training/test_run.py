@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.mnist import load_mnist
+from pipeline.data.datasets import load_mnist
 from pipeline.errors import TrainingError
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
@@ -25,7 +25,7 @@ from tests.conftest import ROOT, SUBSET
 SMALL = Settings(epochs=1, subset=600, data=str(SUBSET))
 TRAIN = """
 import sys
-from pipeline.data.mnist import load_mnist
+from pipeline.data.datasets import load_mnist
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.training.run import train_run

@@ -17,9 +17,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import StoreError
-from pipeline.tracking import query
+from pipeline.tracking import runs as room
 from pipeline.tracking.environment import identify_process
-from pipeline.tracking.query import RESULTS, _search_runs, _type_columns, read_history, read_origins, read_runs
+from pipeline.tracking.runs import RESULTS, _search_runs, _type_columns, read_history, read_origins, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
 from tests.tracking.planted import SHA256, plant_study
 
@@ -96,10 +96,10 @@ def test_a_history_is_looked_up_by_run_and_not_by_reading_the_whole_store(
     store: Store, planted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    connection = query._connect(store)
+    connection = room._connect(store)
     connection.set_trace_callback(said.append)
     run_ids = list(read_runs(store, planted)["run_id"])
-    monkeypatch.setattr(query, "_connect", lambda _: connection)
+    monkeypatch.setattr(room, "_connect", lambda _: connection)
     read_history(store, run_ids)
     statement = said[-1]
     with closing(sqlite3.connect(store.database or "")) as other:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from pipeline.serving.manifest import BundledFile, BundleError, Manifest, decode_manifest, encode_manifest
+from pipeline.tracking.bundle.manifest import BundledFile, BundleError, Manifest, decode_manifest, encode_manifest
 
 MANIFEST = "manifest.json"
 FILES = "files/"

@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data import named, sources
+from pipeline.data import datasets, sources
+from pipeline.data.datasets import load_data, load_mnist, shows_digits
 from pipeline.data.formats import ImageSet, read_path
-from pipeline.data.mnist import load_mnist
-from pipeline.data.named import load_data, shows_digits
 from pipeline.errors import DataError
 from tests.conftest import SUBSET
 
-STEMS = dict(zip(("x_train", "y_train", "x_test", "y_test"), named.IDX_FILES, strict=True))
+STEMS = dict(zip(("x_train", "y_train", "x_test", "y_test"), datasets.IDX_FILES, strict=True))
 
 
 def write_idx(images: ImageSet, folder: Path) -> Path:
@@ -35,10 +34,10 @@ def write_idx(images: ImageSet, folder: Path) -> Path:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Real images in place of Fashion-MNIST's, with an empty cache, no network and no package of Debian."""
     images = read_path(SUBSET)
-    monkeypatch.setattr(named, "FASHION_SHA256", images.hash_arrays())
-    monkeypatch.setattr(named, "cache_path", lambda: tmp_path / "cache" / "mnist.npz")
-    monkeypatch.setattr(named, "DEBIAN_FOLDER", tmp_path / "none")
-    monkeypatch.setattr(named, "KERAS_FOLDER", "http://127.0.0.1:9/")
+    monkeypatch.setattr(datasets, "FASHION_SHA256", images.hash_arrays())
+    monkeypatch.setattr(datasets, "cache_path", lambda: tmp_path / "cache" / "mnist.npz")
+    monkeypatch.setattr(datasets, "DEBIAN_FOLDER", tmp_path / "none")
+    monkeypatch.setattr(datasets, "KERAS_FOLDER", "http://127.0.0.1:9/")
     return write_idx(images, tmp_path / "idx")
 
 
@@ -58,7 +57,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 def test_debians_folder_is_verified_and_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(named, "DEBIAN_FOLDER", folder)
+    monkeypatch.setattr(datasets, "DEBIAN_FOLDER", folder)
     dataset = load_data("fashion-mnist", subset=600)
     assert (dataset.name, dataset.source) == ("fashion-mnist-600", "Debian's package")
     shutil.rmtree(folder)
@@ -69,12 +68,12 @@ def test_debians_folder_is_verified_and_kept(folder: Path, monkeypatch: pytest.M
 
 
 def test_without_debian_keras_has_it(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(named, "KERAS_FOLDER", server)
+    monkeypatch.setattr(datasets, "KERAS_FOLDER", server)
     assert load_data("fashion-mnist").source == "Keras's archive"
 
 
 def test_other_contents_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(named, "DEBIAN_FOLDER", folder)
+    monkeypatch.setattr(datasets, "DEBIAN_FOLDER", folder)
     labels = folder / STEMS["y_test"]
     labels.write_bytes(gzip.compress(gzip.decompress(labels.read_bytes())[:-1] + b"\x00"))
     with pytest.raises(DataError) as caught:
@@ -103,9 +102,9 @@ def test_only_what_is_known_to_be_something_else_is_no_digit() -> None:
     ]
 
 
-@pytest.mark.skipif(not named.DEBIAN_FOLDER.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
+@pytest.mark.skipif(not datasets.DEBIAN_FOLDER.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
 def test_debians_package_is_fashion_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(named, "cache_path", lambda: tmp_path / "mnist.npz")
+    monkeypatch.setattr(datasets, "cache_path", lambda: tmp_path / "mnist.npz")
     dataset = load_data("fashion-mnist", subset=60)
     assert (dataset.name, dataset.source) == ("fashion-mnist-60", "Debian's package")
     assert sorted(set(dataset.y_train.tolist())) == list(range(10))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.study.architecture import count_parameters, plan_layers
+from pipeline.study.layers import count_parameters, plan_layers
 from pipeline.study.settings import Settings
 from pipeline.study.variants import DROPOUT_RATE, LEARNING_RATE, Variant
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.serving.bundle import RATIO, BundleWriter, open_bundle
-from pipeline.serving.manifest import (
+from pipeline.tracking.bundle.archive import RATIO, BundleWriter, open_bundle
+from pipeline.tracking.bundle.manifest import (
     FORMAT,
     BundledFile,
     BundledInput,

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.data.datasets import load_mnist, normalise, stratify, take_subset
 from pipeline.data.formats import read_path
-from pipeline.data.mnist import load_mnist, normalise, stratify, take_subset
 from pipeline.errors import DataError
 from tests.conftest import SUBSET
 

@@ -81,7 +81,7 @@ ROWS: Keys = MappingProxyType(
         }
     }
 )
-"""The params from which study.own.restore_row rebuilds what a run has trained."""
+"""The params from which study.custom.restore_row rebuilds what a run has trained."""
 CURVES = ("train/loss", "test/loss", "honest/train_loss", "honest/test_loss")
 NUMBERS = (
     *("seed", "epochs", "batch_size", "subset", "threads", "depth_called", "depth_counted", "kernel"),
@@ -122,7 +122,7 @@ def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
 
 
 def read_trained_rows(store: Store, experiment_id: str) -> dict[str, dict[str, Any]]:
-    """For study.own.restore_row, the params that say what each training run of an experiment has trained, by run id."""
+    """For study.custom.restore_row: by run id, the params that say what each training run has trained."""
     with _expect_answer():
         rows = _read_rows(store, experiment_id, ROWS).set_index("run_id")
     return {str(run_id): {name: facts[name] for name in ROWS["params"]} for run_id, facts in rows.iterrows()}

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.study.schema import Key, check_table, choice, label, number, refuse, require_keys, several, text, window
+from pipeline.study.fields import Key, check_table, choice, label, number, refuse, require_keys, several, text, window
 
 
 @dataclass(frozen=True, kw_only=True)

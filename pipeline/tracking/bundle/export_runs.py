@@ -10,8 +10,8 @@ from mlflow.entities import DatasetInput, LoggedModel, Metric, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from pipeline.errors import StoreError
-from pipeline.serving.bundle import BundleWriter
-from pipeline.serving.manifest import (
+from pipeline.tracking.bundle.archive import BundleWriter
+from pipeline.tracking.bundle.manifest import (
     FORMAT,
     LEASE,
     ORIGIN,
@@ -25,8 +25,8 @@ from pipeline.serving.manifest import (
     Point,
 )
 from pipeline.tracking.damage import locate_artifacts
-from pipeline.tracking.diagnosis import PAGE, read_pages, told
 from pipeline.tracking.store import Store, find_experiment
+from pipeline.tracking.survey import PAGE, read_pages, told
 
 
 def export_experiment(store: Store, name: str, bundle: BundleWriter, *, every: bool = False) -> Manifest:

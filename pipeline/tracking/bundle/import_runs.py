@@ -19,14 +19,14 @@ from mlflow.entities import Experiment as ExperimentEntity
 
 from pipeline.errors import CellTaken, StoreError
 from pipeline.faults import fault_point
-from pipeline.serving.bundle import BundleReader
-from pipeline.serving.manifest import ORIGIN, BundledInput, BundledModel, BundledRun, BundleError, Point
-from pipeline.tracking.diagnosis import told
+from pipeline.tracking.bundle.archive import BundleReader
+from pipeline.tracking.bundle.export_runs import find_origin, search_kind
+from pipeline.tracking.bundle.manifest import ORIGIN, BundledInput, BundledModel, BundledRun, BundleError, Point
 from pipeline.tracking.environment import identify_process
-from pipeline.tracking.extract import find_origin, search_kind
-from pipeline.tracking.freeze import FROZEN, FROZEN_AT
+from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.lease import hold_lease
 from pipeline.tracking.store import Store, find_experiment, mend_artifact_root
+from pipeline.tracking.survey import told
 
 IMPORT = "import"
 METRICS_PER_WRITE = 1000

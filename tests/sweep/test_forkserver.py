@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from pipeline.interrupts import FOLLOW
-from pipeline.sweep import template
-from pipeline.sweep.template import Template, run_cell
+from pipeline.sweep import forkserver
+from pipeline.sweep.forkserver import Template, run_cell
 from tests.conftest import ROOT, SUBSET
 
 TOML = f"""
@@ -25,7 +25,7 @@ settings = {{ epochs = 1, subset = 600, threads = 1, data = "{SUBSET}" }}
 SERVER = """
 import os, signal, sys
 from pipeline import interrupts
-from pipeline.sweep import template
+from pipeline.sweep import forkserver
 
 def train(words):
     match words:
@@ -35,8 +35,8 @@ def train(words):
         case ["follow"]: interrupts.follow_launcher(); print("alone")
         case ["read"]: print(repr(sys.stdin.buffer.raw.read()))
 
-template.IDLE_SECONDS = 1
-template.serve_cells(train, template.stamp_code() if sys.argv[1] == "same" else {})
+forkserver.IDLE_SECONDS = 1
+forkserver.serve_cells(train, forkserver.stamp_code() if sys.argv[1] == "same" else {})
 print("ended")
 """
 
@@ -51,9 +51,9 @@ def words(tmp_path: Path) -> list[str]:
 @pytest.fixture
 def ended() -> Iterator[None]:
     yield
-    if hasattr(template._threads, "template"):
-        template._threads.template.end()
-        del template._threads.template
+    if hasattr(forkserver._threads, "template"):
+        forkserver._threads.template.end()
+        del forkserver._threads.template
 
 
 def ask(lines: str, code: str = "same") -> subprocess.CompletedProcess[str]:
@@ -106,7 +106,7 @@ def test_a_fork_trains_as_a_new_interpreter_does(
     forked = [run_cell([*words, seed], make_environment(tmp_path)) for seed in ("0", "1", "0")]
     assert [code for code, _ in forked] == [0, 0, 0], forked
     assert "conv2_3x3_reg-s0 is done; run " in forked[2][1]
-    monkeypatch.setattr(template, "FORKS", False)
+    monkeypatch.setattr(forkserver, "FORKS", False)
     (tmp_path / "other").mkdir()
     code, said = run_cell([*words, "1"], make_environment(tmp_path / "other"))
     assert code == 0, said
@@ -123,7 +123,7 @@ def test_a_cell_whose_template_is_killed_is_run_by_a_new_interpreter(
 ) -> None:
     environment = make_environment(tmp_path)
     assert run_cell([*words, "0"], environment)[0] == 0
-    process = psutil.Process(template._threads.template.process.pid)
+    process = psutil.Process(forkserver._threads.template.process.pid)
 
     def kill_both() -> None:
         deadline = time.monotonic() + 60

@@ -24,8 +24,8 @@ from types import MappingProxyType
 from typing import Any
 
 from pipeline.errors import ExperimentError
-from pipeline.study.architecture import plan_layers
-from pipeline.study.schema import Key, check_table, choice, refuse, require_keys, text, truth, whole, words
+from pipeline.study.fields import Key, check_table, choice, refuse, require_keys, text, truth, whole, words
+from pipeline.study.layers import plan_layers
 from pipeline.study.variants import IMAGE_SHAPE, VARIANTS, Variant, Variants
 
 NAME = r"[A-Za-z][\w.-]{0,59}"
@@ -78,7 +78,7 @@ def list_own(variants: Variants) -> tuple[Variant, ...]:
 
 
 def restore_row(facts: Mapping[str, Any]) -> Variant:
-    """The row that a run has trained, from its config.json or its params (tracking.description), without its labels.
+    """The row that a run has trained, from its config.json or its params (study.facts), without its labels.
 
     Raises KeyError or ValueError where they do not describe one.
     """

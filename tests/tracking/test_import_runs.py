@@ -17,9 +17,9 @@ from mlflow.entities import ViewType
 
 from pipeline.analysis.comparison import Question, compare_runs
 from pipeline.errors import StoreError
-from pipeline.tracking.freeze import FROZEN, FROZEN_AT
+from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.lease import hold_lease
-from pipeline.tracking.query import read_history, read_runs
+from pipeline.tracking.runs import read_history, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
 from pipeline.tracking.verify import find_missing_artifacts, load_network
 from tests.conftest import ROOT
@@ -205,9 +205,9 @@ def test_a_model_that_lost_its_files_is_told(cluster: Store, trained: tuple[str,
 KILLED = """
 import sys
 from pathlib import Path
-from pipeline.serving.bundle import open_bundle
+from pipeline.tracking.bundle.archive import open_bundle
 from pipeline.tracking.store import open_store
-from pipeline.tracking.transfer import import_bundle
+from pipeline.tracking.bundle.import_runs import import_bundle
 with open_bundle(Path(sys.argv[1])) as reader:
     print(sum(each.new for each in import_bundle(open_store(), reader)))
 """
