@@ -31,7 +31,7 @@ class StoreError(PipelineError):
     """A tracking store that cannot be used, or does not hold what was asked for."""
 
 
-class StoreAway(StoreError):
+class StoreUnreachable(StoreError):
     """A tracking store that was there and does not answer at the moment; what was measured is kept on this machine."""
 
     exit_code = 74

@@ -18,6 +18,7 @@ from pipeline.errors import AnalysisError
 from pipeline.study.claims import Claim
 from pipeline.study.custom import list_own
 from pipeline.study.experiment import Experiment, hash_plan
+from pipeline.study.settings import COMPARED, name_option
 from pipeline.study.variants import VARIANTS, Variants
 
 ReadHistory = Callable[[Sequence[str]], pd.DataFrame]
@@ -92,18 +93,10 @@ def ask_experiment(experiment: Experiment, question: Question, frozen: Mapping[s
     that the experiment has fixed.
     """
     settings = experiment.settings
-    asked: dict[str, int | str] = {
-        "epochs": settings.epochs,
-        "batch_size": settings.batch_size,
-        "normalization": settings.normalization,
-        "subset": settings.subset,
-        "precision": settings.precision,
-        "jit": settings.jit,
-    }
+    asked: dict[str, int | str] = {name: getattr(settings, name) for name in COMPARED}
     for name in question.asked:
         if name in asked:
-            option = name.replace("_", "-")
-            raise AnalysisError(f"the experiment file fixes {name}; leave --{option} out")
+            raise AnalysisError(f"the experiment file fixes {name}; leave --{name_option(name)} out")
     if settings.data == "auto" and not settings.subset:
         asked["data_sha256"] = MNIST_SHA256
     controls = {"controls"} if any(not experiment.table[name].published for name in experiment.variants) else set()

@@ -177,7 +177,7 @@ def _list_unfinished(stored: Conclusion, runs: pd.DataFrame, selection: Selectio
 
 def _has_other_settings(run: Mapping[Any, Any], settings: SharedSettings) -> bool:
     """Whether a run is known to have other settings; one that ended before it logged them is not."""
-    return any(run[name] not in (value, "", UNKNOWN) for name, value in vars(settings).items())
+    return any(run[name] not in (value, "", UNKNOWN) for name, value in settings.list_shared().items())
 
 
 def _list_absent(stored: Conclusion, runs: pd.DataFrame, selection: Selection, unfinished: Set[str]) -> list[Judgement]:

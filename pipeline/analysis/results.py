@@ -30,7 +30,7 @@ def dump_conclusion(conclusion: Conclusion) -> str:
         "sha256": conclusion.sha256,
         "query": conclusion.query,
         "rule": conclusion.rule,
-        "settings": asdict(conclusion.settings),
+        "settings": conclusion.settings.list_shared(),
         "columns": conclusion.columns,
         "rows": rows,
         "runs": list_records(conclusion.runs),

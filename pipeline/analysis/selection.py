@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -16,7 +16,8 @@ import pandas as pd
 
 from pipeline.errors import AnalysisError
 from pipeline.study.layers import count_parameters
-from pipeline.study.settings import Settings, describe_arithmetic
+from pipeline.study.settings import COMPARED, Settings, describe_arithmetic
+from pipeline.study.settings import RULES as SETTINGS
 from pipeline.study.variants import VARIANTS, Variant, Variants
 
 METRICS: Mapping[str, str] = MappingProxyType(
@@ -47,19 +48,17 @@ MNIST_SHA256 = "889f531a0f022f407a2f3595d6f6a19519315b0e4e4d009a221f065ad85b5b7a
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharedSettings:
-    """What runs must share to be compared; the defaults are the study's own.
+class SharedSettings(Settings):
+    """What runs must share to be compared; the defaults are the study's own, and a subset has a hash of its own.
 
-    `subset` is a number of training images, 0 for all; a subset has a data hash of its own.
+    The settings that need not be equal are there too, and mean nothing.
     """
 
-    epochs: int = Settings.epochs
-    batch_size: int = Settings.batch_size
-    normalization: str = Settings.normalization
-    subset: int = Settings.subset
-    precision: str = Settings.precision
-    jit: str = Settings.jit
     data_sha256: str = MNIST_SHA256
+
+    def list_shared(self) -> dict[str, int | str]:
+        """The settings that must be equal, and the hash of the data, by name."""
+        return {name: getattr(self, name) for name in (*COMPARED, "data_sha256")}
 
     @property
     def arithmetic(self) -> str:
@@ -70,7 +69,7 @@ class SharedSettings:
         """The settings in which `run` is another one, as `epochs 5, asked 25; ...`; empty if there are none."""
         return "; ".join(
             f"{name} {_shorten(run[name])}, asked {_shorten(value)}"
-            for name, value in vars(self).items()
+            for name, value in self.list_shared().items()
             if run[name] != value
         )
 
@@ -94,7 +93,7 @@ class Selection:
 
 def describe_query(settings: SharedSettings, rule: str) -> str:
     """The question that a selection answers, in words that can be asked again."""
-    conditions = " and ".join(f"{name} = {value!r}" for name, value in asdict(settings).items())
+    conditions = " and ".join(f"{name} = {value!r}" for name, value in settings.list_shared().items())
     return f"outcome = 'finished' and {conditions}; {RULES[rule]}"
 
 
@@ -114,15 +113,8 @@ def newest_settings(runs: pd.DataFrame, variants: Variants = VARIANTS, **asked: 
             f"no finished run{f' with {wanted}' if asked else ''} to compare; train a variant first{hint}"
         )
     newest = _sort_by_age(finished).iloc[-1]
-    return SharedSettings(
-        epochs=int(newest["epochs"]),
-        batch_size=int(newest["batch_size"]),
-        normalization=str(newest["normalization"]),
-        subset=int(newest["subset"]),
-        precision=str(newest["precision"]),
-        jit=str(newest["jit"]),
-        data_sha256=str(newest["data_sha256"]),
-    )
+    shared: dict[str, Any] = {name: type(SETTINGS[name].default)(newest[name]) for name in COMPARED}
+    return SharedSettings(**shared, data_sha256=str(newest["data_sha256"]))
 
 
 def select_runs(
@@ -142,7 +134,7 @@ def select_runs(
         twice = runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0]
         raise AnalysisError(f"run {twice} occurs twice in the query's answer; ask for each run once")
     asked = newest_settings(runs, variants) if settings == "auto" else settings
-    judged = runs[["variant", "outcome", "status", "reason", *vars(asked), *METRICS.values(), *NETWORK]]
+    judged = runs[["variant", "outcome", "status", "reason", *asked.list_shared(), *METRICS.values(), *NETWORK]]
     records = judged.to_dict("records")
     reasons = pd.Series([_explain_exclusion(run, asked, variants) for run in records], runs.index, dtype=str)
     chosen = _choose(runs[reasons == ""], rule, variants)

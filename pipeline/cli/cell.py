@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -11,8 +10,7 @@ from pipeline import interrupts
 
 IMPORTS = (
     *("mlflow.keras", "mlflow.store.tracking.sqlalchemy_store"),
-    *("pipeline.cli.main", "pipeline.cli.progress", "pipeline.cli.train", "pipeline.sweep.sweep"),
-    *("pipeline.tracking.frozen", "pipeline.tracking.resume", "pipeline.training.run"),
+    *("pipeline.cli.progress", "pipeline.sweep.cell", "pipeline.sweep.sweep", "pipeline.training.run"),
 )
 
 
@@ -27,26 +25,14 @@ def cell(experiment: str, variant: str, seed: int, since: str) -> None:
     \b
     python -m pipeline cell experiments/smoke.toml conv2_3x3 0
     """
-    from pipeline.cli.train import resume_and_record, train_and_record
-    from pipeline.errors import CellTaken
+    from pipeline.cli.progress import EpochLines
+    from pipeline.sweep.cell import train_cell
     from pipeline.sweep.sweep import open_sweep
-    from pipeline.tracking.lease import hold_lease
-    from pipeline.tracking.resume import locate_checkpoints
 
     interrupts.follow_launcher()
-    sweep = open_sweep(experiment, str(seed), since)
-    with hold_lease(sweep.store, sweep.experiment_id, sweep.choose_cell(variant).fingerprint):
-        mine = sweep.choose_cell(variant, sweep.read_runs())
-        if mine.state == "done":
-            click.echo(f"{mine.name} is done; run {mine.run_id}")
-            return
-        if mine.state == "running":
-            raise CellTaken(f"{mine.name} is trained by run {mine.run_id} at this moment; let it end")
-        os.environ["MLFLOW_EXPERIMENT_ID"] = sweep.experiment_id
-        if mine.state == "started" and any(locate_checkpoints(sweep.store, mine.run_id).glob("epoch-*")):
-            resume_and_record(mine.run_id, mine.variant.name, mine.settings, sweep.dataset)
-        else:
-            train_and_record(mine.variant, mine.settings, sweep.dataset)
+    found = train_cell(open_sweep(experiment, str(seed), since), variant, EpochLines())
+    if found.state == "done":
+        click.echo(f"{found.name} is done; run {found.run_id}")
 
 
 @click.command(hidden=True)
@@ -58,6 +44,12 @@ def cells() -> None:
     """
     from pipeline.sweep.forkserver import serve_cells, stamp_code
 
+    def become_cell(words: list[str]) -> None:
+        """Go on as `python -m pipeline cell` with these words."""
+        sys.argv[1:] = ["cell", *words]
+        door.main(sys.argv[1:], prog_name="python -m pipeline")
+
+    door = click.get_current_context().find_root().command
     code = stamp_code()
     import_everything()
     interrupts.follow_launcher()
@@ -70,19 +62,11 @@ def import_everything() -> None:
 
     from PIL import Image
 
-    from pipeline.tracking.artifacts import look_up_packages
-    from pipeline.tracking.environment import list_packages
+    from pipeline.tracking.mlflow_internals import find_packages
+    from pipeline.tracking.provenance import list_packages
 
     for name in IMPORTS:
         import_module(name)
     Image.init()
     list_packages()
-    look_up_packages()
-
-
-def become_cell(words: list[str]) -> None:
-    """Go on as `python -m pipeline cell` with these words."""
-    from pipeline.cli.main import main
-
-    sys.argv[1:] = ["cell", *words]
-    main(sys.argv[1:], prog_name="python -m pipeline")
+    find_packages()

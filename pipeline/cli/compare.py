@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline import interrupts
-from pipeline.study.settings import JITS, NORMALIZATIONS, PRECISIONS
+from pipeline.cli.options import setting_option
+from pipeline.study.settings import COMPARED, name_option
 
 if TYPE_CHECKING:
-    from pipeline.analysis.comparison import Comparison
-    from pipeline.tracking.store import Store
+    from pipeline.analysis.conclusion import Trace
+    from pipeline.workflows.compare import Found
 
 FORMATS = ("text", "csv", "markdown", "latex", "html", "json")
 RULES = ("newest", "best", "all-seeds")
-SETTINGS = ("epochs", "batch_size", "subset", "normalization", "precision", "jit")
-UI = "http://127.0.0.1:5000"
+SHOWN = ("truth", "published", "controls")
 LATE = "nothing shows that they were not written to fit it"
 
 COMPARE_OPTIONS = (
@@ -31,12 +30,10 @@ COMPARE_OPTIONS = (
     click.option("--published", is_flag=True, help="Add the notebook's numbers and the differences to them."),
     click.option("--controls", is_flag=True, help="Add the five control rows."),
     click.option("--trace", nargs=2, metavar="ROW COLUMN", help="Print the runs behind one entry of the table."),
-    click.option("--epochs", type=click.IntRange(1), help="Only runs with so many epochs."),
-    click.option("--batch-size", type=click.IntRange(1), help="Only runs with this batch size."),
-    click.option("--subset", type=click.IntRange(0), help="Only runs on so many training images; 0 is all."),
-    click.option("--normalization", type=click.Choice(NORMALIZATIONS), help="Only runs with this normalisation."),
-    click.option("--precision", type=click.Choice(PRECISIONS), help="Only runs that multiply in this precision."),
-    click.option("--jit", type=click.Choice(JITS), help="Only runs that XLA compiled, or only others."),
+    *(
+        setting_option(name, default=None, show_default=False, help=f"Only runs with this --{name_option(name)}.")
+        for name in COMPARED
+    ),
 )
 
 
@@ -65,12 +62,9 @@ def compare(experiment: str, rule: str | None, form: str, output: Path | None, *
     from pipeline.report.conclusion import say_conclusion
     from pipeline.report.table import render_table
 
-    interrupts.follow_launcher()
-    asked = {name: options[name] for name in SETTINGS if options[name] is not None}
-    show = frozenset(name for name in ("truth", "published", "controls") if options[name])
-    found = find_comparison(experiment, rule, asked, show)
+    found = ask(experiment, rule, options)
     if options["trace"]:
-        click.echo(found.say_trace(*options["trace"]))
+        click.echo(say_trace(found.comparison.conclusion.trace(*options["trace"])))
         return
     run_id = found.record()
     conclusion = found.comparison.conclusion
@@ -82,58 +76,19 @@ def compare(experiment: str, rule: str | None, form: str, output: Path | None, *
     click.echo(f"logged as run {run_id}; table sha256 {conclusion.sha256}", err=True)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A comparison with the place it came from."""
+def ask(experiment: str, rule: str | None, options: Mapping[str, Any]) -> Found:
+    """The comparison that the command's options ask for; says where its claims were frozen late."""
+    from pipeline.workflows.compare import find_comparison
 
-    store: Store
-    experiment_id: str
-    comparison: Comparison
-
-    @property
-    def link(self) -> str:
-        """Pattern of a run's address: on the store's server, else where plain `mlflow ui` shows it."""
-        server = self.store.uri if self.store.uri.startswith("http") else UI
-        return f"{server}/#/experiments/{self.experiment_id}/runs/{{run_id}}"
-
-    def record(self) -> str:
-        """Log the comparison; the id of its run."""
-        from pipeline.tracking.comparison import record_comparison
-        from pipeline.tracking.recorder import open_run
-
-        _ = self.comparison.verdicts  # what cannot be judged is told before there is a run
-        with open_run(self.store, "compare", "compare", self.experiment_id) as recorder:
-            experiment = self.store.client.get_experiment(self.experiment_id)
-            record_comparison(recorder, self.comparison, experiment, self.link)
-        return recorder.run_id
-
-    def say_trace(self, row: str, column: str) -> str:
-        """The runs, the query and the raw number behind one entry."""
-        trace = self.comparison.conclusion.trace(row, column)
-        lines = [f"{trace.variant} {trace.column} = {trace.entry.value!r}, n = {trace.n}", f"query: {trace.query}"]
-        return "\n".join([*lines, *(f"run {run_id}" for run_id in trace.entry.run_ids)])
+    interrupts.follow_launcher()
+    asked = {name: options[name] for name in COMPARED if options[name] is not None}
+    found = find_comparison(experiment, rule, asked, frozenset(name for name in SHOWN if options[name]))
+    if found.late:
+        click.echo(f"The claims were frozen at {found.frozen_at}, after the first run had begun: {LATE}", err=True)
+    return found
 
 
-def find_comparison(experiment: str, rule: str | None, asked: dict[str, int | str], show: frozenset[str]) -> Found:
-    """Compare the runs of an experiment, named or declared in a file."""
-    import pandas as pd
-
-    from pipeline.analysis.comparison import Question, ask_experiment, compare_runs
-    from pipeline.study.experiment import open_experiment
-    from pipeline.tracking.frozen import FROZEN_AT, freeze_plan
-    from pipeline.tracking.runs import read_history, read_runs
-    from pipeline.tracking.store import find_experiment, open_store
-
-    declared = open_experiment(experiment)
-    store = open_store()
-    name = declared.name if declared else experiment
-    experiment_id = find_experiment(store, name)
-    runs = read_runs(store, experiment_id)
-    question = Question(rule=rule or ("all-seeds" if declared else "newest"), asked=asked, show=show)
-    if declared:
-        question = ask_experiment(declared, question, freeze_plan(store, experiment_id, declared))
-        frozen_at = pd.Timestamp(store.client.get_experiment(experiment_id).tags[FROZEN_AT])
-        if declared.claims and (runs["started"] < frozen_at).any():
-            click.echo(f"The claims were frozen at {frozen_at}, after the first run had begun: {LATE}", err=True)
-    comparison = compare_runs(runs, lambda run_ids: read_history(store, run_ids), question)
-    return Found(store=store, experiment_id=experiment_id, comparison=comparison)
+def say_trace(trace: Trace) -> str:
+    """The runs, the query and the raw number behind one entry."""
+    lines = [f"{trace.variant} {trace.column} = {trace.entry.value!r}, n = {trace.n}", f"query: {trace.query}"]
+    return "\n".join([*lines, *(f"run {run_id}" for run_id in trace.entry.run_ids)])

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 import click
 
-from pipeline.study.settings import JITS, NORMALIZATIONS, PRECISIONS, Settings
+from pipeline.study.settings import NUMBERS, RULES, Settings, name_option
 from pipeline.study.variants import TABLE
 
 DEFAULT = Settings()
-SEED_LIMIT = 2**31 - 1
 
 
 class Number(click.IntRange):
@@ -30,49 +28,20 @@ class Number(click.IntRange):
 VARIANTS_OPTION = click.option(
     "--variants", default="", metavar="FILE", help="TOML file with [[variant]] tables of your own, or an experiment's."
 )
+
+
+def setting_option(name: str, **more: Any) -> Callable[..., Any]:
+    """The option of a setting; `more` of what click knows wins over what the setting's rule says."""
+    rule = RULES[name]
+    kind = click.Choice(rule.choices) if rule.choices else Number(rule.low, rule.high) if name in NUMBERS else str
+    known = {"type": kind, "default": rule.default, "show_default": True, "help": rule.help}
+    return click.option(f"--{name_option(name)}", **{**known, **more})
+
+
 RUN_OPTIONS = (
     click.option("--arch", default=TABLE[0].name, show_default=True, help="Variant to train; see `variants`."),
     VARIANTS_OPTION,
-    click.option("--epochs", type=Number(1, 10_000), default=DEFAULT.epochs, show_default=True),
-    click.option("--batch-size", type=Number(1, 60_000), default=DEFAULT.batch_size, show_default=True),
-    click.option("--seed", type=Number(0, SEED_LIMIT), default=DEFAULT.seed, show_default=True),
-    click.option(
-        "--subset",
-        type=Number(0, 60_000),
-        default=DEFAULT.subset,
-        show_default=True,
-        help="Training images to keep, stratified, with a sixth as many test images; 0 keeps all.",
-    ),
-    click.option(
-        "--normalization", type=click.Choice(NORMALIZATIONS), default=DEFAULT.normalization, show_default=True
-    ),
-    click.option(
-        "--data",
-        default=DEFAULT.data,
-        show_default=True,
-        help='"auto" for MNIST, "fashion-mnist", or an .npz file, or a folder with the four IDX files.',
-    ),
-    click.option(
-        "--threads",
-        type=Number(1, 256),
-        default=DEFAULT.threads,
-        show_default=True,
-        help="Threads within one operation; the weights' bits depend on it.",
-    ),
-    click.option(
-        "--precision",
-        type=click.Choice(PRECISIONS),
-        default=DEFAULT.precision,
-        show_default=True,
-        help="Of the layers' products; a mixed one is meant for a GPU.",
-    ),
-    click.option(
-        "--jit",
-        type=click.Choice(JITS),
-        default=DEFAULT.jit,
-        show_default=True,
-        help="Whether XLA compiles the training step; meant for a GPU.",
-    ),
+    *map(setting_option, RULES),
 )
 
 
@@ -81,7 +50,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def call(arch: str, **values: Any) -> Any:
-        settings = Settings(**{field.name: values.pop(field.name) for field in fields(Settings)})
+        settings = Settings(**{name: values.pop(name) for name in RULES})
         return command(arch, settings, **values)
 
     for option in reversed(RUN_OPTIONS):

@@ -3,32 +3,67 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.training.observer import Epoch, Observer
+from pipeline.cli.quiet import quiet_stderr
+from pipeline.study import metrics
+from pipeline.training.observer import Epoch
+from pipeline.workflows.train import LOADING, TRAINING, RunProgress
 
 if TYPE_CHECKING:  # importing them would import MLflow and Dask
+    from pipeline.data.datasets import Dataset
+    from pipeline.study.settings import Settings
+    from pipeline.study.variants import Variant
     from pipeline.sweep.cells import Cell
     from pipeline.sweep.execute import CellReport
     from pipeline.sweep.sweep import Sweep
+    from pipeline.workflows.train import TrainedRun
 
 LOOK_SECONDS = 2.0
 
 
-class EpochLines(Observer):
-    """Prints one line per epoch, with a live bar over the batches where the console is a terminal."""
+class EpochLines(RunProgress):
+    """Prints what a run is and does, one line an epoch, with a live bar over the batches on a terminal."""
 
-    def __init__(self, epochs: int, console: Console) -> None:
-        self.epochs = epochs
-        self.console = console
+    def __init__(self) -> None:
+        self.epochs = 0
+        self.console = console = Console()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.bar.add_task("epoch 1", total=None)
+
+    def begin_run(self, run_id: str, variant: Variant, settings: Settings, *, resumes: bool) -> None:
+        """Say what is trained, and in which run."""
+        self.epochs = settings.epochs
+        said = "resumes run" if resumes else "run"
+        click.echo(f"{variant.name}, seed {settings.seed}, {settings.epochs} epochs; {said} {run_id}")
+
+    def show_data(self, dataset: Dataset) -> None:
+        """Say what it is trained on."""
+        click.echo(f"data {dataset.name}: {dataset.x_train.shape} training, {dataset.x_test.shape} test")
+
+    @contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """Show a phase: the bar while it trains, a word while TensorFlow loads or results are logged."""
+        if phase == TRAINING:
+            with self.bar:
+                yield
+        else:
+            silent = quiet_stderr() if phase == LOADING else nullcontext()
+            with self.console.status(phase), silent:
+                yield
+
+    def end_run(self, trained: TrainedRun) -> None:
+        """Say the result."""
+        loss, accuracy = (trained.finals[name] for name in (metrics.FINAL_TEST_LOSS, metrics.FINAL_TEST_ACCURACY))
+        click.echo(f"test loss {loss:.5f}, test accuracy {accuracy:.5f}")
+        click.echo(f"weights sha256 {trained.weights_sha256}")
 
     def resume_training(self, epochs: Sequence[Epoch], refused: Sequence[str]) -> None:
         """Say which checkpoints could not be used, and where the training goes on."""
@@ -109,11 +144,11 @@ class CellLines(AbstractContextManager["CellLines"]):
         self.bars.update(self.whole, completed=done, says=f"{len(self.ended)}/{len(self.cells)}")
 
 
-def describe_epoch(epoch: int, epochs: int, metrics: dict[str, float]) -> str:
+def describe_epoch(epoch: int, epochs: int, measured: dict[str, float]) -> str:
     """One epoch in one line."""
     return (
         f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
-        f"  train loss {metrics['train/loss']:.4f}  accuracy {metrics['train/accuracy']:.4f}"
-        f"  test loss {metrics['test/loss']:.4f}  accuracy {metrics['test/accuracy']:.4f}"
-        f"  honest gap {metrics['gap/honest']:+.4f}  {metrics['time/epoch_seconds']:.1f} s"
+        f"  train loss {measured[metrics.TRAIN_LOSS]:.4f}  accuracy {measured[metrics.TRAIN_ACCURACY]:.4f}"
+        f"  test loss {measured[metrics.TEST_LOSS]:.4f}  accuracy {measured[metrics.TEST_ACCURACY]:.4f}"
+        f"  honest gap {measured[metrics.GAP_HONEST]:+.4f}  {measured[metrics.EPOCH_SECONDS]:.1f} s"
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from pipeline.cli.compare import Found, find_comparison
 from pipeline.cli.predict import MODEL
 from pipeline.cli.quiet import quiet_stderr
 from pipeline.errors import AnalysisError
+
+if TYPE_CHECKING:
+    from pipeline.workflows.compare import Found
 
 
 @click.command()
@@ -34,6 +38,7 @@ def promote(experiment: str, variant: str, model: str) -> None:
         read_versions,
         register_champion,
     )
+    from pipeline.workflows.compare import find_comparison
 
     found = find_comparison(experiment, "all-seeds", {}, frozenset({"controls"}))
     choice = choose_run(found.comparison, variant, _are_claims_late(found))
@@ -58,13 +63,9 @@ def promote(experiment: str, variant: str, model: str) -> None:
 
 def _are_claims_late(found: Found) -> bool:
     """Whether the claims were frozen after the first run began; raises AnalysisError for claims that were left out."""
-    import pandas as pd
-
     from pipeline.tracking.registry import find_claims_frozen
 
-    frozen_at, declared = find_claims_frozen(found.store, found.experiment_id)
-    asked = found.comparison.question
-    if declared and not asked.claims:
+    _, declared = find_claims_frozen(found.store, found.experiment_id)
+    if declared and not found.comparison.question.claims:
         raise AnalysisError("the experiment has declared claims; give its file, so that they are judged")
-    started = found.comparison.runs["started"]
-    return bool(asked.claims) and bool((started < pd.Timestamp(frozen_at)).any())
+    return found.late

@@ -6,7 +6,6 @@ import os
 
 import click
 
-from pipeline.cli.train import train_and_record
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 
@@ -22,12 +21,12 @@ def smoke() -> None:
     python -m pipeline smoke
     mlflow run . -e smoke --env-manager local
     """
+    from pipeline.cli.progress import EpochLines
+    from pipeline.tracking.artifacts import verify_run
     from pipeline.tracking.store import project_root
+    from pipeline.workflows.train import train_variant
 
     settings = Settings(epochs=2, data=os.path.relpath(project_root() / SUBSET))
-    run_id = train_and_record(find_variant(ARCH), settings)
-
-    from pipeline.tracking.verify import verify_run
-
-    verify_run(run_id, settings)
+    run = train_variant(find_variant(ARCH), settings, EpochLines())
+    verify_run(run.run_id, settings)
     click.echo("smoke passed: every artifact is there, and the saved model predicts what the trained one did")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.doctor import survey_experiment
+from pipeline.study import metrics
+from pipeline.study.tags import EPOCH, HEARTBEAT, HOST, PID, VARIANT
 
 if TYPE_CHECKING:
     from pipeline.tracking.survey import RunRecord, Survey
@@ -54,17 +56,17 @@ def describe_running(survey: Survey, run: RunRecord) -> tuple[str, ...]:
     """The row of a run that says it runs; "" for what it has not said yet."""
     from pipeline.tracking.survey import lives
 
-    accuracy = run.metrics.get("test/accuracy")
-    epoch = run.tags.get("epoch", "")
+    accuracy = run.metrics.get(metrics.TEST_ACCURACY)
+    epoch = run.tags.get(EPOCH, "")
     return (
         run.run_id,
-        run.tags.get("variant", ""),
+        run.tags.get(VARIANT, ""),
         run.params.get("seed", ""),
         f"{epoch}/{run.params['epochs']}" if epoch.isdigit() and "epochs" in run.params else epoch,
         "" if accuracy is None else f"{accuracy:.4f}",
-        run.tags.get("host", ""),
-        run.tags.get("pid", ""),
-        format_age(run.tags["heartbeat"]) if "heartbeat" in run.tags else "",
+        run.tags.get(HOST, ""),
+        run.tags.get(PID, ""),
+        format_age(run.tags[HEARTBEAT]) if HEARTBEAT in run.tags else "",
         "alive" if lives(survey.store, run) else "dead",
     )
 

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.options import Number
-from pipeline.errors import TrainingError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from pipeline.sweep.cells import Cell
-    from pipeline.sweep.sweep import Sweep
+    from pipeline.sweep.sweep import Work
 
 SEEDS = click.option("--seeds", default="", help="Only these seeds, as 0-4 or 0,2,7.")
 WORKERS = click.option(
@@ -41,15 +35,15 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
     from pipeline.sweep.estimate import count_cores, estimate_cells, format_duration
     from pipeline.sweep.sweep import open_sweep
 
-    sweep = open_sweep(experiment, seeds)
-    runs = sweep.read_runs()
-    cells = judge_cells(sweep, runs, keep)
+    work = open_sweep(experiment, seeds, create=False).find_work(keep=keep)
+    say_earlier(work)
+    cells = work.cells
     for cell in cells:
         click.echo(f"{cell.name:<28}{cell.state:<9}{cell.run_id}".rstrip())
     click.echo(", ".join(f"{number} {state}" for state, number in count_states(cells).items()))
     if all(cell.state == "done" for cell in cells):
         return
-    estimate = estimate_cells(cells, runs, socket.gethostname())
+    estimate = estimate_cells(cells, work.runs, socket.gethostname())
     if estimate is None:
         click.echo("time left: unknown, as this machine has finished no run of the experiment yet")
         return
@@ -87,62 +81,29 @@ def sweep(
     python -m pipeline sweep experiments/matched.toml --workers 2 --seeds 0-4 --budget 2h
     python -m pipeline sweep experiments/matched.toml --scheduler tcp://head:8786
     """
-    from pipeline.sweep.estimate import count_cores, order_cells, parse_duration, take_within
+    from pipeline.cli.progress import CellLines
+    from pipeline.sweep.estimate import count_cores, parse_duration, take_within
+    from pipeline.sweep.execute import open_cluster
     from pipeline.sweep.sweep import open_sweep
 
     workers = workers or count_cores()
     seconds = parse_duration(budget) if budget else None
-    since = datetime.now(UTC).isoformat() if force else ""
-    opened = open_sweep(experiment, seeds, since)
-    runs = opened.read_runs()
-    cells = judge_cells(opened, runs, keep)
-    left = [cell for cell in cells if cell.state != "done"]
-    click.echo(f"{opened.declared.name}: {len(cells)} cells, {len(cells) - len(left)} done")
+    opened = open_sweep(experiment, seeds, datetime.now(UTC).isoformat() if force else "")
+    work = opened.find_work(keep=keep)
+    say_earlier(work)
+    left = work.left
+    click.echo(f"{opened.declared.name}: {len(work.cells)} cells, {len(work.cells) - len(left)} done")
     if seconds and left:
-        left = take_within(left, runs, socket.gethostname(), seconds * workers)
+        left = take_within(left, work.runs, socket.gethostname(), seconds * workers)
         click.echo(f"{len(left)} of them fit into {budget}")
-    path, root = Path(experiment).resolve(), Path(__file__).resolve().parents[2]
-    place = path.relative_to(root) if path.is_relative_to(root) else path  # a worker elsewhere has a clone of its own
-    freeze_declared(opened, experiment)
-    train_cells(opened, order_cells(left), [f"--since={since}", str(place)], (workers, scheduler, attempts))
+    with open_cluster(workers, scheduler) as client, CellLines(opened, left) as lines:
+        opened.run(client, left, attempts, lines.end_cell)
 
 
-def judge_cells(sweep: Sweep, runs: pd.DataFrame, keep: bool) -> list[Cell]:
-    """Every cell with its state; says what runs of an earlier version there are, and counts them if they are kept."""
-    from pipeline.sweep.cells import keep_earlier
-
-    cells = sweep.judge_cells(runs)
-    earlier = sweep.find_earlier(cells, runs)
-    if earlier and not keep:
+def say_earlier(work: Work) -> None:
+    """Say what runs of an earlier version there are, unless they are kept."""
+    if work.earlier:
         click.echo(
-            f"An earlier version of the training finished {len(earlier)} of these cells: "
+            f"An earlier version of the training finished {work.earlier} of these cells: "
             "--keep counts such runs as done, otherwise their cells are trained again"
         )
-    return keep_earlier(cells, earlier) if keep else cells
-
-
-def freeze_declared(sweep: Sweep, experiment: str) -> None:
-    """Freeze what the whole file declares, whatever seeds were chosen."""
-    from pipeline.study.experiment import load_experiment
-    from pipeline.tracking.frozen import freeze_plan
-
-    freeze_plan(sweep.store, sweep.experiment_id, load_experiment(experiment))
-
-
-def train_cells(sweep: Sweep, cells: Sequence[Cell], words: Sequence[str], by: tuple[int, str | None, int]) -> None:
-    """Train the cells `by` (workers, scheduler, attempts), and say how each ended; raises TrainingError."""
-    from pipeline.cli.progress import CellLines
-    from pipeline.sweep.execute import open_cluster, run_cells
-    from pipeline.tracking.recorder import end_launched_run
-
-    workers, scheduler, attempts = by
-    failed = []
-    with end_launched_run(sweep.store, "sweep"):
-        with open_cluster(workers, scheduler) as client, CellLines(sweep, cells) as lines:
-            for report in run_cells(client, cells, words, attempts):
-                lines.end_cell(report)
-                failed += [report.name] if report.returncode else []
-        if failed:
-            raise TrainingError(
-                f"{len(failed)} of {len(cells)} cells failed: {', '.join(failed)}; start the sweep again"
-            )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.errors import StoreAway
+from pipeline.errors import StoreUnreachable
 
 if TYPE_CHECKING:
     from pipeline.tracking.store import Store
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def sync() -> None:
     """Deliver to the tracking store what it could not take while runs of this machine were trained.
 
-    Each write is delivered once, at its own time. A training that went to its end gets its figures and its model too.
+    Each write is delivered once, at its own time. A training that was completed gets its figures and its model too.
 
     \b
     python -m pipeline sync
@@ -31,12 +31,14 @@ def sync() -> None:
     failed = [run_id for run_id in waiting if not deliver_run(store, run_id)]
     click.echo(f"{len(waiting) - len(failed)} of {len(waiting)} runs delivered")
     if failed:
-        raise StoreAway(f"not delivered: {', '.join(failed)}; see above, then start `python -m pipeline sync` again")
+        raise StoreUnreachable(
+            f"not delivered: {', '.join(failed)}; see above, then start `python -m pipeline sync` again"
+        )
 
 
 def deliver_run(store: Store, run_id: str) -> bool:
     """Deliver the journal of a run whose process is dead, and the result of a training that is whole."""
-    from pipeline.tracking.delivery import deliver_journal, is_whole
+    from pipeline.tracking.resume import deliver_journal, is_whole
 
     if reason := deliver_journal(store, run_id):
         click.echo(f"run {run_id}: {reason}")

@@ -10,7 +10,8 @@ import pandas as pd
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.selection import MNIST_SHA256
 from pipeline.analysis.sentences import LIMITS
-from pipeline.report.provenance import Provenance, Sources
+from pipeline.report.provenance import Sources
+from pipeline.study.facts import Provenance
 
 YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "not recorded"
 FEWEST_FOR_SPREAD = 2

@@ -16,9 +16,9 @@ from pipeline.analysis.entries import measure_entry
 from pipeline.analysis.sentences import format_effect, say_unit
 from pipeline.analysis.verdict import Verdict
 from pipeline.report.comparison import QUANTITIES, order_variants, plot_gap, plot_onset, plot_seeds
-from pipeline.report.provenance import Provenance
 from pipeline.report.render import render_svg
 from pipeline.report.report_figures import has_effect, plot_intervals, plot_spread
+from pipeline.study.facts import Provenance
 
 SAME_BYTES: dict[Any, Any] = {"svg.hashsalt": "report", "svg.fonttype": "path"}
 MOST_VIOLINS = 3 * 2**20  # bytes of all violins in one page

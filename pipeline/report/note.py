@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 
 from pipeline.data.datasets import Dataset
-from pipeline.study.settings import Settings
+from pipeline.study.settings import RULES, Settings, name_option
 from pipeline.study.variants import VARIANTS, Variant
 
 OWN_FILE = "FILE.toml"
@@ -69,7 +69,7 @@ def format_options(variant: str, settings: Settings, file: str) -> str:
     options = [f"-P arch={variant}"]
     if variant not in VARIANTS:
         options.append(f"-P variants={shlex.quote(file)}")
-    for name in ("epochs", "batch_size", "seed", "subset", "normalization", "data", "threads", "precision", "jit"):
+    for name in RULES:
         if (value := getattr(settings, name)) != getattr(default, name):
-            options.append(f"-P {name.replace('_', '-')}={shlex.quote(str(value))}")
+            options.append(f"-P {name_option(name)}={shlex.quote(str(value))}")
     return " ".join(options)

@@ -1,32 +1,10 @@
-"""What a run left beside its numbers: where its code, settings and figures came from. The tracking room fills it in."""
+"""Where the runs of a comparison come from, and what they ran on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from pipeline.study.settings import Settings
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """Where one run comes from; what was not recorded, or cannot be read any more, is empty.
-
-    `environment` is the run's environment.json; `dirty` says whether its checkout had changes; `seconds` from its start
-    to its end by the store's clock, pauses of a resumed run included; `weights` the violins of its kernels, a PNG file.
-    """
-
-    run_id: str
-    variant: str
-    settings: Settings
-    data_name: str = ""
-    commit: str = ""
-    dirty: bool | None = None
-    repository: str = ""
-    attempts: int = 1
-    seconds: float | None = None
-    environment: Mapping[str, object] = field(default_factory=dict)
-    weights: bytes = b""
+from pipeline.study.facts import Provenance
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.report.provenance import Provenance
+from pipeline.study.facts import Provenance
 
 FACTS = {
     "python": "Python",

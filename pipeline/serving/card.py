@@ -12,14 +12,16 @@ from pipeline.data.datasets import shows_digits
 from pipeline.report.escape import escape_markdown
 from pipeline.report.note import describe_network
 from pipeline.serving.promote import SEED_RULE, Choice
+from pipeline.study import metrics
 from pipeline.study.layers import count_parameters
 from pipeline.study.settings import LATER, describe_arithmetic
+from pipeline.study.tags import COMMIT, FINGERPRINT, GIT_DIRTY, PARAM_DATA_NAME, PARAM_DATA_SHA256, WEIGHTS_SHA256
 
 NUMBERS = (
-    ("test accuracy", "final/test_accuracy"),
-    ("test loss (nats), evaluation mode, no penalty", "final/honest_test_loss"),
-    ("train loss (nats), evaluation mode, no penalty", "final/honest_train_loss"),
-    ("gap, test less train loss (nats)", "final/gap_honest"),
+    ("test accuracy", metrics.FINAL_TEST_ACCURACY),
+    ("test loss (nats), evaluation mode, no penalty", metrics.FINAL_HONEST_TEST_LOSS),
+    ("train loss (nats), evaluation mode, no penalty", metrics.FINAL_HONEST_TRAIN_LOSS),
+    ("gap, test less train loss (nats)", metrics.FINAL_GAP_HONEST),
 )
 DIGITS = {
     "subject": "handwritten digits",
@@ -83,22 +85,22 @@ class Source:
 def write_card(choice: Choice, source: Source) -> str:
     """The card of the chosen run, in Markdown."""
     facts = source.facts
-    words = DIGITS if shows_digits(facts.get("data-name", "")) else OTHERS
+    words = DIGITS if shows_digits(facts.get(PARAM_DATA_NAME, "")) else OTHERS
     return TEMPLATE.format(
         **words,
         name=choice.variant.name,
         seed=facts["seed"],
         network=describe_network(choice.variant),
         parameters=count_parameters(choice.variant)[0],
-        data=facts.get("data-name", "unknown"),
-        data_sha256=facts.get("data-sha256", "unknown"),
+        data=facts.get(PARAM_DATA_NAME, "unknown"),
+        data_sha256=facts.get(PARAM_DATA_SHA256, "unknown"),
         train=f"{int(facts['subset']):,}" if int(facts["subset"]) else "all",
         test=source.test_images,
         normalization=facts["normalization"],
         epochs=facts["epochs"],
         batch_size=facts["batch-size"],
         learning_rate=facts["learning-rate"],
-        arithmetic=describe_arithmetic(**{name: facts.get(name, default) for name, default in LATER.items()}),
+        arithmetic=describe_arithmetic(**{name: str(facts.get(name, default)) for name, default in LATER.items()}),
         experiment=escape_markdown(source.experiment),
         n=len(choice.runs),
         seeds=", ".join(map(str, sorted(choice.runs["seed"]))),
@@ -146,12 +148,12 @@ def _say_effect(verdict: Verdict) -> str:
 def _identify(choice: Choice, source: Source) -> dict[str, str]:
     """What tells this model from any other."""
     facts = source.facts
-    dirty = " (with changes, see git.diff)" if facts.get("git.dirty") == "True" else ""
+    dirty = " (with changes, see git.diff)" if facts.get(GIT_DIRTY) == "True" else ""
     identity = {
         "run": choice.run_id,
-        "weights sha256": facts["weights.sha256"],
-        "cell": facts.get("fingerprint", "unknown"),
-        "git commit": facts.get("mlflow.source.git.commit", "unknown") + dirty,
+        "weights sha256": facts[WEIGHTS_SHA256],
+        "cell": facts.get(FINGERPRINT, "unknown"),
+        "git commit": facts.get(COMMIT, "unknown") + dirty,
         "threads": facts["threads"],
     }
     return identity | {name: source.versions.get(name, "unknown") for name in ("tensorflow", "keras", "numpy")}

@@ -23,14 +23,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.errors import ExperimentError
 from pipeline.study.fields import Key, check_table, choice, refuse, require_keys, text, truth, whole, words
 from pipeline.study.layers import plan_layers
 from pipeline.study.variants import IMAGE_SHAPE, VARIANTS, Variant, Variants
 
 NAME = r"[A-Za-z][\w.-]{0,59}"
 WIDTH = "[1-9][0-9]{0,3}"
-POOLING = "max 2x2 "
 VARIANT_KEYS: Mapping[str, Key] = {
     "name": Key(
         says="a letter, then letters, digits, dot, dash and underscore, 60 in all at most",
@@ -66,7 +64,7 @@ def add_rows(path: Path, tables: Sequence[dict[str, Any]]) -> Variants:
             raise refuse(path, place + "name", "the study has a variant of that name; give another")
         if table["name"] in rows:
             raise refuse(path, place + "name", "taken by another table; give each its own")
-        rows[table["name"]] = _build_row(path, place, table)
+        rows[table["name"]] = build_row(path, place, table)
     for row in rows.values():
         _check_twin(path, row, rows)
     return MappingProxyType({**VARIANTS, **rows})
@@ -77,34 +75,7 @@ def list_own(variants: Variants) -> tuple[Variant, ...]:
     return tuple(row for name, row in variants.items() if name not in VARIANTS)
 
 
-def restore_row(facts: Mapping[str, Any]) -> Variant:
-    """The row that a run has trained, from its config.json or its params (study.facts), without its labels.
-
-    Raises KeyError or ValueError where they do not describe one.
-    """
-    name = str(facts["arch"])
-    if name in VARIANTS:
-        return VARIANTS[name]
-    try:
-        return _build_row(
-            Path("run"),
-            "",
-            {
-                "name": name,
-                "kernel": int(facts["kernel"]),
-                "features": facts["features"],
-                "head": facts["head"],
-                "conv_padding": facts["padding"],
-                "pool_padding": str(facts["pooling"]).removeprefix(POOLING),
-                "regularised": str(facts["regularised"]) == "True",
-                "depth_called": int(facts["depth-called"]),
-            },
-        )
-    except ExperimentError as error:
-        raise ValueError(str(error)) from error
-
-
-def _build_row(path: Path, place: str, table: dict[str, Any]) -> Variant:
+def build_row(path: Path, place: str, table: dict[str, Any]) -> Variant:
     """The row of a table whose keys are known; refuses what no network can be built of."""
     features = table["features"].split()
     depth, poolings = sum(token.isdigit() for token in features), features.count("M")

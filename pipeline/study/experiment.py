@@ -29,7 +29,7 @@ from pipeline.study.fields import (
     title,
     whole,
 )
-from pipeline.study.settings import JITS, LATER, NORMALIZATIONS, PRECISIONS, Settings
+from pipeline.study.settings import LATER, RULES, Rule, Settings
 from pipeline.study.variants import VARIANTS, Variants, find_variant
 
 
@@ -55,6 +55,13 @@ class Experiment:
         return replace(self.settings, seed=seed)
 
 
+def _read_rule(rule: Rule) -> Key:
+    """What a file may say of a setting."""
+    if rule.choices:
+        return choice(*rule.choices)
+    return whole(rule.low, rule.high) if isinstance(rule.default, int) else text()
+
+
 EXPERIMENT_KEYS: Mapping[str, Key] = {
     "name": title(),
     "description": text(),
@@ -65,16 +72,7 @@ EXPERIMENT_KEYS: Mapping[str, Key] = {
     "claims": tables("claims"),
     "variant": tables("variant"),
 }
-SETTINGS_KEYS: Mapping[str, Key] = {
-    "epochs": whole(1, 10_000),
-    "batch_size": whole(1, 60_000),
-    "subset": whole(0, 60_000),
-    "normalization": choice(*NORMALIZATIONS),
-    "data": text(),
-    "threads": whole(1, 1024),
-    "precision": choice(*PRECISIONS),
-    "jit": choice(*JITS),
-}
+SETTINGS_KEYS: Mapping[str, Key] = {name: _read_rule(rule) for name, rule in RULES.items() if rule.declared}
 PLAN = ""
 """The name, which no claim can have, of the variants, seeds and settings in hash_plan."""
 
@@ -144,7 +142,7 @@ def hash_plan(experiment: Experiment) -> dict[str, str]:
     plan: dict[str, Any] = {
         "variants": sorted(experiment.variants),
         "seeds": sorted(experiment.seeds),
-        "settings": {name: value for name, value in asdict(experiment.settings).items() if LATER.get(name) != value},
+        "settings": dict(asdict(experiment.settings).items() - LATER.items()),
     }
     if experiment.looks:
         plan["looks"] = list(experiment.looks)

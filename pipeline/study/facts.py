@@ -1,25 +1,34 @@
-"""A run's whole configuration as plain facts, under the names of its MLflow parameters."""
+"""A run's configuration as plain facts, under the names of its MLflow params: described, and restored from them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ExperimentError
+from pipeline.study.custom import build_row
 from pipeline.study.layers import count_parameters, plan_layers
-from pipeline.study.settings import Settings
-from pipeline.study.variants import DROPOUT_RATE, LEARNING_RATE, Variant
+from pipeline.study.settings import RULES, Settings, name_option
+from pipeline.study.variants import DROPOUT_RATE, LEARNING_RATE, VARIANTS, Variant
+
+POOLING = "max 2x2 "
 
 
 def describe_settings(settings: Settings) -> dict[str, object]:
     """The settings under the names that they have on the command line and in MLproject."""
-    return {
-        "epochs": settings.epochs,
-        "batch-size": settings.batch_size,
-        "seed": settings.seed,
-        "subset": settings.subset,
-        "normalization": settings.normalization,
-        "data": settings.data,
-        "threads": settings.threads,
-        "precision": settings.precision,
-        "jit": settings.jit,
-    }
+    return {name_option(name): getattr(settings, name) for name in RULES}
+
+
+def restore_settings(facts: Mapping[str, Any]) -> Settings:
+    """The settings that describe_settings described, as they were or as texts; raises KeyError or ValueError."""
+    said: dict[str, Any] = {}
+    for name, rule in RULES.items():
+        if rule.later and name_option(name) not in facts:
+            continue
+        said[name] = type(rule.default)(facts[name_option(name)])
+    return Settings(**said)
 
 
 def describe_variant(variant: Variant) -> dict[str, object]:
@@ -34,7 +43,7 @@ def describe_variant(variant: Variant) -> dict[str, object]:
         "features": variant.features,
         "head": variant.head,
         "padding": variant.conv_padding,
-        "pooling": f"max 2x2 {variant.pool_padding}",
+        "pooling": f"{POOLING}{variant.pool_padding}",
         "regularised": variant.regularised,
         "dropout": DROPOUT_RATE if variant.dropout else 0.0,
         "dropout-layers": sum(layer.kind == "dropout" for layer in plan_layers(variant)),
@@ -47,3 +56,51 @@ def describe_variant(variant: Variant) -> dict[str, object]:
         "parameters": parameters,
         "parameters-trainable": trainable,
     }
+
+
+def restore_row(facts: Mapping[str, Any]) -> Variant:
+    """The row that a run has trained, from its config.json or its params (study.facts), without its labels.
+
+    Raises KeyError or ValueError where they do not describe one.
+    """
+    name = str(facts["arch"])
+    if name in VARIANTS:
+        return VARIANTS[name]
+    try:
+        return build_row(
+            Path("run"),
+            "",
+            {
+                "name": name,
+                "kernel": int(facts["kernel"]),
+                "features": facts["features"],
+                "head": facts["head"],
+                "conv_padding": facts["padding"],
+                "pool_padding": str(facts["pooling"]).removeprefix(POOLING),
+                "regularised": str(facts["regularised"]) == "True",
+                "depth_called": int(facts["depth-called"]),
+            },
+        )
+    except ExperimentError as error:
+        raise ValueError(str(error)) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where one run comes from; what was not recorded, or cannot be read any more, is empty.
+
+    `environment` is the run's environment.json; `dirty` says whether its checkout had changes; `seconds` from its start
+    to its end by the store's clock, pauses of a resumed run included; `weights` the violins of its kernels, a PNG file.
+    """
+
+    run_id: str
+    variant: str
+    settings: Settings
+    data_name: str = ""
+    commit: str = ""
+    dirty: bool | None = None
+    repository: str = ""
+    attempts: int = 1
+    seconds: float | None = None
+    environment: Mapping[str, object] = field(default_factory=dict)
+    weights: bytes = b""

@@ -1,36 +1,106 @@
-"""The settings of one training: everything besides the variant that can change its result."""
+"""The settings of one training: everything besides the variant that can change its result, one row each.
+
+From these rows derive the options of the command line, the keys of an experiment's file, the params of a run, the
+columns that are read back, what runs must share to be compared, and the tables of the docs.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
 
-NORMALIZATIONS = ("l2", "scale")
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-JITS = ("off", "on")
+from pipeline.errors import ExperimentError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What a setting may be, and where it counts.
+
+    A whole number lies in `low` to `high`, both allowed; a word is one of `choices`, or free where there are none.
+    `declared` says whether an experiment's file may say it, `compared` whether runs that differ in it can stand in one
+    table, `later` whether runs of earlier versions do not know it: they had its default.
+    """
+
+    default: int | str
+    help: str
+    low: int = 0
+    high: int = 0
+    choices: tuple[str, ...] = ()
+    declared: bool = True
+    compared: bool = True
+    later: bool = False
+
+
+def setting(default: Any, help: str, **more: Any) -> Any:
+    """A row of Settings; `more` as Rule has it."""
+    return field(default=default, metadata={"rule": Rule(default=default, help=help, **more)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The study's protocol where nothing else is said.
+    """The study's protocol where nothing else is said."""
 
-    `subset` is a number of training images, 0 for all; `normalization` one of NORMALIZATIONS; `data` is "auto" or a
-    path; `threads` work within one operation; `precision`, one of PRECISIONS, is that of the layers' products, while
-    variables and loss are float32; `jit`, one of JITS, says whether XLA compiles the training step.
-    """
+    epochs: int = setting(25, "Times that every training image is shown.", low=1, high=10_000)
+    batch_size: int = setting(128, "Training images in one step.", low=1, high=60_000)
+    seed: int = setting(
+        0,
+        "Decides initial weights, order of images and dropout.",
+        high=2**31 - 1,
+        declared=False,  # a file has a list of seeds
+        compared=False,
+    )
+    subset: int = setting(
+        0, "Training images to keep, stratified, with a sixth as many test images; 0 keeps all.", high=60_000
+    )
+    normalization: str = setting(
+        "l2", "Divide an image's columns by their L2 norm, or all pixels by 255.", choices=("l2", "scale")
+    )
+    data: str = setting(
+        "auto",
+        '"auto" for MNIST, "fashion-mnist", or an .npz file, or a folder with the four IDX files.',
+        compared=False,  # data are compared by their content
+    )
+    threads: int = setting(
+        2, "Threads within one operation; the weights' bits depend on it.", low=1, high=256, compared=False
+    )
+    precision: str = setting(
+        "float32",
+        "Compute precision; mixed precision is for GPUs.",
+        choices=("float32", "mixed_float16", "mixed_bfloat16"),
+        later=True,
+    )
+    jit: str = setting("off", "Whether XLA compiles the training step; for GPUs.", choices=("off", "on"), later=True)
 
-    epochs: int = 25
-    batch_size: int = 128
-    seed: int = 0
-    subset: int = 0
-    normalization: str = "l2"
-    data: str = "auto"
-    threads: int = 2
-    precision: str = "float32"
-    jit: str = "off"
+
+RULES: Mapping[str, Rule] = MappingProxyType({each.name: each.metadata["rule"] for each in fields(Settings)})
+"""Every setting's rule by its name, in order."""
+COMPARED = tuple(name for name, rule in RULES.items() if rule.compared)
+NUMBERS = tuple(name for name, rule in RULES.items() if isinstance(rule.default, int))
+LATER: Mapping[str, int | str] = MappingProxyType({name: rule.default for name, rule in RULES.items() if rule.later})
+"""Settings that runs and plans of earlier versions do not know, with what those had."""
 
 
-LATER = {"precision": Settings.precision, "jit": Settings.jit}
-"""Settings that runs and plans of earlier versions know nothing of, with what those have."""
+def make_settings(**values: Any) -> Settings:
+    """Settings from values that a person gave; raises ExperimentError for one that is unknown or not allowed."""
+    for name, value in values.items():
+        if name not in RULES:
+            raise ExperimentError(f'"{name}" is not a setting; choose one of {", ".join(RULES)}')
+        rule = RULES[name]
+        number = isinstance(rule.default, int)
+        if rule.choices and value not in rule.choices:
+            raise ExperimentError(f"{name} {value!r} is not allowed; choose one of {', '.join(rule.choices)}")
+        if number and not (type(value) is int and rule.low <= value <= rule.high):
+            raise ExperimentError(
+                f"{name} {value!r} is not allowed; give a whole number from {rule.low} to {rule.high}"
+            )
+    return Settings(**values)
+
+
+def name_option(name: str) -> str:
+    """A setting as the command line, MLproject and MLflow's params call it: batch_size is batch-size."""
+    return name.replace("_", "-")
 
 
 def describe_arithmetic(precision: str, jit: str) -> str:

@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from pipeline.errors import ExperimentError
-from pipeline.study.custom import restore_row
 from pipeline.study.experiment import Experiment
-from pipeline.study.settings import Settings
+from pipeline.study.facts import restore_row
+from pipeline.study.settings import RULES, Settings
 from pipeline.study.variants import Variant, find_variant
-from pipeline.training.fingerprint import SETTINGS, fingerprint_training
+from pipeline.training.fingerprint import fingerprint_training
 
 State = Literal["done", "running", "started", "to do"]
 STATES: tuple[State, ...] = get_args(State)
@@ -83,7 +83,7 @@ def find_earlier(
     trained = rows() if len(candidates) else {}
     found: dict[str, str] = {}
     for run in candidates.sort_values("started", kind="stable").to_dict("records"):
-        settings = Settings(**{name: run[name] for name in SETTINGS})
+        settings = Settings(**{name: run[name] for name in RULES if name != "data"})
         try:
             fingerprint = fingerprint_training(restore_row(trained[run["run_id"]]), settings, data_sha256)
         except (KeyError, ValueError):  # it does not say what it has trained

@@ -9,10 +9,22 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from functools import partial
 
+from pipeline.study.tags import (
+    ENTRY_POINT,
+    FINGERPRINT,
+    HOST,
+    KIND,
+    OUTCOME,
+    PID,
+    REASON,
+    RESUMES,
+    SOURCE_TYPE,
+    WEIGHTS_SHA256,
+)
 from pipeline.sweep.finding import Finding
 from pipeline.sweep.leftovers import find_checkpoints_left, find_undelivered, is_held
 from pipeline.tracking.addresses import find_moved, mend_moved_artifacts
-from pipeline.tracking.damage import find_damage, is_in_reach, locate_artifacts
+from pipeline.tracking.artifacts import find_damage, is_in_reach, locate_artifacts
 from pipeline.tracking.resume import locate_checkpoints
 from pipeline.tracking.store import Store
 from pipeline.tracking.survey import (
@@ -87,7 +99,7 @@ def _find_dead(survey: Survey) -> Iterator[Finding]:
     for run in survey.runs:
         if run.run_id in survey.undelivered or not _is_dead(survey.store, run):
             continue
-        where = f"its process {run.tags['pid']} on {run.tags['host']}" if "pid" in run.tags else "its process"
+        where = f"its process {run.tags[PID]} on {run.tags[HOST]}" if PID in run.tags else "its process"
         if run.state == "running":
             more = ", which a sweep or `train --resume` goes on from" if run.is_training else ""
             problem, remedy = f"runs, but {where} died", f"ended as killed{more}"
@@ -104,9 +116,9 @@ def _find_dead(survey: Survey) -> Iterator[Finding]:
 def _is_dead(store: Store, run: RunRecord) -> bool:
     """Whether a run of ours should be running and is not; one that is just being resumed holds its checkpoints."""
     claims_to_run = run.status == "RUNNING" or (run.state == "running" and run.status != "FINISHED")
-    if run.deleted or "kind" not in run.tags or not claims_to_run or lives(store, run):
+    if run.deleted or KIND not in run.tags or not claims_to_run or lives(store, run):
         return False
-    ids = {run.run_id, run.tags.get("resumes", run.run_id)}
+    ids = {run.run_id, run.tags.get(RESUMES, run.run_id)}
     return not any(is_held(locate_checkpoints(store, each)) for each in ids)
 
 
@@ -116,7 +128,7 @@ def _end_dead(store: Store, run_id: str) -> bool:
     if run is None or not _is_dead(store, run):
         return False
     outcome = run.state if run.state in STATUS else "killed"
-    reason = run.tags["outcome.reason"] if outcome == run.state and "outcome.reason" in run.tags else DIED
+    reason = run.tags[REASON] if outcome == run.state and REASON in run.tags else DIED
     end_run(store, run, outcome, reason, STATUS[outcome])
     return True
 
@@ -131,9 +143,9 @@ def _find_untaken(survey: Survey) -> Iterator[Finding]:
 
 def _is_untaken(store: Store, run: RunRecord) -> bool:
     """Whether nobody has written to a run of `mlflow run`, and nobody is going to."""
-    is_ours = PARAMETERS.get(run.tags.get("mlflow.project.entryPoint", "")) in run.params
-    waits = run.tags.get("mlflow.source.type") == "PROJECT" and run.status == "RUNNING" and not run.deleted
-    taken = {"kind", "outcome"} & set(run.tags) or run.metrics
+    is_ours = PARAMETERS.get(run.tags.get(ENTRY_POINT, "")) in run.params
+    waits = run.tags.get(SOURCE_TYPE) == "PROJECT" and run.status == "RUNNING" and not run.deleted
+    taken = {KIND, OUTCOME} & set(run.tags) or run.metrics
     return is_ours and waits and not taken and not lives(store, run)
 
 
@@ -149,11 +161,11 @@ def _fail_untaken(store: Store, run_id: str) -> bool:
 def _find_contradictions(survey: Survey) -> Iterator[Finding]:
     """Trainings that are FINISHED for MLflow alone."""
     for run in survey.runs:
-        if run.is_training and run.status == "FINISHED" and run.tags.get("outcome") != "finished":
+        if run.is_training and run.status == "FINISHED" and run.tags.get(OUTCOME) != "finished":
             if run.state == "running" and lives(survey.store, run):
                 continue
-            said = run.tags.get("outcome", "nothing")
-            reason = f" ({run.tags['outcome.reason']})" if run.tags.get("outcome.reason") else ""
+            said = run.tags.get(OUTCOME, "nothing")
+            reason = f" ({run.tags[REASON]})" if run.tags.get(REASON) else ""
             yield Finding(
                 subject=f"run {run.run_id}",
                 problem=f"its status is FINISHED, its outcome says {said}{reason}",
@@ -162,7 +174,7 @@ def _find_contradictions(survey: Survey) -> Iterator[Finding]:
 
 
 def _is_result(run: RunRecord) -> bool:
-    """Whether it is a training that went to its end."""
+    """Whether it is a training that was completed."""
     return run.is_training and run.state == "finished" and not run.deleted
 
 
@@ -199,11 +211,11 @@ def _find_duplicates(store: Store, finished: list[RunRecord]) -> Iterator[Findin
     """Runs of a cell that a newer run has finished again; other weights are evidence, and stay."""
     groups: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
     for run in sorted(finished, key=lambda run: run.started):
-        if "fingerprint" in run.tags:
-            groups[run.experiment_id, run.tags["fingerprint"]].append(run)
+        if FINGERPRINT in run.tags:
+            groups[run.experiment_id, run.tags[FINGERPRINT]].append(run)
     for *older, newest in groups.values():
         for run in older:
-            weights, others = (each.tags.get("weights.sha256", "unknown") for each in (run, newest))
+            weights, others = (each.tags.get(WEIGHTS_SHA256, "unknown") for each in (run, newest))
             subject, same = f"run {run.run_id}", f"is finished again in run {newest.run_id}"
             if weights != others or weights == "unknown":
                 problem = f"{same} with other weights, sha256 {others[:12]} here {weights[:12]}"
@@ -226,7 +238,7 @@ def _delete_duplicate(store: Store, run_id: str, newest_id: str) -> bool:
     run, newest = look_up_run(store, run_id), look_up_run(store, newest_id)
     if run is None or newest is None or not (_is_result(run) and _is_result(newest)) or run.status == "RUNNING":
         return False
-    if run.tags.get("weights.sha256") != newest.tags.get("weights.sha256"):
+    if run.tags.get(WEIGHTS_SHA256) != newest.tags.get(WEIGHTS_SHA256):
         return False
     delete_run(store, run_id)
     return True

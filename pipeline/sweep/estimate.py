@@ -12,6 +12,7 @@ import pandas as pd
 from dask.system import CPU_COUNT
 
 from pipeline.errors import ExperimentError
+from pipeline.study import metrics
 from pipeline.study.layers import plan_layers
 from pipeline.study.variants import VARIANTS, Variant
 from pipeline.sweep.cells import Cell
@@ -80,7 +81,7 @@ def measure_rates(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> tuple
         count_work(variants[variant], subset or WHOLE)
         for variant, subset in zip(seen["variant"], seen["subset"], strict=True)
     ]
-    low, middle, high = (seen["final/epoch_seconds"] / work).quantile([0.1, 0.5, 0.9])
+    low, middle, high = (seen[metrics.FINAL_EPOCH_SECONDS] / work).quantile([0.1, 0.5, 0.9])
     return float(low), float(middle), float(high)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import dask
 from distributed import Client, Future, LocalCluster, as_completed
 
-from pipeline.errors import CellTaken, StoreAway, StoreError
+from pipeline.errors import CellTaken, StoreError, StoreUnreachable
 from pipeline.interrupts import FOLLOW
 from pipeline.sweep.cells import Cell
 from pipeline.sweep.forkserver import run_cell
@@ -26,7 +26,7 @@ CONFIGURATION = {
     "distributed.admin.tick.interval": "1s",
     "distributed.worker.memory.monitor-interval": "1s",
 }
-AWAY_SECONDS = 300.0
+UNREACHABLE_SECONDS = 300.0
 PAUSE_SECONDS = 5.0
 KILLED = (130, 143)  # a signal to stop is no failure to repeat
 FORWARDED = ("MLFLOW_", "XDG_", "PIPELINE_")
@@ -113,16 +113,16 @@ def forward_environment() -> dict[str, str]:
 def run_process(job: Job, pause: float = 0.0) -> CellReport:
     """Run one cell in a process of its own on a worker, again if it fails, at most `attempts` times.
 
-    A store that is away is no failure of the cell: it is tried again for AWAY_SECONDS.
+    An unreachable store is no failure of the cell: it is tried again for UNREACHABLE_SECONDS.
     """
     time.sleep(pause)
     started, failures = time.monotonic(), 0
-    away_until = 0.0
+    unreachable_until = 0.0
     while True:
         returncode, lines = start_cell(job)
-        if returncode == StoreAway.exit_code:
-            away_until = away_until or time.monotonic() + AWAY_SECONDS
-            if time.monotonic() < away_until:
+        if returncode == StoreUnreachable.exit_code:
+            unreachable_until = unreachable_until or time.monotonic() + UNREACHABLE_SECONDS
+            if time.monotonic() < unreachable_until:
                 time.sleep(PAUSE_SECONDS)
                 continue
         failures += 1

@@ -2,45 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
+from distributed import Client
 
 from pipeline.data.datasets import Dataset, load_data
-from pipeline.errors import UnknownVariant
+from pipeline.errors import TrainingError, UnknownVariant
 from pipeline.study.experiment import Experiment, load_experiment
-from pipeline.sweep.cells import Cell, choose_seeds, find_earlier, plan_cells
-from pipeline.tracking.runs import read_runs, read_trained_rows
-from pipeline.tracking.store import Store, find_experiment, open_store
+from pipeline.sweep.cells import Cell, choose_seeds, find_earlier, keep_earlier, plan_cells
+from pipeline.sweep.estimate import order_cells
+from pipeline.sweep.execute import CellReport, run_cells
+from pipeline.tracking.frozen import freeze_plan
+from pipeline.tracking.recorder import end_launched_run
+from pipeline.tracking.runs import make_no_runs, read_runs, read_trained_rows
+from pipeline.tracking.store import Store, find_experiment, look_up, open_store
 
 NO_RUNS = pd.DataFrame(columns=["fingerprint", "outcome", "alive", "run_id", "started"])
+Report = Callable[[CellReport], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is left to do of a sweep: `cells` has all of them with their states, `left` those to be trained.
+
+    `earlier` counts the cells that an earlier version of the training has finished, and that are not kept.
+    """
+
+    cells: Sequence[Cell]
+    left: Sequence[Cell]
+    runs: pd.DataFrame
+    earlier: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """`declared` has the chosen seeds; only runs that started at or after `since` count."""
+    """`declared` has the chosen seeds; only runs that started at or after `since` (ISO 8601, "" for all) count.
 
+    `experiment_id` is "" where the store has no such experiment yet.
+    """
+
+    path: str
     declared: Experiment
     store: Store
     experiment_id: str
     dataset: Dataset
-    since: pd.Timestamp | None = None
+    since: str = ""
 
     def read_runs(self) -> pd.DataFrame:
         """The experiment's training runs that count, as tracking.runs has them."""
-        runs = read_runs(self.store, self.experiment_id)
-        return runs if self.since is None else runs[runs["started"] >= self.since]
+        runs = read_runs(self.store, self.experiment_id) if self.experiment_id else make_no_runs()
+        return runs[runs["started"] >= pd.Timestamp(self.since)] if self.since else runs
+
+    def find_work(self, *, keep: bool = False) -> Work:
+        """Every cell with its state; with `keep` those count as done that an earlier version has finished."""
+        runs = self.read_runs()
+        cells = self.judge_cells(runs)
+        rows = partial(read_trained_rows, self.store, self.experiment_id)
+        earlier = find_earlier(cells, self.dataset.sha256, runs, rows)
+        cells = keep_earlier(cells, earlier) if keep else cells
+        left = [cell for cell in cells if cell.state != "done"]
+        return Work(cells=cells, left=left, runs=runs, earlier=0 if keep else len(earlier))
 
     def judge_cells(self, runs: pd.DataFrame) -> list[Cell]:
         """Every cell with its state by `runs`, as `read_runs` gives them."""
         return plan_cells(self.declared, self.dataset.sha256, runs)
-
-    def find_earlier(self, cells: Sequence[Cell], runs: pd.DataFrame) -> dict[str, str]:
-        """The finished runs of cells that are not done which an earlier version made, by the cell's fingerprint."""
-        rows = partial(read_trained_rows, self.store, self.experiment_id)
-        return find_earlier(cells, self.dataset.sha256, runs, rows)
 
     def choose_cell(self, variant: str, runs: pd.DataFrame | None = None) -> Cell:
         """The first cell of a variant, with its state by `runs`; raises UnknownVariant for one that is not declared."""
@@ -49,20 +78,36 @@ class Sweep:
                 return cell
         raise UnknownVariant(variant, self.declared.variants)
 
+    def run(self, client: Client, cells: Sequence[Cell], attempts: int, tell: Report) -> None:
+        """Train `cells` on the cluster's `client` and `tell` how each ended; raises TrainingError if one failed.
 
-def open_sweep(path: str, seeds: str = "", since: str = "") -> Sweep:
-    """Read an experiment's file, find or make its place in the store, and load its data."""
+        What the file declares is frozen before the first of them starts.
+        """
+        freeze_plan(self.store, self.experiment_id, load_experiment(self.path))  # of all seeds, whatever was chosen
+        words = [f"--since={self.since}", name_place(self.path)]
+        failed = []
+        with end_launched_run(self.store, "sweep"):
+            for report in run_cells(client, order_cells(cells), words, attempts):
+                tell(report)
+                failed += [report] if report.returncode else []
+            if failed:
+                names = ", ".join(report.name for report in failed)
+                raise TrainingError(f"{len(failed)} of {len(cells)} cells failed: {names}; start the sweep again")
+
+
+def open_sweep(path: str, seeds: str = "", since: str = "", *, create: bool = True) -> Sweep:
+    """Read an experiment's file, find (or `create`) its place in the store, and load its data."""
     declared = load_experiment(path)
     if seeds:
         declared = choose_seeds(declared, seeds)
     store = open_store()
-    experiment_id = find_experiment(store, declared.name, create=True)
+    experiment_id = find_experiment(store, declared.name, create=True) if create else look_up(store, declared.name)
     settings = declared.settings
     dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
-    return Sweep(
-        declared=declared,
-        store=store,
-        experiment_id=experiment_id,
-        dataset=dataset,
-        since=pd.Timestamp(since) if since else None,
-    )
+    return Sweep(path=path, declared=declared, store=store, experiment_id=experiment_id, dataset=dataset, since=since)
+
+
+def name_place(path: str) -> str:
+    """An experiment's file as a worker finds it: within the project by its relative path, as it has its own clone."""
+    place, root = Path(path).resolve(), Path(__file__).resolve().parents[2]
+    return str(place.relative_to(root) if place.is_relative_to(root) else place)

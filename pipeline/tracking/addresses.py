@@ -8,16 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.tracking.damage import locate_artifacts
+from pipeline.tracking.artifacts import locate_artifacts
+from pipeline.tracking.mlflow_internals import list_addresses, replace_address
 from pipeline.tracking.store import Store
 
-COLUMNS = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "storage_location"),
-)
-"""Where MLflow keeps an absolute path to artifacts; the last is the registry's copy of a model's."""
 ROOT = "/mlruns/"
 
 
@@ -48,8 +42,8 @@ def mend_moved_artifacts(store: Store) -> int:
         connection.execute("BEGIN IMMEDIATE")  # what is read is what is changed
         with connection:
             stale = list(_find_stale(connection, root))
-            for _, (table, column), old, new in stale:
-                connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))
+            for _, place, old, new in stale:
+                replace_address(connection, place, old, new)
     return len(stale)
 
 
@@ -60,13 +54,12 @@ def _find_stale(connection: sqlite3.Connection, root: Path) -> Iterator[tuple[Pa
     too: a run without files has no folder, and would make the old one anew.
     """
     places: dict[Path, list[tuple[tuple[str, str], str, Path]]] = {}
-    for table, column in COLUMNS:
-        for (address,) in connection.execute(f"SELECT DISTINCT {column} FROM {table} WHERE {column} LIKE '%{ROOT}%'"):
-            path = locate_artifacts(address)
-            if path is None or not path.is_absolute():
-                continue
-            former, _, inside = path.as_posix().rpartition(ROOT)
-            places.setdefault(Path(former), []).append(((table, column), address, root / "mlruns" / inside))
+    for where, address in list_addresses(connection, ROOT):
+        path = locate_artifacts(address)
+        if path is None or not path.is_absolute():
+            continue
+        former, _, inside = path.as_posix().rpartition(ROOT)
+        places.setdefault(Path(former), []).append((where, address, root / "mlruns" / inside))
     for folder, addresses in sorted(places.items()):
         gone = not folder.exists() and any(new.exists() for *_, new in addresses)
         for place, address, new in addresses:

@@ -1,29 +1,31 @@
-"""What a finished training leaves in the store: finals, figures, predictions, the model and a note to read."""
+"""What a finished training leaves in the store besides its numbers: written, read back and checked, found missing."""
 
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import mlflow
 import numpy as np
-from matplotlib.figure import Figure
 from mlflow.models import Model
-from mlflow.utils import requirements_utils
 
-from pipeline import interrupts
-from pipeline.data.datasets import Dataset
+from pipeline.data.datasets import Dataset, load_data
+from pipeline.errors import StoreError
 from pipeline.faults import fault_point
-from pipeline.report import figures
-from pipeline.report.note import write_note
 from pipeline.study.settings import Settings
-from pipeline.study.variants import Variant
+from pipeline.study.tags import HOST
 from pipeline.tracking.recorder import Recorder
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, open_store, store_errors
+from pipeline.tracking.survey import PAGE, RunRecord, read_pages
 
 if TYPE_CHECKING:  # importing it would import TensorFlow
     from pipeline.training.run import Result
@@ -43,29 +45,8 @@ ARTIFACTS = (
     "figures/mistakes.png",
 )
 """Every file of a complete training run, besides the model and the step images."""
-
-
-def record_result(recorder: Recorder, variant: Variant, settings: Settings, dataset: Dataset, result: Result) -> None:
-    """Log everything of a finished training; the finals come last, so that a run with finals is complete."""
-    recorder.log_figures(draw_figures(dataset, result))
-    record_predictions(recorder, dataset, result)
-    recorder.insist(record_model, recorder, result)
-    note = write_note(variant, settings, dataset, result.finals)
-    with interrupts.shield():
-        tags = {"weights.sha256": result.weights_sha256, "mlflow.note.content": note}
-        recorder.log(result.finals, tags, step=settings.epochs)
-
-
-def draw_figures(dataset: Dataset, result: Result) -> Iterable[tuple[str, Figure]]:
-    """(name, figure) of every figure of a run."""
-    epochs, labels, test = len(result.history), dataset.y_test, result.test.predictions
-    yield "loss", figures.plot_losses(result.history)
-    yield "accuracy", figures.plot_accuracies(result.history)
-    yield "weights", figures.plot_weights(result.kernels, epochs)
-    yield "all_weights", figures.plot_all_weights(result.kernels, epochs)
-    yield "first_image", figures.plot_first_image(dataset.raw.x_train[0], int(dataset.y_train[0]))
-    yield "confusion", figures.plot_confusion(labels, test.predicted)
-    yield "mistakes", figures.plot_mistakes(dataset.raw.x_test, labels, test.predicted, test.log_probability)
+NO_MODEL = (*STORE_ERRORS, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile)
+"""What MLflow and Keras raise for a file that is no network, or one that they refuse to load."""
 
 
 def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> None:
@@ -86,12 +67,7 @@ def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> 
             recent_wrong=wrong.sum(axis=0).astype(np.uint8),
             recent_log_probability=recent.mean(axis=0, dtype=np.float64).astype(np.float16),
         )
-        recorder.insist(recorder.client.log_artifact, recorder.run_id, str(path))
-
-
-def look_up_packages() -> None:
-    """Do now what MLflow does before it saves its first model: find the packages of all modules, in some seconds."""
-    requirements_utils._init_packages_to_modules_map()
+        recorder.call(recorder.client.log_artifact, recorder.run_id, str(path))
 
 
 def record_model(recorder: Recorder, result: Result) -> None:
@@ -127,3 +103,91 @@ def _set_experiment(experiment_id: str) -> Iterator[None]:
         os.environ.pop("MLFLOW_EXPERIMENT_ID")
         if before is not None:
             os.environ["MLFLOW_EXPERIMENT_ID"] = before
+
+
+def verify_run(run_id: str, settings: Settings) -> None:
+    """Raise StoreError unless all artifacts are there and the saved model repeats the logged predictions."""
+    store = open_store()
+    if missing := find_missing_artifacts(store, run_id):
+        raise StoreError(f"run {run_id} lacks {', '.join(missing)}; train it again")
+    path = store.client.download_artifacts(run_id, "predictions.npz")
+    with np.load(Path(path), allow_pickle=False) as logged:
+        predicted = logged["predicted"]
+    network = load_network(run_id)
+    dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
+    again = network.predict(dataset.x_test, verbose=0).argmax(axis=1)
+    if not np.array_equal(predicted, again):
+        raise StoreError(f"the model of run {run_id} does not repeat its predictions; train it again")
+
+
+def load_network(run_id: str) -> Any:
+    """The logged Keras model of a run, without executing what a file may hold; raises StoreError."""
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    try:
+        folder = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{MODEL_NAME}")
+        if Model.load(folder).flavors["keras"].get("save_exported_model"):
+            raise ValueError("is no .keras file")  # a TensorFlow graph, which knows no safe mode
+        return mlflow.keras.load_model(folder, load_model_kwargs={"safe_mode": True})
+    except NO_MODEL as error:
+        raise StoreError(f"the model of run {run_id} cannot be loaded ({first_line(error)}); train it again") from error
+
+
+def find_missing_artifacts(store: Store, run_id: str) -> list[str]:
+    """The artifacts of a training run that are not in the store."""
+    folders = {path.partition("/")[0] for path in ARTIFACTS if "/" in path}
+    found = {file.path for folder in ("", *folders) for file in store.client.list_artifacts(run_id, folder or None)}
+    return [path for path in ARTIFACTS if path not in found]
+
+
+def locate_artifacts(uri: str) -> Path | None:
+    """The folder that an artifact URI names, None where it is on a server or in a cloud."""
+    parts = urlsplit(uri)
+    return Path(url2pathname(parts.path)) if parts.scheme in ("", "file") else None
+
+
+def is_in_reach(run: RunRecord) -> bool:
+    """Whether the artifacts of a run can be seen from here: not those in a folder of another host."""
+    return locate_artifacts(run.artifact_uri) is None or run.tags.get(HOST) == socket.gethostname()
+
+
+def find_damage(store: Store, runs: Sequence[RunRecord]) -> dict[str, str]:
+    """Run id -> what is missing, of those finished trainings that miss artifacts or the model; raises StoreError.
+
+    Runs that are not in reach are not judged.
+    """
+    damage: dict[str, str] = {}
+    runs = [run for run in runs if is_in_reach(run)]
+    if not runs:
+        return damage
+    with store_errors(store):
+        models = _read_models(store, sorted({run.experiment_id for run in runs}))
+        for run in runs:
+            folders = sorted({path.rpartition("/")[0] for path in ARTIFACTS})
+            there = {path for folder in folders for path in _list_artifacts(store, run.artifact_uri, folder)}
+            missing = [path for path in ARTIFACTS if path not in there]
+            states = models.get(run.run_id, [])
+            if "READY" not in states:
+                missing.append(f"its model ({', '.join(states) or 'none was logged'})")
+            if missing:
+                damage[run.run_id] = ", ".join(missing)
+    return damage
+
+
+def _read_models(store: Store, experiment_ids: list[str]) -> dict[str, list[str]]:
+    """Run id -> the states of the models that it logged; READY only where the files are there too."""
+    found = read_pages(
+        lambda token: store.client.search_logged_models(experiment_ids, max_results=PAGE, page_token=token)
+    )
+    models: dict[str, list[str]] = {}
+    for model in found:
+        state = str(model.status)
+        if state == "READY" and "MLmodel" not in _list_artifacts(store, model.artifact_location, ""):
+            state = "without files"
+        models.setdefault(model.source_run_id, []).append(state)
+    return models
+
+
+def _list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
+    """The paths of the artifacts directly in a folder of an artifact root; MLflow's client would read the run anew."""
+    found = mlflow.artifacts.list_artifacts(artifact_uri=f"{uri}/{folder}".rstrip("/"), tracking_uri=store.uri)
+    return [f"{folder}/{file.path.rpartition('/')[2]}".lstrip("/") for file in found]

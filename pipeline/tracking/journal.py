@@ -1,4 +1,4 @@
-"""What a run writes goes to a local file first: a store that is away delays it, and nothing else.
+"""What a run writes goes to a local file first: an unreachable store delays it, and nothing else.
 
 One JSON line a write, in `mlruns/.journal/RUN_ID.jsonl`; the file is gone once the store has everything. A write may be
 delivered twice, so each one names its own moment: MLflow keeps one of two points that agree in step and time.
@@ -19,15 +19,15 @@ from typing import Any, ParamSpec, TypeVar
 from mlflow.entities import Metric, RunTag
 
 from pipeline import interrupts
-from pipeline.errors import StoreAway
+from pipeline.errors import StoreUnreachable
 from pipeline.faults import fault_point
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line, is_away, project_root
+from pipeline.tracking.mlflow_internals import LOGGED_IMAGES, name_step_image
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, is_unreachable, project_root
 
 PATIENCE = "PIPELINE_STORE_PATIENCE"
 PATIENCE_SECONDS = 120.0
 PAUSE_SECONDS = 2.0
-PAUSES = 5  # while the store is away, trying it may take a sixth of a training's time
-LOGGED_IMAGES = "mlflow.loggedImages"
+PAUSES = 5  # while the store is unreachable, trying it may take a sixth of a training's time
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -58,15 +58,14 @@ class Journal:
 
     def log(self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int, milliseconds: int) -> None:
         """Metrics of one step (the epoch) and tags, in one write; milliseconds since 1970."""
-        points = [[name, value, milliseconds, step] for name, value in metrics.items()]
+        points = [[str(name), value, milliseconds, step] for name, value in metrics.items()]
         self.write({"metrics": points, "tags": dict(tags)})
 
     def log_image(self, name: str, step: int, endings: Mapping[str, bytes]) -> None:
         """A step image of MLflow's image grid: the content of its files by the ending of their names."""
         folder = self.path.with_suffix("")
         folder.mkdir(parents=True, exist_ok=True)
-        # MLflow's own naming, but the same at each delivery of the same image.
-        stem = f"{name}+step+{step}+timestamp+{_now_milliseconds()}+{self.run_id[:8]}-{step:05}"
+        stem = name_step_image(name, step, _now_milliseconds(), self.run_id)
         for ending, content in endings.items():
             (folder / (stem + ending)).write_bytes(content)
         files = [stem + ending for ending in endings]
@@ -90,30 +89,31 @@ class Journal:
             self.deliver()
 
     def deliver(self) -> bool:
-        """Send what is pending; False while the store is away. Raises what the store says when it refuses."""
+        """Send what is pending; False while the store is unreachable. Raises what the store says when it refuses."""
         began = time.monotonic()
         try:
             while self.pending:
                 self._send(self.pending[0])
                 self.pending.pop(0)
         except STORE_ERRORS as error:
-            if not is_away(error):
+            if not is_unreachable(error):
                 raise
             self.reason = shorten(first_line(error), 100)
             if not self.next_try:
-                logger.warning("the tracking store is away (%s); the run goes on", self.reason)
+                logger.warning("the tracking store is unreachable (%s); the run goes on", self.reason)
             self.next_try = time.monotonic() + max(PAUSE_SECONDS, PAUSES * (time.monotonic() - began))
             return False
         if self.next_try:
-            logger.warning("the tracking store is back")
+            logger.warning("the tracking store is reachable again")
         self.next_try = 0.0
         self._clear()
         return True
 
-    def insist(self, function: Callable[Given, Answer], *arguments: Given.args, **named: Given.kwargs) -> Answer:
+    def call(self, function: Callable[Given, Answer], *arguments: Given.args, **named: Given.kwargs) -> Answer:
         """Call the store's `function`, after all that is pending, until it answers.
 
-        Raises StoreAway when PIPELINE_STORE_PATIENCE seconds are over, and at once what the store says when it refuses.
+        Raises StoreUnreachable when PIPELINE_STORE_PATIENCE seconds are over, and at once what the store says when it
+        refuses.
         """
         deadline = time.monotonic() + float(os.environ.get(PATIENCE, PATIENCE_SECONDS))
         while True:
@@ -121,16 +121,20 @@ class Journal:
                 if self.deliver():
                     return function(*arguments, **named)
             except STORE_ERRORS as error:
-                if not is_away(error):
+                if not is_unreachable(error):
                     raise
                 self.reason = shorten(first_line(error), 100)
             if time.monotonic() > deadline:
-                raise StoreAway(
-                    f"the tracking store is away ({self.reason}); run {self.run_id} is safe in mlruns/ on this "
+                raise StoreUnreachable(
+                    f"the tracking store is unreachable ({self.reason}); run {self.run_id} is safe in mlruns/ on this "
                     "machine, `python -m pipeline sync` delivers it once the store answers"
                 )
             interrupts.check()
             time.sleep(PAUSE_SECONDS)
+
+    def flush(self) -> None:
+        """Wait until the store has everything; raises as call does."""
+        self.call(lambda: None)
 
     def _send(self, write: Write) -> None:
         """Deliver one write."""

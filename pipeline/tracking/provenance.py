@@ -1,29 +1,90 @@
-"""Read back what runs left beside their numbers, and log the report on it."""
+"""Where a run comes from: what surrounds it is described when it is recorded, and read back for a report."""
 
 from __future__ import annotations
 
 import functools
 import json
+import os
+import platform
 import shlex
+import subprocess
 from collections.abc import Collection, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+import psutil
 
 from pipeline.errors import StoreError
-from pipeline.report.provenance import Provenance
-from pipeline.study.settings import Settings
+from pipeline.study.facts import Provenance
+from pipeline.study.settings import RULES, Settings
+from pipeline.tracking.mlflow_internals import open_artifacts
 from pipeline.tracking.runs import read_origins
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line
+from pipeline.tracking.store import STORE_ERRORS, Store, store_errors
 
+PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "seaborn")
+GIT_SECONDS = 20
 REPORT = "report.html"
 ENVIRONMENT = "environment.json"
 WEIGHTS = "figures/weights.png"
-NUMBERS = ("epochs", "batch_size", "seed", "subset", "threads")
-WORDS = ("normalization", "precision", "jit")
 UNREADABLE = (*STORE_ERRORS, OSError, ValueError)
+
+
+def describe_environment(runtime: Mapping[str, object]) -> dict[str, object]:
+    """Versions, machine, the installed packages (as pip freeze lists them), and `runtime` as the training says it."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": name_cpu(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        **runtime,
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "packages": list(list_packages()),
+    }
+
+
+@functools.cache
+def list_packages() -> tuple[str, ...]:
+    """The installed packages, each as name==version."""
+    installed = {dist.name: dist.version for dist in metadata.distributions() if dist.name}
+    return tuple(sorted((f"{name}=={version}" for name, version in installed.items()), key=str.lower))
+
+
+@functools.cache
+def read_cpuinfo() -> Mapping[str, str]:
+    """What Linux says of the first processor, by name; nothing elsewhere."""
+    cpuinfo = Path("/proc/cpuinfo")
+    first = cpuinfo.read_text().partition("\n\n")[0] if cpuinfo.is_file() else ""
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+
+
+def name_cpu() -> str:
+    """The processor's model name, with family and model where Linux tells them: some names say little."""
+    facts = read_cpuinfo()
+    if "model name" not in facts:
+        return platform.processor() or platform.machine()
+    return f"{facts['model name']} (family {facts.get('cpu family')}, model {facts.get('model')})"
+
+
+def read_source(root: Path) -> tuple[str, str, str]:
+    """(commit, changed and untracked files, diff of the tracked ones) of the git checkout; empty texts outside one."""
+    commit = _git(root, "rev-parse", "HEAD").strip()
+    if not commit:
+        return "", "", ""
+    return commit, _git(root, "status", "--porcelain"), _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git prints, or "" where it cannot answer."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, timeout=GIT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.decode(errors="replace")
 
 
 def read_provenance(
@@ -43,15 +104,13 @@ def read_provenance(
 
 def record_report(store: Store, run_id: str, page: str) -> None:
     """Log the report on the comparison's run, so that MLflow's UI shows it; raises StoreError."""
-    try:
+    with store_errors(store, "refused the report"):
         store.client.log_text(run_id, page, REPORT)
-    except (*STORE_ERRORS, OSError) as error:
-        raise StoreError(f"the tracking store refused the report: {first_line(error)}") from error
 
 
 def _describe_run(row: Mapping[Any, Any], origin: Mapping[Any, Any], pictured: bool) -> Provenance:
     """Where one run comes from, by its rows of `read_runs` and `read_origins` and by its files."""
-    given: dict[str, Any] = {name: int(row[name]) for name in NUMBERS} | {name: row[name] for name in WORDS}
+    given: dict[str, Any] = {name: type(rule.default)(row[name]) for name, rule in RULES.items() if name in row}
     quoted = origin["source_type"] == "PROJECT"  # the launcher logs what its shell is to read
     picture = _read_file(origin["artifact_uri"], WEIGHTS) if pictured else b""
     return Provenance(
@@ -73,7 +132,7 @@ def _read_file(artifact_uri: str, path: str) -> bytes:
     """The content of an artifact, empty if the run has none or it cannot be reached."""
     folder = path.rpartition("/")[0]
     try:
-        files = get_artifact_repository(artifact_uri)  # the client would ask for the run again
+        files = open_artifacts(artifact_uri)
         if path not in {file.path for file in files.list_artifacts(folder or None)}:
             return b""
         return Path(files.download_artifacts(path)).read_bytes()

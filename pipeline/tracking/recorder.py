@@ -15,73 +15,89 @@ from typing import TYPE_CHECKING
 
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Param
-from mlflow.tracking.context.registry import resolve_tags
 
 from pipeline import interrupts
-from pipeline.errors import PipelineError, RunKilled, StoreAway, StoreError
+from pipeline.errors import PipelineError, RunKilled, StoreError, StoreUnreachable
 from pipeline.study.facts import describe_settings, describe_variant
 from pipeline.study.settings import Settings
+from pipeline.study.tags import (
+    ATTEMPT,
+    COMMIT,
+    DATA_SHA256,
+    DATA_SOURCE,
+    EPOCH,
+    GIT_DIRTY,
+    HEARTBEAT,
+    KIND,
+    OUTCOME,
+    PARAM_DATA_NAME,
+    PARAM_DATA_SHA256,
+    REASON,
+    REQUEST,
+    RUN_NAME,
+    TWIN,
+    VARIANT,
+)
 from pipeline.study.variants import Variant
-from pipeline.tracking.environment import describe_environment, identify_process, read_source
 from pipeline.tracking.journal import Journal
+from pipeline.tracking.mlflow_internals import read_context_tags
+from pipeline.tracking.process import identify_process
+from pipeline.tracking.provenance import describe_environment, read_source
 from pipeline.tracking.store import (
     STORE_ERRORS,
     Store,
     find_experiment,
     first_line,
-    is_away,
+    is_unreachable,
     mend_artifact_root,
     project_root,
+    store_errors,
 )
-from pipeline.training.observer import Kernels, Observer
+from pipeline.training.observer import Observer
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from pipeline.data.datasets import Dataset
 
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 TAG_LIMIT = 5000
-REQUEST = "request.id"
 
 
 class Recorder(Observer):
     """One run in the store; as an observer it logs a training while it goes on."""
 
     def __init__(self, store: Store, run_id: str) -> None:
-        self.client = store.client
+        self.store, self.client = store, store.client
         self.run_id = run_id
         self.journal = Journal(store, run_id)
-        self.insist = self.journal.insist
+        self.call, self.flush = self.journal.call, self.journal.flush
 
     def begin_training(self, summary: str, runtime: Mapping[str, object]) -> None:
         """Log the model summary and the environment."""
-        self.insist(self.client.log_dict, self.run_id, describe_environment(runtime), "environment.json")
-        self.insist(self.client.log_text, self.run_id, summary, "model_summary.txt")
+        self.call(self.client.log_dict, self.run_id, describe_environment(runtime), "environment.json")
+        self.call(self.client.log_text, self.run_id, summary, "model_summary.txt")
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float], ended: int | None = None) -> None:
         """Log all metrics of an epoch in one write, which no signal cuts in two."""
         with interrupts.shield():
-            self.log(metrics, {"heartbeat": _now(), "epoch": str(epoch)}, step=epoch, timestamp=ended)
+            self.log(metrics, {HEARTBEAT: _now(), EPOCH: str(epoch)}, step=epoch, timestamp=ended)
 
-    def show_kernels(self, epoch: int, kernels: Kernels) -> None:
-        """Log the three violins as a step image, for the slider of MLflow's image grid."""
-        from pipeline.report.figures import plot_weights  # imports seaborn, which only a training draws with
-        from pipeline.report.render import render_png, shrink_png
+    def lacks_image(self, epoch: int) -> bool:
+        """Whether the run has no step image of this epoch yet."""
+        del epoch
+        return True
 
-        png = render_png(plot_weights(kernels, epoch))
+    def log_image(self, name: str, epoch: int, endings: Mapping[str, bytes]) -> None:
+        """Log a step image, for the slider of MLflow's image grid: the content of its files by their ending."""
         with interrupts.shield():
-            self.journal.log_image("weights", epoch, {".png": png, "+compressed.webp": shrink_png(png)})
+            self.journal.log_image(name, epoch, endings)
 
-    def log_figures(self, drawn: Iterable[tuple[str, Figure]]) -> None:
-        """Log every (name, figure) as figures/NAME.png."""
-        from pipeline.report.render import render_png  # imports matplotlib
-
-        with tempfile.TemporaryDirectory() as folder:
-            for name, figure in drawn:
+    def log_files(self, folder: str, files: Iterable[tuple[str, bytes]]) -> None:
+        """Log every (name, content) as a file in this folder of the run's artifacts."""
+        with tempfile.TemporaryDirectory() as place:
+            for name, content in files:
                 interrupts.check()
-                Path(folder, f"{name}.png").write_bytes(render_png(figure))
-            self.insist(self.client.log_artifacts, self.run_id, folder, "figures")
+                Path(place, name).write_bytes(content)
+            self.call(self.client.log_artifacts, self.run_id, place, folder)
 
     def log(
         self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int = 0, timestamp: int | None = None
@@ -91,19 +107,19 @@ class Recorder(Observer):
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Log what is not there yet: `mlflow run` has logged its own parameters, as they were typed."""
-        present = self.insist(self.client.get_run, self.run_id).data.params
+        present = self.call(self.client.get_run, self.run_id).data.params
         missing = [Param(name, str(value)) for name, value in params.items() if name not in present]
-        self.insist(self.client.log_batch, self.run_id, params=missing)
+        self.call(self.client.log_batch, self.run_id, params=missing)
 
     def log_source(self, variant: Variant, settings: Settings) -> None:
         """Log the whole configuration, the git commit and the diff of a dirty checkout."""
         config = {**describe_settings(settings), **describe_variant(variant)}
         self.log_params(config)
-        self.insist(self.client.log_dict, self.run_id, config, "config.json")
+        self.call(self.client.log_dict, self.run_id, config, "config.json")
         commit, changes, diff = read_source(project_root())
-        self.log({}, {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changes))} if commit else {})
+        self.log({}, {COMMIT: commit, GIT_DIRTY: str(bool(changes))} if commit else {})
         if changes:
-            self.insist(self.client.log_text, self.run_id, f"{changes}\n{diff}", "git.diff")
+            self.call(self.client.log_text, self.run_id, f"{changes}\n{diff}", "git.diff")
 
     def log_dataset(self, dataset: Dataset) -> None:
         """Log what is trained and tested on, with the sha256 of its contents, as MLflow's dataset input."""
@@ -118,16 +134,16 @@ class Recorder(Observer):
         )
         inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
         try:
-            self.insist(self.client.log_inputs, self.run_id, inputs)
+            self.call(self.client.log_inputs, self.run_id, inputs)
         except STORE_ERRORS:  # another run logged the same data at the same moment, and MLflow keeps them once
-            self.insist(self.client.log_inputs, self.run_id, inputs)
-        self.log_params({"data-sha256": dataset.sha256, "data-name": dataset.name})
-        self.log({}, {"data.sha256": dataset.sha256, "data.source": dataset.source})
+            self.call(self.client.log_inputs, self.run_id, inputs)
+        self.log_params({PARAM_DATA_SHA256: dataset.sha256, PARAM_DATA_NAME: dataset.name})
+        self.log({}, {DATA_SHA256: dataset.sha256, DATA_SOURCE: dataset.source})
 
     def end(self, outcome: str, reason: str, status: str) -> None:
         """Say how the run ended, in tags of our own: `mlflow run` overwrites the status."""
         with interrupts.shield(then_check=False):
-            self.log({}, {"outcome": outcome, "outcome.reason": reason[:TAG_LIMIT], "heartbeat": _now()})
+            self.log({}, {OUTCOME: outcome, REASON: reason[:TAG_LIMIT], HEARTBEAT: _now()})
             self.journal.end(status)
 
 
@@ -135,7 +151,7 @@ class Recorder(Observer):
 def record_run(store: Store, variant: Variant, settings: Settings) -> Iterator[Recorder]:
     """The recorder of a training: its run has the variant's name and ends with the block."""
     with open_run(store, f"{variant.name}-s{settings.seed}", "train") as recorder:
-        recorder.log({}, {"variant": variant.name, "twin": variant.twin or "none", "attempt": "1"})
+        recorder.log({}, {VARIANT: variant.name, TWIN: variant.twin or "none", ATTEMPT: "1"})
         yield recorder
 
 
@@ -148,11 +164,11 @@ def open_run(store: Store, name: str, kind: str, experiment_id: str = "") -> Ite
             recorder = Recorder(store, run_id)
             stack.enter_context(end_with_reason(recorder))
         interrupts.check()
-        run = recorder.insist(store.client.get_run, run_id)
+        run = recorder.call(store.client.get_run, run_id)
         mend_artifact_root(store, run.info.experiment_id, run_id)
-        recorder.log({}, {"kind": kind, "outcome": "running", "heartbeat": _now(), **identify_process()})
+        recorder.log({}, {KIND: kind, OUTCOME: "running", HEARTBEAT: _now(), **identify_process()})
         if RANDOM_NAME.fullmatch(run.info.run_name or ""):
-            recorder.log({}, {"mlflow.runName": name})
+            recorder.log({}, {RUN_NAME: name})
         yield recorder
 
 
@@ -172,26 +188,25 @@ def end_with_reason(recorder: Recorder) -> Iterator[None]:
         _try_to_end(recorder, "killed", signal.Signals(killed.signal_number).name)
         killed.run_id = "" if recorder.journal.pending else recorder.run_id
         raise
+    except KeyboardInterrupt:  # in a notebook, where no signal is handled
+        _try_to_end(recorder, "killed", "KeyboardInterrupt")
+        raise
     except STORE_ERRORS as error:
         _try_to_end(recorder, "failed", _explain(error))
         raise StoreError(f"the tracking store refused a write: {first_line(error)}") from error
     except BaseException as error:
         _try_to_end(recorder, "failed", _explain(error))
         raise
-    try:
-        recorder.end("finished", "went to its end", "FINISHED")
-        recorder.insist(lambda: None)
-    except STORE_ERRORS as error:
-        raise StoreError(f"the tracking store refused the run's end: {first_line(error)}") from error
+    with store_errors(recorder.store, "refused the run's end"):
+        recorder.end("finished", "completed", "FINISHED")
+        recorder.flush()
 
 
 def fail_adopted_run(store: Store, reason: str) -> None:
     """End the launcher's run, if there is one that nobody has taken up yet, with the reason why nothing was trained."""
     if run_id := os.environ.pop("MLFLOW_RUN_ID", ""):
-        try:
+        with store_errors(store, f"cannot end the run {run_id}"):
             Recorder(store, run_id).end("failed", reason, "FAILED")
-        except STORE_ERRORS as error:
-            raise StoreError(f"the run {run_id} cannot be ended: {first_line(error)}") from error
 
 
 def _create_run(store: Store, name: str, experiment_id: str) -> str:
@@ -202,9 +217,9 @@ def _create_run(store: Store, name: str, experiment_id: str) -> str:
     request = uuid.uuid4().hex
     experiment_id = experiment_id or find_experiment(store, create=True)
     try:
-        store.client.create_run(experiment_id, run_name=name, tags={**resolve_tags(), REQUEST: request})
+        store.client.create_run(experiment_id, run_name=name, tags={**read_context_tags(), REQUEST: request})
     except STORE_ERRORS as error:
-        if not is_away(error):
+        if not is_unreachable(error):
             raise StoreError(f"the tracking store refused a new run: {first_line(error)}") from error
     try:
         made = store.client.search_runs([experiment_id], f"tags.`{REQUEST}` = '{request}'", order_by=["run_id"])
@@ -212,7 +227,9 @@ def _create_run(store: Store, name: str, experiment_id: str) -> str:
             store.client.delete_run(ghost.info.run_id)
         return str(made[0].info.run_id)
     except (*STORE_ERRORS, IndexError) as error:
-        raise StoreAway(f"the tracking store is away ({first_line(error)}); start again when it answers") from error
+        raise StoreUnreachable(
+            f"the tracking store is unreachable ({first_line(error)}); start again when it answers"
+        ) from error
 
 
 def _explain(error: BaseException) -> str:

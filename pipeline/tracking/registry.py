@@ -13,11 +13,11 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import StoreError
-from pipeline.tracking.artifacts import MODEL_NAME
+from pipeline.study.tags import KIND, OUTCOME, VARIANT, WEIGHTS_SHA256
+from pipeline.tracking.artifacts import MODEL_NAME, find_missing_artifacts
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.runs import read_runs
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line
-from pipeline.tracking.verify import find_missing_artifacts
+from pipeline.tracking.store import Store, store_errors
 
 CHAMPION = "champion"
 CARD = "model_card.md"
@@ -28,7 +28,7 @@ ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """A training that went to its end; `facts` are its other params and tags."""
+    """A training that was completed; `facts` are its other params and tags."""
 
     run_id: str
     variant: str
@@ -41,17 +41,16 @@ class FinishedRun:
 
 def find_run(store: Store, run_id: str) -> FinishedRun:
     """The training run with this id; raises StoreError unless there is one and it finished."""
-    try:
-        run = store.client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code not in ABSENT:
-            raise _say_no_answer(error) from error
-        raise StoreError(f'no run "{run_id}" in the store; `mlflow ui` shows the ids') from error
-    except STORE_ERRORS as error:
-        raise _say_no_answer(error) from error
+    with store_errors(store):
+        try:
+            run = store.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise
+            raise StoreError(f'no run "{run_id}" in the store; `mlflow ui` shows the ids') from error
     tags = run.data.tags
-    if tags.get("kind") != "train" or tags.get("outcome") != "finished":
-        state = tags.get("outcome", "unknown") if tags.get("kind") == "train" else "no training"
+    if tags.get(KIND) != "train" or tags.get(OUTCOME) != "finished":
+        state = tags.get(OUTCOME, "unknown") if tags.get(KIND) == "train" else "no training"
         raise StoreError(f"run {run_id} is no finished training (it is {state}); name another")
     return _describe_run(run)
 
@@ -112,7 +111,7 @@ def register_champion(store: Store, model: str, run: FinishedRun, card: str) -> 
     """
     uri = _find_model_uri(store, run.run_id)
     description = card if len(card) <= DESCRIPTION_LIMIT else card[: DESCRIPTION_LIMIT - len(CUT)] + CUT
-    try:
+    with store_errors(store, "refused the model"):
         store.client.log_text(run.run_id, card, CARD)
         champion = _look_up_champion(store, model)
         new = champion is None or champion.source != uri
@@ -120,8 +119,6 @@ def register_champion(store: Store, model: str, run: FinishedRun, card: str) -> 
             champion = _create_version(store, model, uri, run)
         store.client.update_model_version(model, champion.version, description)
         store.client.set_registered_model_alias(model, CHAMPION, champion.version)
-    except STORE_ERRORS as error:
-        raise StoreError(f"the tracking store refused the model: {first_line(error)}") from error
     return int(champion.version), new
 
 
@@ -134,21 +131,20 @@ def _create_version(store: Store, model: str, uri: str, run: FinishedRun) -> Mod
             if error.error_code not in ABSENT:
                 raise
             store.client.create_registered_model(model)
-    tags = {"variant": run.variant, "seed": str(run.seed), "weights.sha256": run.weights_sha256}
+    tags = {VARIANT: run.variant, "seed": str(run.seed), WEIGHTS_SHA256: run.weights_sha256}
     model_id = uri.rpartition("/")[2]
     return store.client.create_model_version(model, uri, run_id=run.run_id, tags=tags, model_id=model_id)
 
 
 def _look_up_champion(store: Store, model: str) -> ModelVersion | None:
     """The version that is champion now, if the model has one."""
-    try:
-        return store.client.get_model_version_by_alias(model, CHAMPION)
-    except MlflowException as error:
-        if error.error_code not in ABSENT:
-            raise _say_no_answer(error) from error
-        return None
-    except STORE_ERRORS as error:
-        raise _say_no_answer(error) from error
+    with store_errors(store):
+        try:
+            return store.client.get_model_version_by_alias(model, CHAMPION)
+        except MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise
+            return None
 
 
 def _find_model_uri(store: Store, run_id: str) -> str:
@@ -166,17 +162,12 @@ def _describe_run(run: Run) -> FinishedRun:
     try:
         return FinishedRun(
             run_id=run.info.run_id,
-            variant=tags["variant"],
+            variant=tags[VARIANT],
             seed=int(params["seed"]),
             epochs=int(params["epochs"]),
             normalization=params["normalization"],
-            weights_sha256=tags["weights.sha256"],
+            weights_sha256=tags[WEIGHTS_SHA256],
             facts={**params, **tags},
         )
     except (KeyError, ValueError) as error:
         raise StoreError(f"run {run.info.run_id} lacks what describes it ({error}); train it again") from error
-
-
-def _say_no_answer(error: Exception) -> StoreError:
-    """The error of a store that did not answer."""
-    return StoreError(f"the tracking store did not answer: {first_line(error)}")

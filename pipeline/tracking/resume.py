@@ -1,11 +1,10 @@
-"""Take up a run that was interrupted: whether it can go on, what it trains, and what the store knows of it already."""
+"""Take up an interrupted run: whether it can go on, what it trains, what the store lacks of it; deliver its journal."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,14 +12,27 @@ import mlflow
 from mlflow.entities import Run
 
 from pipeline.errors import ResumeError
-from pipeline.study.custom import restore_row
-from pipeline.study.settings import LATER, Settings
+from pipeline.study.facts import restore_row, restore_settings
+from pipeline.study.settings import Settings
+from pipeline.study.tags import (
+    ATTEMPT,
+    CHECKPOINT_REFUSED,
+    FINGERPRINT,
+    HEARTBEAT,
+    HOST,
+    KIND,
+    OUTCOME,
+    PID,
+    REASON,
+    RESUMES,
+)
 from pipeline.study.variants import Variant
-from pipeline.tracking.environment import identify_process, is_alive
+from pipeline.tracking.journal import Journal
+from pipeline.tracking.process import identify_process, is_alive
 from pipeline.tracking.recorder import TAG_LIMIT, Recorder, end_with_reason
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, project_root
-from pipeline.training.checkpoint import find_checkpoints
-from pipeline.training.observer import Epoch, Kernels
+from pipeline.training.checkpoint import decode_checkpoint, find_checkpoints
+from pipeline.training.observer import Epoch
 
 
 class ResumedRecorder(Recorder):
@@ -28,20 +40,20 @@ class ResumedRecorder(Recorder):
 
     def __init__(self, store: Store, run_id: str) -> None:
         super().__init__(store, run_id)
-        client, insist = self.client, self.insist
+        client, call = self.client, self.call
         self.points = {
             (name, point.step): point.value
-            for name in insist(client.get_run, run_id).data.metrics
-            for point in insist(client.get_metric_history, run_id, name)
+            for name in call(client.get_run, run_id).data.metrics
+            for point in call(client.get_metric_history, run_id, name)
         }
         # The preview is delivered after its image, so an image with a preview is whole.
-        files = insist(client.list_artifacts, run_id, "images")
+        files = call(client.list_artifacts, run_id, "images")
         self.images = {int(file.path.split("+")[2]) for file in files if file.path.endswith(".webp")}
 
     def resume_training(self, epochs: Sequence[Epoch], refused: Sequence[str]) -> None:
         """Log the epochs of the checkpoint that the process died too early to log, at their own time."""
         if refused:
-            self.log({}, {"checkpoint.refused": "; ".join(refused)[:TAG_LIMIT]})
+            self.log({}, {CHECKPOINT_REFUSED: "; ".join(refused)[:TAG_LIMIT]})
         for number, epoch in enumerate(epochs, start=1):
             self.end_epoch(number, *epoch)
 
@@ -61,10 +73,9 @@ class ResumedRecorder(Recorder):
         missing = {name: value for name, value in metrics.items() if name not in known}
         super().log(missing, tags, step, timestamp)
 
-    def show_kernels(self, epoch: int, kernels: Kernels) -> None:
-        """Log the step image unless it is there."""
-        if epoch not in self.images:
-            super().show_kernels(epoch, kernels)
+    def lacks_image(self, epoch: int) -> bool:
+        """Whether the run has no step image of this epoch yet."""
+        return epoch not in self.images
 
 
 def locate_checkpoints(store: Store, run_id: str) -> Path:
@@ -85,9 +96,7 @@ def find_resumable(store: Store, run_id: str) -> tuple[Variant, Settings]:
         raise ResumeError(f"run {run_id} has no checkpoint on this machine; train it anew")
     try:
         config = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/config.json")
-        names = {field.name: field.name.replace("_", "-") for field in fields(Settings)}
-        settings = {name: config[key] for name, key in names.items() if key in config or name not in LATER}
-        return restore_row(config), Settings(**settings)
+        return restore_row(config), restore_settings(config)
     except (*STORE_ERRORS, KeyError, ValueError) as error:
         raise ResumeError(f"run {run_id} has no config.json to go on with; train it anew") from error
 
@@ -95,14 +104,14 @@ def find_resumable(store: Store, run_id: str) -> tuple[Variant, Settings]:
 def _explain_refusal(run: Run) -> str:
     """Why a run that is there cannot be resumed, "" if it can."""
     tags = run.data.tags
-    if tags.get("kind") != "train":
-        return f"is no training; it resumed {tags['resumes']}" if "resumes" in tags else "is no training"
+    if tags.get(KIND) != "train":
+        return f"is no training; it resumed {tags[RESUMES]}" if RESUMES in tags else "is no training"
     if run.info.lifecycle_stage != "active":
         return "is deleted; restore it with `mlflow runs restore`"
     if run.info.status == "FINISHED":
         return "has finished; there is nothing to resume"
-    if tags.get("outcome") == "running" and is_alive(tags):
-        return f"is still alive: process {tags['pid']} on {tags['host']}; let it end or stop it"
+    if tags.get(OUTCOME) == "running" and is_alive(tags):
+        return f"is still alive: process {tags[PID]} on {tags[HOST]}; let it end or stop it"
     return ""
 
 
@@ -112,18 +121,41 @@ def resume_run(store: Store, run_id: str, fingerprint: str) -> Iterator[Recorder
 
     Raises ResumeError where the run's own fingerprint is not this one: two trainings would be mixed in one run.
     """
-    if store.client.get_run(run_id).data.tags.get("fingerprint", fingerprint) != fingerprint:
+    if store.client.get_run(run_id).data.tags.get(FINGERPRINT, fingerprint) != fingerprint:
         raise ResumeError(f"run {run_id} is of another training (other data, settings or version); train it anew")
     launched = os.environ.get("MLFLOW_RUN_ID", "")
     if launched:
-        Recorder(store, launched).log({}, {"kind": "resume", "resumes": run_id})
+        Recorder(store, launched).log({}, {KIND: "resume", RESUMES: run_id})
     recorder = ResumedRecorder(store, run_id)
     with end_with_reason(recorder):
-        attempt = int(recorder.insist(store.client.get_run, run_id).data.tags.get("attempt", "1")) + 1
-        recorder.insist(store.client.update_run, run_id, status="RUNNING")
+        attempt = int(recorder.call(store.client.get_run, run_id).data.tags.get(ATTEMPT, "1")) + 1
+        recorder.call(store.client.update_run, run_id, status="RUNNING")
         heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
-        process = {**identify_process(), "heartbeat": heartbeat}
-        recorder.log({}, {"outcome": "running", "outcome.reason": "", "attempt": str(attempt), **process})
+        process = {**identify_process(), HEARTBEAT: heartbeat}
+        recorder.log({}, {OUTCOME: "running", REASON: "", ATTEMPT: str(attempt), **process})
         yield recorder
     if launched:
         Recorder(store, os.environ.pop("MLFLOW_RUN_ID")).end("finished", f"resumed run {run_id}", "FINISHED")
+
+
+def deliver_journal(store: Store, run_id: str) -> str:
+    """Deliver a run's journal; why that is not possible, "" if it was."""
+    try:
+        run = store.client.get_run(run_id)
+        if run.data.tags.get(OUTCOME) == "running" and is_alive(run.data.tags):
+            return "still trained, it delivers by itself"
+        if Journal(store, run_id).deliver():
+            return ""
+    except STORE_ERRORS as error:
+        return first_line(error)
+    return "the tracking store is unreachable"
+
+
+def is_whole(store: Store, run_id: str) -> bool:
+    """Whether a run that is not finished has all of its epochs, so that only its result is missing."""
+    files = find_checkpoints(locate_checkpoints(store, run_id))
+    run = store.client.get_run(run_id)
+    if not files or run.info.status == "FINISHED":
+        return False
+    epochs = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/config.json")["epochs"]
+    return len(decode_checkpoint(files[0].read_bytes()).epochs) == int(epochs)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,14 +16,14 @@ import psutil
 from alembic.util.exc import CommandError
 from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
-from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from pipeline.errors import StoreAway, StoreError
+from pipeline.errors import StoreError, StoreUnreachable
+from pipeline.tracking.mlflow_internals import make_tables, set_artifact_root
 
 DEFAULT_EXPERIMENT = "Default"
 LOCK_SECONDS = 120
@@ -33,9 +34,9 @@ QUIET_LOGGERS = {
     ),  # they repeat what is raised
 }
 GIVE_UP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-"""A call to a server that is away takes seconds; by MLflow's defaults it takes four minutes."""
+"""A call to an unreachable server takes seconds; by MLflow's defaults it takes four minutes."""
 STORE_ERRORS = (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, RequestException)
-AWAY = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
+UNREACHABLE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
 SERVER_ERROR = 500
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "afs", "ceph", "lustre", "gluster", "beegfs", "gpfs", "fuse.sshfs")
 ADVISORY_KEY = 6_174_2019  # any number that all of us share
@@ -106,8 +107,8 @@ def open_store() -> Store:
         ) from error
     except (*STORE_ERRORS, ImportError, ValueError) as error:
         message = _hide_password(f"the tracking store {uri} does not answer: {first_line(error)}", uri)
-        away = database is None and isinstance(error, STORE_ERRORS) and is_away(error)
-        raise (StoreAway if away else StoreError)(message) from error
+        away = database is None and isinstance(error, STORE_ERRORS) and is_unreachable(error)
+        raise (StoreUnreachable if away else StoreError)(message) from error
     return Store(uri=uri, client=client, lock=lock)
 
 
@@ -116,13 +117,27 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def is_away(error: Exception) -> bool:
+def is_unreachable(error: Exception) -> bool:
     """Whether the store may take the same write later: it does not answer, is locked or restarts."""
     if isinstance(error.__cause__, DBAPIError):
         return not isinstance(error.__cause__, IntegrityError)
     if isinstance(error, RequestException):
         return error.response is None or error.response.status_code >= SERVER_ERROR
-    return not isinstance(error, MlflowException) or error.error_code in AWAY
+    return not isinstance(error, MlflowException) or error.error_code in UNREACHABLE
+
+
+@contextmanager
+def store_errors(store: Store, what: str = "did not answer") -> Iterator[None]:
+    """Turn what a store raises into one line.
+
+    Raises StoreUnreachable (exit code 74; a sweep tries again) where a server or database cannot be reached or is
+    locked, and StoreError (exit code 1) where it refuses, or the SQLite file cannot be used.
+    """
+    try:
+        yield
+    except STORE_ERRORS as error:
+        later = is_unreachable(error) and (store.database is None or "locked" in str(error))
+        raise (StoreUnreachable if later else StoreError)(f"the tracking store {what}: {first_line(error)}") from error
 
 
 def find_experiment(store: Store, name: str = "", *, create: bool = False) -> str:
@@ -130,18 +145,21 @@ def find_experiment(store: Store, name: str = "", *, create: bool = False) -> st
     if not name and (experiment_id := os.environ.get("MLFLOW_EXPERIMENT_ID")):
         return experiment_id
     name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
-    try:
-        with store.lock:
-            experiment = store.client.get_experiment_by_name(name)
-            if experiment is None and not create:
-                known = ", ".join(sorted(found.name for found in store.client.search_experiments()))
-                raise StoreError(f'no experiment "{name}" in the store; it has {known}')
-            if experiment is not None and experiment.lifecycle_stage != "active":
-                raise StoreError(f'the experiment "{name}" is deleted; restore it with `mlflow experiments restore`')
-            return str(experiment.experiment_id if experiment else store.client.create_experiment(name))
-    except STORE_ERRORS as error:
-        away = store.database is None and is_away(error)
-        raise (StoreAway if away else StoreError)(f"the tracking store did not answer: {first_line(error)}") from error
+    with store_errors(store), store.lock:
+        experiment = store.client.get_experiment_by_name(name)
+        if experiment is None and not create:
+            known = ", ".join(sorted(found.name for found in store.client.search_experiments()))
+            raise StoreError(f'no experiment "{name}" in the store; it has {known}')
+        if experiment is not None and experiment.lifecycle_stage != "active":
+            raise StoreError(f'the experiment "{name}" is deleted; restore it with `mlflow experiments restore`')
+        return str(experiment.experiment_id if experiment else store.client.create_experiment(name))
+
+
+def look_up(store: Store, name: str) -> str:
+    """The id of an experiment by its name, "" where there is none; makes none."""
+    with store_errors(store):
+        experiment = store.client.get_experiment_by_name(name)
+    return str(experiment.experiment_id) if experiment and experiment.lifecycle_stage == "active" else ""
 
 
 def mend_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
@@ -149,19 +167,8 @@ def mend_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
 
     MLflow then refuses every artifact that is logged without that server. Runs that the server wrote keep their place.
     """
-    if store.database is None:
-        return
-    folder = (store.database.parent / "mlruns" / experiment_id).as_posix()
-    with closing(sqlite3.connect(store.database, timeout=20)) as connection, connection:
-        connection.execute(
-            "UPDATE experiments SET artifact_location = ? "
-            "WHERE experiment_id = ? AND artifact_location LIKE 'mlflow-artifacts:%'",
-            (folder, int(experiment_id)),
-        )
-        connection.execute(
-            "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ? AND artifact_uri LIKE 'mlflow-artifacts:%'",
-            (f"{folder}/{run_id}/artifacts", run_id),
-        )
+    if store.database is not None:
+        set_artifact_root(store.database, experiment_id, run_id)
 
 
 def _database_path(uri: str) -> Path | None:
@@ -213,9 +220,7 @@ def _make_database(database: Path) -> None:
     unfinished = database.with_name(f".{database.name}.unfinished")
     for path in (unfinished, unfinished.with_name(f"{unfinished.name}-journal")):
         path.unlink(missing_ok=True)
-    engine = create_sqlalchemy_engine(f"sqlite:///{unfinished}")
-    _initialize_tables(engine)
-    engine.dispose()
+    make_tables(unfinished)
     unfinished.replace(database)
 
 

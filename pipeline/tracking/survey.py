@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,11 +13,10 @@ from mlflow.entities import Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from pipeline.errors import StoreError
-from pipeline.tracking.environment import NEVER, is_alive
+from pipeline.study.tags import HEARTBEAT, HOST, KIND, OUTCOME, PID, PID_STARTED, REASON, RESUMES
 from pipeline.tracking.journal import find_journals
-from pipeline.tracking.lease import LIMIT, PREFIX
-from pipeline.tracking.store import STORE_ERRORS, Store, find_experiment, first_line
+from pipeline.tracking.process import LIMIT, NEVER, PREFIX, is_alive
+from pipeline.tracking.store import Store, find_experiment, store_errors
 
 PAGE = 1000
 START_LIMIT = timedelta(hours=1)
@@ -42,12 +40,12 @@ class RunRecord:
     @property
     def state(self) -> str:
         """The tag `outcome`; `mlflow run` overwrites the status, which serves where there is no tag."""
-        return self.tags.get("outcome") or self.status.lower()
+        return self.tags.get(OUTCOME) or self.status.lower()
 
     @property
     def is_training(self) -> bool:
         """Whether a training wrote it."""
-        return self.tags.get("kind") == "train"
+        return self.tags.get(KIND) == "train"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,19 +72,10 @@ class Survey:
     undelivered: Collection[str]
 
 
-@contextmanager
-def told() -> Iterator[None]:
-    """Turn what MLflow raises into StoreError."""
-    try:
-        yield
-    except STORE_ERRORS as error:
-        raise StoreError(f"the tracking store did not answer: {first_line(error)}") from error
-
-
 def survey_store(store: Store, name: str = "") -> Survey:
     """Read an experiment, or all that are not deleted, with their runs; raises StoreError."""
     chosen = find_experiment(store, name) if name else ""
-    with told():
+    with store_errors(store):
         found = read_pages(lambda token: store.client.search_experiments(max_results=PAGE, page_token=token))
         experiments = [
             ExperimentRecord(
@@ -112,7 +101,7 @@ def survey_store(store: Store, name: str = "") -> Survey:
 
 def look_up_run(store: Store, run_id: str) -> RunRecord | None:
     """The run as it is now, deleted or not; None where the store has none. Raises StoreError."""
-    with told():
+    with store_errors(store):
         try:
             return _record(store.client.get_run(run_id))
         except MlflowException as error:
@@ -127,53 +116,53 @@ def lives(store: Store, run: RunRecord) -> bool:
     A run that only points to the one it resumes lives with that. A run that says nothing of its process is alive in its
     first hour, and as long as a process of this machine was started for it.
     """
-    if "pid" in run.tags:
+    if PID in run.tags:
         return is_alive(run.tags)
     if datetime.now(UTC) - run.started < START_LIMIT or _is_carried(run.run_id):
         return True
-    target = look_up_run(store, run.tags["resumes"]) if "resumes" in run.tags else None
-    return target is not None and target.state == "running" and "pid" in target.tags and is_alive(target.tags)
+    target = look_up_run(store, run.tags[RESUMES]) if RESUMES in run.tags else None
+    return target is not None and target.state == "running" and PID in target.tags and is_alive(target.tags)
 
 
 def end_run(store: Store, run: RunRecord, outcome: str, reason: str, status: str) -> None:
     """End a run for its process, at the moment of its last heartbeat; raises StoreError."""
-    last = datetime.fromisoformat(run.tags.get("heartbeat", NEVER))
-    tags = [RunTag("outcome", outcome), RunTag("outcome.reason", reason)]
-    with told():
+    last = datetime.fromisoformat(run.tags.get(HEARTBEAT, NEVER))
+    tags = [RunTag(OUTCOME, outcome), RunTag(REASON, reason)]
+    with store_errors(store):
         store.client.log_batch(run.run_id, tags=tags)
         store.client.set_terminated(run.run_id, status, int(max(last, run.started).timestamp() * 1000))
 
 
 def delete_run(store: Store, run_id: str) -> None:
     """Delete a run so that `mlflow runs restore` can bring it back; raises StoreError."""
-    with told():
+    with store_errors(store):
         store.client.delete_run(run_id)
 
 
 def find_leases(experiment: ExperimentRecord) -> dict[str, Mapping[str, str]]:
-    """The claims of dead processes on cells, by their tag's name."""
-    claims = {key: _read_claim(value) for key, value in experiment.tags.items() if key.startswith(PREFIX)}
-    return {key: claim for key, claim in claims.items() if not is_alive(claim, LIMIT)}
+    """The leases of dead processes, by their tag's name."""
+    leases = {key: _read_lease(value) for key, value in experiment.tags.items() if key.startswith(PREFIX)}
+    return {key: lease for key, lease in leases.items() if not is_alive(lease, LIMIT)}
 
 
 def drop_lease(store: Store, experiment_id: str, key: str) -> bool:
-    """Remove the claim of a dead process; False if it shows life after all. Raises StoreError."""
-    with told():
+    """Remove the lease of a dead process; False if it shows life after all. Raises StoreError."""
+    with store_errors(store):
         tags = store.client.get_experiment(experiment_id).tags
-        if key in tags and is_alive(_read_claim(tags[key]), LIMIT):
+        if key in tags and is_alive(_read_lease(tags[key]), LIMIT):
             return False
         if key in tags:
             store.client.delete_experiment_tag(experiment_id, key)
     return True
 
 
-def _read_claim(value: str) -> Mapping[str, str]:
-    """The process that a claim names; nothing where it cannot be read."""
+def _read_lease(value: str) -> Mapping[str, str]:
+    """The process that a lease names; nothing where it cannot be read."""
     try:
-        claim = json.loads(value)
+        lease = json.loads(value)
     except ValueError:
         return {}
-    return claim if isinstance(claim, dict) and {"host", "pid", "pid_started"} <= set(claim) else {}
+    return lease if isinstance(lease, dict) and {HOST, PID, PID_STARTED} <= set(lease) else {}
 
 
 def _record(run: Run) -> RunRecord:

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 
-from pipeline.errors import StoreError
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line
+from pipeline.study import metrics
+from pipeline.tracking.mlflow_internals import VIEW_TAG
+from pipeline.tracking.store import Store, store_errors
 
 VIEW = "study"
-VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
-"""The interface lists it under Views and opens it where an address has viewStateShareKey=study."""
-RESULTS = ("final/test_accuracy", "final/honest_test_loss", "final/gap_honest")
+"""The interface opens it where an address has viewStateShareKey=study."""
+RESULTS = (metrics.FINAL_TEST_ACCURACY, metrics.FINAL_HONEST_TEST_LOSS, metrics.FINAL_GAP_HONEST)
 FACTORS = ("depth-counted", "kernel", "regularised", "parameters", "seed", "epochs", "subset")
 AXES = ("depth-counted", "kernel", "dropout")
 SECTIONS = ("overview", "train", "test", "honest", "gap", "time", "final")
@@ -26,14 +26,12 @@ PAGE = "workflowType=machine_learning"  # else the interface opens on its pages 
 
 def open_view(store: Store) -> str:
     """Save the view of every experiment; the page of the experiment with the newest run. Raises StoreError."""
-    try:
+    with store_errors(store):
         experiments = store.client.search_experiments()
         for experiment in experiments:
             save_view(store.client, experiment)
         found = [experiment.experiment_id for experiment in experiments]
         newest = store.client.search_runs(found, order_by=["attributes.start_time DESC"], max_results=1)
-    except STORE_ERRORS as error:
-        raise StoreError(f"the tracking store did not answer: {first_line(error)}") from error
     if not newest:
         return f"#/experiments?{PAGE}"
     return f"#/experiments/{newest[0].info.experiment_id}/runs?{PAGE}&viewStateShareKey={VIEW}"
@@ -41,11 +39,11 @@ def open_view(store: Store) -> str:
 
 def save_view(client: MlflowClient, experiment: Experiment) -> None:
     """Let the view of an experiment be found under Views, where it has none yet."""
-    if VIEW_TAG in experiment.tags:
+    if VIEW_TAG + VIEW in experiment.tags:
         return
     now = int(datetime.now(UTC).timestamp() * 1000)
     view = {"name": VIEW, "createdAt": now, "updatedAt": now, "state": json.dumps(describe_view())}
-    client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, json.dumps(view))
+    client.set_experiment_tag(experiment.experiment_id, VIEW_TAG + VIEW, json.dumps(view))
 
 
 def describe_view() -> dict[str, object]:

@@ -16,6 +16,8 @@ import tensorflow as tf
 from pipeline import interrupts
 from pipeline.data.datasets import Dataset, stratify
 from pipeline.errors import ResumeError, TrainingError
+from pipeline.study import metrics
+from pipeline.study.metrics import name_final
 from pipeline.study.settings import Settings
 from pipeline.study.variants import CLASSES, Variant
 from pipeline.training.checkpoint import Arrays, Checkpoints
@@ -37,6 +39,8 @@ PROBE_SIZE = 10_000
 RECENT = 3
 """A result holds the predictions of so many last epochs: where it is declared, a verdict rests on their mean."""
 TEST = "test-"
+COPIED = (metrics.TRAIN_LOSS, metrics.TRAIN_ACCURACY, metrics.TEST_LOSS, metrics.TEST_ACCURACY, metrics.GAP_NOTEBOOK)
+"""Metrics of the last epoch that are final ones too."""
 SNAPSHOT_EPOCHS = (0, 1, 2, 5, 10, 15, 20, 25)
 
 
@@ -134,12 +138,12 @@ class _Training:
         running = self.show_images(epoch)
         trained = time.perf_counter()
         self.latest = self.evaluate(*self.probe), self.evaluate(*self.test)
-        metrics = measure_epoch(*running, *self.latest, self.network)
-        if not all(map(math.isfinite, metrics.values())):
+        measured = measure_epoch(*running, *self.latest, self.network)
+        if not all(map(math.isfinite, measured.values())):
             raise TrainingError(f"the weights or the evaluation are no longer finite after epoch {epoch}")
-        metrics["time/train_seconds"] = trained - started
-        metrics["time/epoch_seconds"] = time.perf_counter() - started
-        self.past.append(Epoch(metrics, time.time_ns() // 1_000_000))
+        measured[metrics.TRAIN_SECONDS] = trained - started
+        measured[metrics.EPOCH_SECONDS] = time.perf_counter() - started
+        self.past.append(Epoch(measured, time.time_ns() // 1_000_000))
         if epoch > self.settings.epochs - RECENT:
             self.recent[epoch] = self.latest[1].predictions
         if self.checkpoints:  # first, so that no store ever knows an epoch that would be trained again
@@ -179,14 +183,13 @@ class _Training:
         history = [epoch.metrics for epoch in self.past]
         last = history[-1]
         train, test = self.evaluate_all()
-        finals = {
-            **{f"final/{name.replace('/', '_')}": last[name] for name in last if name.startswith(("train", "test"))},
-            "final/honest_train_loss": train.loss,
-            "final/honest_train_accuracy": train.accuracy,
-            "final/honest_test_loss": test.loss,
-            "final/gap_notebook": last["gap/notebook"],
-            "final/gap_honest": test.loss - train.loss,
-            "final/epoch_seconds": float(np.median([metrics["time/epoch_seconds"] for metrics in history])),
+        finals: dict[str, float] = {
+            **{name_final(name): last[name] for name in COPIED},
+            metrics.FINAL_HONEST_TRAIN_LOSS: train.loss,
+            metrics.FINAL_HONEST_TRAIN_ACCURACY: train.accuracy,
+            metrics.FINAL_HONEST_TEST_LOSS: test.loss,
+            metrics.FINAL_GAP_HONEST: test.loss - train.loss,
+            metrics.FINAL_EPOCH_SECONDS: float(np.median([epoch[metrics.EPOCH_SECONDS] for epoch in history])),
         }
         return Result(
             network=self.network,
@@ -227,13 +230,13 @@ def measure_epoch(
     """
     test_loss = test.loss + measure_penalty(network)
     return {
-        "train/loss": loss,
-        "train/accuracy": accuracy,
-        "test/loss": test_loss,
-        "test/accuracy": test.accuracy,
-        "honest/train_loss": train.loss,
-        "honest/train_accuracy": train.accuracy,
-        "honest/test_loss": test.loss,
-        "gap/notebook": test_loss - loss,
-        "gap/honest": test.loss - train.loss,
+        metrics.TRAIN_LOSS: loss,
+        metrics.TRAIN_ACCURACY: accuracy,
+        metrics.TEST_LOSS: test_loss,
+        metrics.TEST_ACCURACY: test.accuracy,
+        metrics.HONEST_TRAIN_LOSS: train.loss,
+        metrics.HONEST_TRAIN_ACCURACY: train.accuracy,
+        metrics.HONEST_TEST_LOSS: test.loss,
+        metrics.GAP_NOTEBOOK: test_loss - loss,
+        metrics.GAP_HONEST: test.loss - train.loss,
     }

@@ -19,11 +19,11 @@ import sys
 import time
 from pathlib import Path
 
-import pipeline.tracking.artifacts
-import pipeline.training.run
+import pipeline.training.run  # noqa: F401  before the first fork
 from pipeline.cli.main import main
-from pipeline.tracking.recorder import Recorder
+from pipeline.tracking.mlflow_internals import find_packages
 from pipeline.training import checkpoint
+from pipeline.workflows import train
 from tests.conftest import SUBSET
 
 EPOCHS = {"sweep": 2, "random": 4}
@@ -92,10 +92,10 @@ def report(run_id: str, kills: int, output: str) -> None:
 
 def leave_out() -> None:
     """Skip the figures, keep the last checkpoint for its optimiser state, and do once what every fork would do."""
-    pipeline.tracking.artifacts.draw_figures = lambda *_: []
-    Recorder.show_kernels = lambda *_: None  # type: ignore[method-assign]
+    train.draw_figures = lambda *_: []
+    train._ViolinImages.show_kernels = lambda *_: None  # type: ignore[method-assign]
     checkpoint.drop_checkpoints = lambda _folder: None
-    pipeline.tracking.artifacts.look_up_packages()
+    find_packages()
 
 
 if __name__ == "__main__":

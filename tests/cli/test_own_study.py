@@ -62,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         enter(folder, patch)
         patch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
-        patch.setattr("pipeline.tracking.artifacts.draw_figures", lambda *_: [])  # half of the time
+        patch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])  # half of the time
         results = {name: train(folder / "mine.toml", name) for name in ("tiny", "tiny_reg")}
         patch.setattr(Recorder, "end_epoch", interrupt)
         results["killed"] = train(folder / "mine.toml", "tiny", "--seed", "5")
@@ -147,7 +147,7 @@ def test_the_report_says_how_to_train_each_network_again(ids: dict[str, str]) ->
 def test_the_gate_judges_own_variants_by_their_file(ids: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert call("compare", "mine.toml", "--format", "json", "--output", "result.json").exit_code == 0
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "again")
-    monkeypatch.setattr("pipeline.tracking.artifacts.draw_figures", lambda *_: [])
+    monkeypatch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])
     assert train(Path("mine.toml"), "tiny").exit_code == 0
     Path("again.toml").write_text(STUDY)
     judged = call("gate", "--against", "result.json", "--allow-missing", "again.toml")
@@ -195,7 +195,7 @@ def test_an_interrupted_run_goes_on_without_its_file(
         f"Error: run {ids['killed']} knows its own variant; leave --variants out beside --resume\n",
         1,
     )
-    monkeypatch.setattr("pipeline.tracking.artifacts.draw_figures", lambda *_: [])
+    monkeypatch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])
     result = call("train", "--resume", ids["killed"])
     assert result.exit_code == 0, result.output
     assert "tiny, seed 5, 2 epochs; resumes run" in result.output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import tomllib
 from importlib import metadata
@@ -14,14 +13,6 @@ import yaml
 
 from pipeline.cli.main import main
 from tests.conftest import ROOT
-
-ROOMS = {
-    "keras": {"training", "serving"},
-    "tensorflow": {"training", "serving"},
-    "mlflow": {"tracking"},
-    "dask": {"sweep"},
-    "distributed": {"sweep"},
-}
 
 
 def read_dependencies() -> list[str]:
@@ -52,19 +43,6 @@ def test_an_entry_point_has_the_names_and_defaults_of_its_command(entry: str) ->
             assert str(parameter["default"]) == str(options[name].default)
     if entry == "main":
         assert set(parameters) == set(options)
-
-
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "pipeline").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_only_its_room_imports_a_library(path: Path) -> None:
-    room = path.relative_to(ROOT / "pipeline").parts[0]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            for name in names:
-                library = name.partition(".")[0]
-                assert room in ROOMS.get(library, {room}), f"{path} imports {name}"
 
 
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -14,10 +14,11 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import ResumeError, RunKilled
 from pipeline.study.settings import Settings
-from pipeline.tracking.environment import identify_process
+from pipeline.tracking.process import identify_process
 from pipeline.tracking.recorder import Recorder
 from pipeline.tracking.resume import ResumedRecorder, find_resumable, locate_checkpoints, resume_run
 from pipeline.tracking.store import open_store
+from pipeline.workflows.train import _ViolinImages
 from tests.conftest import SUBSET, call
 
 OPTIONS = ("--arch", "conv2_3x3_reg", "--epochs", "2", "--data", str(SUBSET))
@@ -54,7 +55,7 @@ def resumed(interrupted: str, store_folder: Path) -> tuple[str, str, Result]:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store_folder / 'mlflow.db'}")
         launched = open_store().client.create_run("0").info.run_id
         patch.setenv("MLFLOW_RUN_ID", launched)
-        patch.setattr("pipeline.tracking.artifacts.draw_figures", lambda *_: [])  # half of the time, and no more to see
+        patch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])  # half of the time, and no more to see
         result = call("train", "--arch=conv2_3x3", "--epochs=25", "--threads=2", f"--resume={interrupted}")
     return interrupted, launched, result
 
@@ -229,8 +230,8 @@ def test_an_epoch_that_the_store_has_is_not_logged_again(client: MlflowClient) -
 
 def test_a_step_image_that_the_store_has_is_not_logged_again(client: MlflowClient) -> None:
     run_id, kernels = plant(client), dict.fromkeys(("conv1", "conv2"), np.linspace(-1, 1, 20, dtype=np.float32))
-    Recorder(open_store(), run_id).show_kernels(1, kernels)
-    again = ResumedRecorder(open_store(), run_id)
+    _ViolinImages(Recorder(open_store(), run_id)).show_kernels(1, kernels)
+    again = _ViolinImages(ResumedRecorder(open_store(), run_id))
     for epoch in (1, 2):
         again.show_kernels(epoch, kernels)
     names = [file.path for file in client.list_artifacts(run_id, "images") if file.path.endswith(".png")]

@@ -12,8 +12,8 @@ from pipeline.cli.status import format_age
 from pipeline.study.facts import describe_settings
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.environment import identify_process
 from pipeline.tracking.journal import locate_journals
+from pipeline.tracking.process import identify_process
 from pipeline.tracking.recorder import record_run
 from pipeline.tracking.store import open_store
 from tests.conftest import call

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data import datasets, sources
+from pipeline.data import datasets, fetch
 from pipeline.data.datasets import load_data, load_mnist, shows_digits
 from pipeline.data.formats import ImageSet, read_path
 from pipeline.errors import DataError
@@ -108,4 +108,4 @@ def test_debians_package_is_fashion_mnist(tmp_path: Path, monkeypatch: pytest.Mo
     dataset = load_data("fashion-mnist", subset=60)
     assert (dataset.name, dataset.source) == ("fashion-mnist-60", "Debian's package")
     assert sorted(set(dataset.y_train.tolist())) == list(range(10))
-    assert not sources.is_mnist(read_path(tmp_path / "fashion-mnist.npz"))
+    assert not fetch.is_mnist(read_path(tmp_path / "fashion-mnist.npz"))

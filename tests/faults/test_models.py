@@ -16,8 +16,8 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.study.settings import Settings
+from pipeline.tracking.artifacts import verify_run
 from pipeline.tracking.store import open_store
-from pipeline.tracking.verify import verify_run
 from tests.conftest import SUBSET
 
 SETTINGS = Settings(data=str(SUBSET))

@@ -40,7 +40,7 @@ def test_a_run_that_is_deleted_while_it_trains_is_one_line_and_keeps_its_checkpo
 ) -> None:
     experiment_id = find_experiment(open_store(), delete.__name__, create=True)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment_id)
-    monkeypatch.setattr("pipeline.tracking.artifacts.draw_figures", lambda *_: [])
+    monkeypatch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])
     end_epoch = Recorder.end_epoch
 
     def end_and_delete(recorder: Recorder, epoch: int, *more: object) -> None:

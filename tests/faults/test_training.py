@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.tracking.environment import identify_process, is_alive
+from pipeline.tracking.process import identify_process, is_alive
 from pipeline.tracking.recorder import Recorder
 from pipeline.tracking.resume import locate_checkpoints
 from pipeline.tracking.runs import read_history, read_runs
@@ -26,10 +26,10 @@ HOUR = 3600
 LIMITED = """
 import resource, sys
 from pathlib import Path
-import pipeline.tracking.recorder, pipeline.sweep.cells, pipeline.tracking.frozen, pipeline.training.checkpoint
+import pipeline.cli.progress, pipeline.workflows.train
 from pipeline.cli.main import main
-from pipeline.data import mnist
-load = mnist.load_mnist
+from pipeline.data import datasets
+load = datasets.load_mnist
 def load_in_little_memory(*words, **more):
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 100 * 2**20, resource.RLIM_INFINITY))
@@ -37,14 +37,14 @@ def load_in_little_memory(*words, **more):
         return load(*words, **more)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
-mnist.load_mnist = load_in_little_memory
+datasets.load_mnist = load_in_little_memory
 main(sys.argv[1:])
 """
 
 
 @pytest.fixture
 def client(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    monkeypatch.setattr("pipeline.tracking.artifacts.draw_figures", lambda *_: [])
+    monkeypatch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])
     return open_store().client
 
 

@@ -14,9 +14,10 @@ from pipeline.analysis.results import dump_conclusion
 from pipeline.report.checklist import answer_checklist
 from pipeline.report.html import SYMBOLS, render_report
 from pipeline.report.illustrations import MOST_VIOLINS, draw_violins
-from pipeline.report.provenance import Provenance, Sources
+from pipeline.report.provenance import Sources
 from pipeline.report.surroundings import describe_surroundings
 from pipeline.study.claims import Claim
+from pipeline.study.facts import Provenance
 from pipeline.study.settings import Settings
 from tests.frames import make_history, make_runs
 

@@ -10,10 +10,9 @@ from mlflow.keras.utils import get_model_signature
 from mlflow.models import Model
 
 from pipeline.study.experiment import load_experiment
-from pipeline.tracking.artifacts import MODEL_NAME
+from pipeline.tracking.artifacts import MODEL_NAME, load_network
 from pipeline.tracking.frozen import freeze_plan
 from pipeline.tracking.store import find_experiment, open_store
-from pipeline.tracking.verify import load_network
 from tests.tracking.planted import plant_run
 
 TOML = """

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ExperimentError
-from pipeline.study.custom import list_own, restore_row
+from pipeline.study.custom import list_own
 from pipeline.study.experiment import PLAN, hash_plan, load_experiment, load_variants
-from pipeline.study.facts import describe_variant
+from pipeline.study.facts import describe_variant, restore_row
 from pipeline.study.layers import count_parameters
 from pipeline.study.variants import TABLE, VARIANTS, Variant, find_variant, matched_twins
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking.environment import identify_process
+from pipeline.tracking.process import identify_process
 from pipeline.tracking.store import Store, find_experiment, open_store
 from tests.sweep.sick import OLD
 

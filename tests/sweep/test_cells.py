@@ -6,10 +6,9 @@ import pytest
 from pipeline.errors import ExperimentError
 from pipeline.study.experiment import Experiment, load_experiment
 from pipeline.study.facts import describe_settings, describe_variant
-from pipeline.study.settings import Settings
+from pipeline.study.settings import RULES, Settings
 from pipeline.study.variants import find_variant
 from pipeline.sweep.cells import choose_seeds, count_states, find_earlier, keep_earlier, plan_cells
-from pipeline.training.fingerprint import SETTINGS as SETTINGS_NAMES
 from tests.conftest import ROOT
 
 VARIANT, SETTINGS = find_variant("conv2_3x3"), Settings()
@@ -54,7 +53,7 @@ def test_seeds_are_chosen_by_range_or_list() -> None:
 def test_runs_of_an_earlier_version_are_found_and_kept_only_if_asked() -> None:
     cells = plan_cells(STUDY, "a", NO_RUNS)
     facts = {**describe_settings(SETTINGS), **describe_variant(VARIANT)}
-    settings = {name: getattr(SETTINGS, name) for name in SETTINGS_NAMES}
+    settings = {name: getattr(SETTINGS, name) for name in RULES}
     run = {"variant": "conv2_3x3", "data_sha256": "a", "outcome": "finished", "fingerprint": "old", "started": 1}
     runs = pd.DataFrame(
         [

@@ -15,7 +15,7 @@ import yaml
 from filelock import FileLock
 
 from pipeline.sweep.doctor import PARAMETERS
-from pipeline.tracking.environment import identify_process
+from pipeline.tracking.process import identify_process
 from pipeline.tracking.resume import locate_checkpoints
 from pipeline.tracking.store import Store, find_experiment, open_store
 from tests.conftest import ROOT
@@ -82,7 +82,7 @@ def test_a_run_that_died_between_its_outcome_and_its_status_gets_the_status(
     store.client.update_run(run_id, status="RUNNING")
     problem = f"run {run_id}: its process {dead['pid']} on {dead['host']} died before it set the status to finished"
     check_mended(study, problem, "status set")
-    assert read_end(store, run_id) == ("FINISHED", "finished", "went to its end")
+    assert read_end(store, run_id) == ("FINISHED", "finished", "completed")
 
 
 def test_a_run_that_the_launcher_called_failed_is_still_killed(store: Store, study: str, dead: dict[str, str]) -> None:

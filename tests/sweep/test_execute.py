@@ -4,7 +4,7 @@ import dask
 import psutil
 import pytest
 
-from pipeline.errors import CellTaken, StoreAway
+from pipeline.errors import CellTaken, StoreUnreachable
 from pipeline.sweep import execute
 from pipeline.sweep.execute import Job, forward_environment, open_cluster, run_process
 
@@ -44,7 +44,7 @@ def test_workers_elsewhere_are_told_the_store_and_no_secret(monkeypatch: pytest.
         ([1, 1], 2, "its last line"),
         ([130], 1, "its last line"),
         ([CellTaken.exit_code], 1, "its last line"),
-        ([StoreAway.exit_code] * 3 + [0], 4, "its last line"),
+        ([StoreUnreachable.exit_code] * 3 + [0], 4, "its last line"),
         ([-9, -9], 2, "died of SIGKILL (out of memory?); start the sweep again to go on with it"),
     ],
 )
@@ -65,6 +65,8 @@ def test_only_a_failure_counts_as_an_attempt(
 
 
 def test_a_store_that_stays_away_ends_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execute, "start_cell", lambda job: (StoreAway.exit_code, ["the tracking store is away"]))
-    monkeypatch.setattr(execute, "AWAY_SECONDS", 0.0)
-    assert run_process(JOB).returncode == StoreAway.exit_code
+    monkeypatch.setattr(
+        execute, "start_cell", lambda job: (StoreUnreachable.exit_code, ["the tracking store is unreachable"])
+    )
+    monkeypatch.setattr(execute, "UNREACHABLE_SECONDS", 0.0)
+    assert run_process(JOB).returncode == StoreUnreachable.exit_code

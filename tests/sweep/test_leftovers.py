@@ -9,8 +9,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from pipeline.sweep.doctor import find_faults
-from pipeline.tracking.environment import identify_process
 from pipeline.tracking.journal import locate_journals
+from pipeline.tracking.process import identify_process
 from pipeline.tracking.resume import locate_checkpoints
 from pipeline.tracking.store import Store, find_experiment
 from pipeline.tracking.survey import survey_store

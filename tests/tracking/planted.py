@@ -7,10 +7,10 @@ import math
 import os
 
 from pipeline.study.facts import describe_settings, describe_variant
+from pipeline.study.metrics import FINALS
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking.recorder import open_run, record_run
-from pipeline.tracking.runs import FINALS
 from pipeline.tracking.store import Store, find_experiment
 
 SETTINGS = Settings(epochs=4, subset=600, threads=1)

@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.tracking.addresses import find_moved, mend_moved_artifacts
+from pipeline.tracking.artifacts import find_missing_artifacts, load_network
 from pipeline.tracking.store import find_experiment, open_store
-from pipeline.tracking.verify import find_missing_artifacts, load_network
 from tests.tracking.carried import export, open_in, take
 
 

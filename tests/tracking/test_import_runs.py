@@ -17,11 +17,11 @@ from mlflow.entities import ViewType
 
 from pipeline.analysis.comparison import Question, compare_runs
 from pipeline.errors import StoreError
+from pipeline.tracking.artifacts import find_missing_artifacts, load_network
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
-from pipeline.tracking.lease import hold_lease
+from pipeline.tracking.process import hold_lease
 from pipeline.tracking.runs import read_history, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
-from pipeline.tracking.verify import find_missing_artifacts, load_network
 from tests.conftest import ROOT
 from tests.rig.server import Server
 from tests.tracking.carried import export, open_in, take

@@ -10,9 +10,9 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 from mlflow.tracking import MlflowClient
 
-from pipeline.errors import StoreAway
+from pipeline.errors import StoreUnreachable
 from pipeline.tracking.journal import Journal, find_journals, locate_journals
-from pipeline.tracking.store import Store, is_away, open_store
+from pipeline.tracking.store import Store, is_unreachable, open_store
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_what_a_store_that_is_away_missed_comes_later_in_order_and_once(
         journal.log({"loss": 1 / epoch}, {"epoch": str(epoch)}, epoch, 1000 * epoch)
     journal.log_image("weights", 2, {".png": b"png", "+compressed.webp": b"webp"})
     journal.end("KILLED")
-    assert [record.getMessage()[:30] for record in caplog.records] == ["the tracking store is away (AP"]
+    assert [record.getMessage()[:37] for record in caplog.records] == ["the tracking store is unreachable (AP"]
     assert run_id in find_journals(store)
     kept = journal.path.read_bytes()
     for _ in range(2):  # the second time as if the first one's process had died before it forgot
@@ -62,8 +62,8 @@ def test_patience_ends_with_what_to_do(store: Store, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PIPELINE_STORE_PATIENCE", "0")
     run_id = store.client.create_run("0").info.run_id
     journal = Journal(go_away(store, monkeypatch), run_id)
-    with pytest.raises(StoreAway, match=rf"run {run_id} is safe .*`python -m pipeline sync` delivers it"):
-        journal.insist(journal.client.get_run, run_id)
+    with pytest.raises(StoreUnreachable, match=rf"run {run_id} is safe .*`python -m pipeline sync` delivers it"):
+        journal.call(journal.client.get_run, run_id)
 
 
 def test_a_refusal_is_no_absence(store: Store) -> None:
@@ -71,7 +71,7 @@ def test_a_refusal_is_no_absence(store: Store) -> None:
     with pytest.raises(MlflowException, match="not found"):
         journal.log({"loss": 1.0}, {}, 1, 1000)
     with pytest.raises(MlflowException, match="not found"):
-        journal.insist(store.client.get_run, "0" * 32)
+        journal.call(store.client.get_run, "0" * 32)
     journal.path.unlink()
 
 
@@ -124,4 +124,4 @@ TWICE = sqlalchemy.exc.IntegrityError("INSERT", {}, Exception("UNIQUE constraint
     ],
 )
 def test_only_what_may_pass_counts_as_away(error: Exception, away: bool) -> None:
-    assert is_away(error) is away
+    assert is_unreachable(error) is away

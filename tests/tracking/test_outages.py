@@ -14,7 +14,7 @@ import pytest
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
-from pipeline.errors import StoreAway, StoreError
+from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking.recorder import Recorder, record_run
@@ -158,7 +158,7 @@ def test_a_store_that_stays_away_leaves_a_run_that_sync_delivers(
     server: Server, proxy: Proxy, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIPELINE_STORE_PATIENCE", "1")
-    with pytest.raises(StoreAway) as caught:
+    with pytest.raises(StoreUnreachable) as caught:
         record_epochs(proxy.uri, {3: proxy.refuse})
     _, run = read_only_run(server.uri, "RUNNING")
     assert run.info.run_id in str(caught.value)
@@ -204,7 +204,7 @@ def test_a_run_that_was_deleted_meanwhile_is_not_waited_for(server: Server, fold
 
     with pytest.raises(StoreError) as caught:
         record_epochs(server.uri, {3: delete})
-    assert not isinstance(caught.value, StoreAway)  # which it would be after some patience
+    assert not isinstance(caught.value, StoreUnreachable)  # which it would be after some patience
     assert "deleted" in str(caught.value)
 
 

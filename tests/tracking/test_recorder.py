@@ -19,9 +19,9 @@ from pipeline.errors import DataError, RunKilled, StoreError
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking import recorder as recorder_module
+from pipeline.tracking.artifacts import find_missing_artifacts, verify_run
 from pipeline.tracking.recorder import Recorder, fail_adopted_run, record_run
 from pipeline.tracking.store import open_store
-from pipeline.tracking.verify import find_missing_artifacts, verify_run
 from tests.conftest import ROOT, SUBSET, call
 
 EPOCH_METRICS = {
@@ -119,7 +119,7 @@ def test_tags_say_what_ran_where_and_how_it_ended(client: MlflowClient, trained:
     tags = run.data.tags
     assert (run.info.run_name, run.info.status) == ("conv2_3x3_reg-s0", "FINISHED")
     assert (tags["kind"], tags["variant"], tags["twin"]) == ("train", "conv2_3x3_reg", "conv2_3x3")
-    assert (tags["outcome"], tags["outcome.reason"]) == ("finished", "went to its end")
+    assert (tags["outcome"], tags["outcome.reason"]) == ("finished", "completed")
     assert {"host", "pid", "pid_started", "boot_id", "heartbeat"} <= set(tags)
     assert tags["weights.sha256"] in trained[1]
     note = tags["mlflow.note.content"]

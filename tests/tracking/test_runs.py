@@ -17,8 +17,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import StoreError
-from pipeline.tracking import runs as room
-from pipeline.tracking.environment import identify_process
+from pipeline.tracking import mlflow_internals
+from pipeline.tracking.process import identify_process
 from pipeline.tracking.runs import RESULTS, _search_runs, _type_columns, read_history, read_origins, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
 from tests.tracking.planted import SHA256, plant_study
@@ -44,8 +44,8 @@ def test_every_training_run_is_read_with_its_types_and_no_comparison(store: Stor
     runs = read_runs(store, planted)
     assert len(runs) == 8
     assert set(runs["variant"]) == set(VARIANTS)
-    assert sorted(runs["outcome"]) == ["failed", *["finished"] * 7]
-    interrupted = runs[runs["outcome"] == "failed"].iloc[0]
+    assert sorted(runs["outcome"]) == [*["finished"] * 7, "killed"]
+    interrupted = runs[runs["outcome"] == "killed"].iloc[0]
     assert (interrupted["seed"], interrupted["reason"]) == (7, "KeyboardInterrupt: KeyboardInterrupt")
     assert pd.isna(interrupted["final/test_loss"])
     first = runs[(runs["variant"] == "conv2_3x3_reg") & (runs["seed"] == 1)].iloc[0]
@@ -96,10 +96,10 @@ def test_a_history_is_looked_up_by_run_and_not_by_reading_the_whole_store(
     store: Store, planted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    connection = room._connect(store)
+    connection = mlflow_internals._connect(store.database)
     connection.set_trace_callback(said.append)
     run_ids = list(read_runs(store, planted)["run_id"])
-    monkeypatch.setattr(room, "_connect", lambda _: connection)
+    monkeypatch.setattr(mlflow_internals, "_connect", lambda _: connection)
     read_history(store, run_ids)
     statement = said[-1]
     with closing(sqlite3.connect(store.database or "")) as other:
@@ -193,6 +193,6 @@ def test_a_store_that_went_away_is_one_line(store: Store, planted: str, monkeypa
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     gone = Store(uri="http://127.0.0.1:9", client=MlflowClient("http://127.0.0.1:9"), lock=store.lock)
     for read in (read_runs, read_origins):
-        with pytest.raises(StoreError, match="the tracking store did not answer the query") as caught:
+        with pytest.raises(StoreError, match="the tracking store did not answer") as caught:
             read(gone, planted)
         assert "\n" not in str(caught.value)

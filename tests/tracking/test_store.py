@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import StoreAway, StoreError
+from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking.recorder import record_run
@@ -84,7 +84,7 @@ def test_a_store_that_cannot_be_used_is_one_line(
 def test_a_server_that_is_away_is_told_from_one_that_cannot_be(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(StoreAway):  # which a sweep tries again
+    with pytest.raises(StoreUnreachable):  # which a sweep tries again
         open_store()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.data.datasets import load_mnist
 from pipeline.study.settings import Settings
 from pipeline.study.variants import Variant
-from pipeline.tracking.environment import read_cpuinfo
+from pipeline.tracking.provenance import read_cpuinfo
 from pipeline.training.fingerprint import TRAINING_VERSION
 from pipeline.training.run import train_run
 from tests.conftest import SUBSET

@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.data.datasets import Dataset, load_mnist
 from pipeline.errors import RunKilled
-from pipeline.study.settings import PRECISIONS, Settings
+from pipeline.study.settings import RULES, Settings
 from pipeline.study.variants import find_variant
 from pipeline.training.checkpoint import hold_checkpoints
 from pipeline.training.fingerprint import identify_training
@@ -50,7 +50,7 @@ def usual(dataset: Dataset) -> npt.NDArray[np.float64]:
     return train_steps(dataset)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS[1:])
+@pytest.mark.parametrize("precision", RULES["precision"].choices[1:])
 def test_a_mixed_precision_rounds_and_changes_nothing_else(
     dataset: Dataset, usual: npt.NDArray[np.float64], precision: str
 ) -> None:
@@ -109,7 +109,7 @@ def test_a_resumed_mixed_training_ends_with_the_same_bits(dataset: Dataset, tmp_
 
 
 def test_each_choice_has_a_fingerprint_of_its_own(dataset: Dataset) -> None:
-    choices = [*(replace(SETTINGS, precision=name) for name in PRECISIONS), replace(SETTINGS, jit="on")]
+    choices = [*(replace(SETTINGS, precision=name) for name in RULES["precision"].choices), replace(SETTINGS, jit="on")]
     configs = [identify_training(VARIANT, settings, dataset.sha256) for settings in choices]
     assert len({tuple(config.items()) for config in configs}) == len(choices)
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mlflow.entities import DatasetInput, LoggedModel, Metric, Run
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from pipeline.errors import StoreError
+from pipeline.study.tags import OUTCOME
+from pipeline.tracking.artifacts import locate_artifacts
 from pipeline.tracking.bundle.archive import BundleWriter
 from pipeline.tracking.bundle.manifest import (
     FORMAT,
@@ -24,9 +25,9 @@ from pipeline.tracking.bundle.manifest import (
     Manifest,
     Point,
 )
-from pipeline.tracking.damage import locate_artifacts
-from pipeline.tracking.store import Store, find_experiment
-from pipeline.tracking.survey import PAGE, read_pages, told
+from pipeline.tracking.mlflow_internals import open_artifacts
+from pipeline.tracking.store import Store, find_experiment, store_errors
+from pipeline.tracking.survey import PAGE, read_pages
 
 
 def export_experiment(store: Store, name: str, bundle: BundleWriter, *, every: bool = False) -> Manifest:
@@ -35,7 +36,7 @@ def export_experiment(store: Store, name: str, bundle: BundleWriter, *, every: b
     The files are written as they are read. Raises StoreError where there is no such run, or one that lost its model.
     """
     experiment_id = find_experiment(store, name)
-    with told():
+    with store_errors(store):
         experiment = store.client.get_experiment(experiment_id)
         runs = [run for run in search_kind(store, experiment_id, "train") if _has_ended(run, every)]
         if not runs:
@@ -69,7 +70,7 @@ def _read_models(store: Store, experiment_id: str) -> dict[str, list[LoggedModel
 
 def _has_ended(run: Run, every: bool) -> bool:
     """Whether a training is to be exported."""
-    outcome, status = run.data.tags.get("outcome"), run.info.status
+    outcome, status = run.data.tags.get(OUTCOME), run.info.status
     return (outcome, status) == ("finished", "FINISHED") or (every and outcome in OUTCOMES and status in STATUSES)
 
 
@@ -140,7 +141,7 @@ def _add_files(store: Store, uri: str, bundle: BundleWriter) -> tuple[BundledFil
     folder = locate_artifacts(uri)
     if folder is not None:
         return bundle.add_folder(folder)
-    repository = get_artifact_repository(uri, tracking_uri=store.uri)
+    repository = open_artifacts(uri, tracking_uri=store.uri)
     with tempfile.TemporaryDirectory() as copies:
         if repository.list_artifacts():
             repository.download_artifacts("", copies)

@@ -19,19 +19,18 @@ from mlflow.entities import Experiment as ExperimentEntity
 
 from pipeline.errors import CellTaken, StoreError
 from pipeline.faults import fault_point
+from pipeline.study.tags import FINGERPRINT, HEARTBEAT, KIND, OUTCOME, RUN_NAME, USER, WEIGHTS_SHA256
 from pipeline.tracking.bundle.archive import BundleReader
 from pipeline.tracking.bundle.export_runs import find_origin, search_kind
 from pipeline.tracking.bundle.manifest import ORIGIN, BundledInput, BundledModel, BundledRun, BundleError, Point
-from pipeline.tracking.environment import identify_process
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
-from pipeline.tracking.lease import hold_lease
-from pipeline.tracking.store import Store, find_experiment, mend_artifact_root
-from pipeline.tracking.survey import told
+from pipeline.tracking.process import hold_lease, identify_process
+from pipeline.tracking.store import Store, find_experiment, mend_artifact_root, store_errors
 
 IMPORT = "import"
 METRICS_PER_WRITE = 1000
 TEXTS_PER_WRITE = 100
-FINAL_TAGS = ("kind", "outcome")
+FINAL_TAGS = (KIND, "outcome")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +48,11 @@ def import_bundle(store: Store, bundle: BundleReader, into: str = "") -> Iterato
     Raises StoreError where the experiment has frozen other claims, or another process imports into it.
     """
     manifest, name = bundle.manifest, into or bundle.manifest.experiment
-    with told():
+    with store_errors(store):
         _check_frozen(store.client.get_experiment_by_name(name), manifest.tags)
     experiment_id = find_experiment(store, name, create=True)
     try:
-        with told(), hold_lease(store, experiment_id, "bundle"):
+        with store_errors(store), hold_lease(store, experiment_id, "bundle"):
             _merge_tags(store, experiment_id, manifest.tags)
             _delete_halves(store, experiment_id)
             known = _list_known(search_kind(store, experiment_id, "train"))
@@ -113,17 +112,17 @@ def _list_known(runs: Sequence[Run]) -> dict[object, str]:
 
 def _identify(origin: str, tags: Mapping[str, str]) -> list[object]:
     """A run is known by its first id; a finished one also by its cell and the weights that it gave."""
-    cell = (tags.get("fingerprint"), tags.get("weights.sha256"))
-    return [origin, cell] if tags.get("outcome") == "finished" and all(cell) else [origin]
+    cell = (tags.get(FINGERPRINT), tags.get(WEIGHTS_SHA256))
+    return [origin, cell] if tags.get(OUTCOME) == "finished" and all(cell) else [origin]
 
 
 def _write_run(store: Store, experiment_id: str, run: BundledRun, bundle: BundleReader) -> str:
     """Write one run, of the kind `import` until its last write; its id."""
     client = store.client
-    process = {**identify_process(), "heartbeat": datetime.now(UTC).isoformat(timespec="seconds")}
-    begun = {"kind": IMPORT, "outcome": "running", ORIGIN: run.run_id, **process}
-    tags = {**begun, **({"mlflow.user": run.tags["mlflow.user"]} if "mlflow.user" in run.tags else {})}
-    run_id = str(client.create_run(experiment_id, run.started, tags, run.tags.get("mlflow.runName")).info.run_id)
+    process = {**identify_process(), HEARTBEAT: datetime.now(UTC).isoformat(timespec="seconds")}
+    begun = {KIND: IMPORT, OUTCOME: "running", ORIGIN: run.run_id, **process}
+    tags = {**begun, **({USER: run.tags[USER]} if USER in run.tags else {})}
+    run_id = str(client.create_run(experiment_id, run.started, tags, run.tags.get(RUN_NAME)).info.run_id)
     mend_artifact_root(store, experiment_id, run_id)
     fault_point("import-begun")
     params = [Param(*param) for param in run.params.items()]

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pipeline.errors import PipelineError
+from pipeline.study.tags import KIND, OUTCOME, RUN_NAME
 
 FORMAT = 1
 ORIGIN = "bundle.source_run_id"
@@ -111,7 +112,7 @@ class BundledRun:
     def __post_init__(self) -> None:
         _demand(RUN_ID.fullmatch(self.run_id) is not None, f"{self.run_id!r:.80} is no run's id")
         _demand(0 <= self.started < WHOLE and 0 <= self.ended < WHOLE, f"run {self.run_id} has no start or end")
-        ended = self.tags.get("kind") == "train" and self.tags.get("outcome") in OUTCOMES and self.status in STATUSES
+        ended = self.tags.get(KIND) == "train" and self.tags.get(OUTCOME) in OUTCOMES and self.status in STATUSES
         _demand(ended and ORIGIN not in self.tags, f"run {self.run_id} is no training that has ended")
         _demand(self.name.isprintable() and 0 < len(self.name) <= 250, f"run {self.run_id} has a name not to be shown")
         _check_texts(self.params, "param")
@@ -122,7 +123,7 @@ class BundledRun:
     @property
     def name(self) -> str:
         """What the run is called."""
-        return self.tags.get("mlflow.runName", self.run_id)
+        return self.tags.get(RUN_NAME, self.run_id)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline.errors import CellTaken
-from pipeline.tracking.environment import identify_process
-from pipeline.tracking.lease import LIMIT, PREFIX, hold_lease, read_all_claims
+from pipeline.tracking.process import LIMIT, PREFIX, hold_lease, identify_process, read_all_leases
 from pipeline.tracking.store import Store, find_experiment, open_store
 
 CELL = "a" * 64
@@ -44,12 +43,12 @@ def test_a_cell_is_held_by_one_at_a_time(place: tuple[Store, str]) -> None:
         thread.join()
     assert (max(most), len(held)) == (1, 4)
     assert refused
-    assert read_all_claims(*place) == {}
+    assert read_all_leases(*place) == {}
 
 
 def test_another_cell_is_free(place: tuple[Store, str]) -> None:
     with hold_lease(*place, CELL), hold_lease(*place, "b" * 64):
-        assert len(read_all_claims(*place)) == 2
+        assert len(read_all_leases(*place)) == 2
 
 
 NOW = datetime.now(UTC)
@@ -75,7 +74,7 @@ def test_only_the_living_hold_a_cell(place: tuple[Store, str], case: str) -> Non
     else:
         with hold_lease(store, experiment_id, CELL):
             pass
-    assert list(read_all_claims(*place)) == [name]  # a refused claim is withdrawn
+    assert list(read_all_leases(*place)) == [name]  # a refused claim is withdrawn
     store.client.delete_experiment_tag(experiment_id, name)
 
 

@@ -1,0 +1,153 @@
+"""Everything of MLflow that is not its documented interface, in one place: an upgrade is checked here.
+
+tests/tracking/test_mlflow_internals.py tries each of them, and names the versions that it was tried with.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Run
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils import requirements_utils
+
+LOGGED_IMAGES = "mlflow.loggedImages"
+"""The tag that lets MLflow's interface show the images of a run as a grid."""
+VIEW_TAG = "mlflow.sharedViewState."
+"""Prefix of an experiment's tag with a view that the interface lists under Views."""
+ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+)
+"""Where a SQLite store keeps an absolute path to artifacts; the last is the registry's copy of a model's."""
+INFO = ("status", "started", "ended", "artifact_uri")
+BATCH = 500  # run ids in one SQL statement
+TIMEOUT = 20  # seconds that SQLite waits for another connection
+Keys = Mapping[str, Mapping[str, str]]
+"""Of the tables params, tags and latest_metrics the keys to be read, with the columns that they become."""
+
+
+def make_tables(database: Path) -> None:
+    """Make all tables of a store in a new SQLite file."""
+    engine = create_sqlalchemy_engine(f"sqlite:///{database}")
+    _initialize_tables(engine)
+    engine.dispose()
+
+
+def find_packages() -> None:
+    """Do now what MLflow does before it saves its first model: find the packages of all modules, in some seconds."""
+    requirements_utils._init_packages_to_modules_map()
+
+
+def read_context_tags() -> dict[str, str]:
+    """The tags that MLflow gives a run of this process: user, source, git commit."""
+    return dict(resolve_tags())
+
+
+def open_artifacts(uri: str, tracking_uri: str | None = None) -> ArtifactRepository:
+    """The artifacts at an address; the client would ask for their run each time."""
+    return get_artifact_repository(uri, tracking_uri=tracking_uri)
+
+
+def name_step_image(name: str, step: int, milliseconds: int, run_id: str) -> str:
+    """The stem of a step image's files as MLflow's grid reads it, the same at each delivery of the same image."""
+    return f"{name}+step+{step}+timestamp+{milliseconds}+{run_id[:8]}-{step:05}"
+
+
+def query_runs(database: Path, experiment_id: str, keys: Keys) -> pd.DataFrame:
+    """One raw row for each training run of an experiment that is not deleted: run_id, INFO and the columns of `keys`.
+
+    Only these keys are read, in as many statements whatever the number of runs.
+    """
+    with closing(_connect(database)) as connection:
+        found = connection.execute(
+            "SELECT run_uuid, status, start_time, end_time, artifact_uri FROM tags JOIN runs USING (run_uuid) "
+            "WHERE key = 'kind' AND tags.value = 'train' AND experiment_id = ? AND lifecycle_stage = 'active' "
+            "ORDER BY run_uuid",
+            (int(experiment_id),),
+        )
+        runs = pd.DataFrame(found, columns=["run_id", *INFO]).set_index("run_id")
+        connection.execute("CREATE TEMP TABLE chosen (run_uuid TEXT PRIMARY KEY) WITHOUT ROWID")
+        connection.executemany("INSERT INTO chosen VALUES (?)", ((run_id,) for run_id in runs.index))
+        for table, names in keys.items():
+            value = "CASE WHEN is_nan THEN NULL ELSE value END" if table == "latest_metrics" else "value"
+            for key, column in names.items():
+                # One key at a time, in the order of the runs: the primary key (key, run) serves it, nothing is pivoted.
+                found = connection.execute(
+                    f"SELECT {value} FROM chosen LEFT JOIN {table} AS t ON t.key = ? AND t.run_uuid = chosen.run_uuid "
+                    "ORDER BY chosen.run_uuid",
+                    (key,),
+                )
+                runs[column] = [row[0] for row in found]
+    return runs.reset_index()
+
+
+def flatten_run(run: Run, keys: Keys) -> dict[str, Any]:
+    """The raw row of one run, as query_runs has it."""
+    info, data = run.info, run.data
+    said: Mapping[str, Mapping[str, Any]] = {"params": data.params, "tags": data.tags, "latest_metrics": data.metrics}
+    values = (info.run_id, info.status, info.start_time, info.end_time, info.artifact_uri)
+    return {
+        **dict(zip(("run_id", *INFO), values, strict=True)),
+        **{column: said[table].get(key) for table, names in keys.items() for key, column in names.items()},
+    }
+
+
+def query_points(database: Path, run_ids: Sequence[str], names: Sequence[str]) -> Iterator[tuple[str, str, int, float]]:
+    """(run id, metric, step, value) of every point of these metrics, in batches of runs.
+
+    The plus keeps SQLite from the primary key, by which it would read the points of all runs in the store each time.
+    """
+    keys = ", ".join("?" * len(names))
+    with closing(_connect(database)) as connection:
+        for first in range(0, len(run_ids), BATCH):
+            batch = run_ids[first : first + BATCH]
+            yield from connection.execute(
+                "SELECT run_uuid, key, step, CASE WHEN is_nan THEN NULL ELSE value END FROM metrics "
+                f"WHERE +key IN ({keys}) AND run_uuid IN ({', '.join('?' * len(batch))}) ORDER BY run_uuid, key, step",
+                (*names, *batch),
+            )
+
+
+def set_artifact_root(database: Path, experiment_id: str, run_id: str) -> None:
+    """Give an experiment and a run a folder where they have only the address of a server's artifacts."""
+    folder = (database.parent / "mlruns" / experiment_id).as_posix()
+    with closing(sqlite3.connect(database, timeout=TIMEOUT)) as connection, connection:
+        connection.execute(
+            "UPDATE experiments SET artifact_location = ? "
+            "WHERE experiment_id = ? AND artifact_location LIKE 'mlflow-artifacts:%'",
+            (folder, int(experiment_id)),
+        )
+        connection.execute(
+            "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ? AND artifact_uri LIKE 'mlflow-artifacts:%'",
+            (f"{folder}/{run_id}/artifacts", run_id),
+        )
+
+
+def list_addresses(connection: sqlite3.Connection, part: str) -> Iterator[tuple[tuple[str, str], str]]:
+    """((table, column), address) of every different address of artifacts that holds `part`."""
+    for table, column in ADDRESSES:
+        found = connection.execute(f"SELECT DISTINCT {column} FROM {table} WHERE {column} LIKE ?", (f"%{part}%",))
+        yield from (((table, column), address) for (address,) in found.fetchall())
+
+
+def replace_address(connection: sqlite3.Connection, place: tuple[str, str], old: str, new: str) -> None:
+    """Write another address wherever (table, column) has the old one."""
+    table, column = place
+    assert place in ADDRESSES
+    connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))
+
+
+def _connect(database: Path) -> sqlite3.Connection:
+    """A read-only connection."""
+    return sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=TIMEOUT)

@@ -1,0 +1,139 @@
+"""Which process works on a run or cell, whether it lives, and the lease by which one process alone has a cell.
+
+A lease is an entry in the store, which is all that several machines share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+
+from pipeline.errors import CellTaken
+from pipeline.study.tags import BOOT_ID, HEARTBEAT, HOST, PID, PID_STARTED
+from pipeline.tracking.store import STORE_ERRORS, Store, store_errors
+
+CLOCK_SECONDS = 1
+HEARTBEAT_LIMIT = timedelta(hours=1)
+NEVER = "1970-01-01T00:00:00+00:00"
+PREFIX = "lease."
+LIMIT = timedelta(minutes=10)
+REFRESH_SECONDS = 60.0
+POLL_SECONDS = 0.2
+Leases = Mapping[str, Mapping[str, str]]
+
+
+def identify_process() -> dict[str, str]:
+    """What tells later whether this process still lives: host, boot, pid and the process's own start time."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return {
+        HOST: socket.gethostname(),
+        BOOT_ID: boot.read_text().strip() if boot.is_file() else "",
+        PID: str(os.getpid()),
+        PID_STARTED: f"{_read_start(psutil.Process()):.2f}",
+    }
+
+
+def _read_start(process: psutil.Process) -> float:
+    """Seconds from the machine's boot to the process's start, which setting the clock does not change."""
+    return float(process.create_time() - psutil.boot_time())
+
+
+def is_alive(tags: Mapping[str, str], limit: timedelta = HEARTBEAT_LIMIT) -> bool:
+    """Whether the process that identify_process described in a run's tags still lives, as far as can be told from here.
+
+    Of another host only the heartbeat is known: one within `limit` counts as alive.
+    """
+    here = identify_process()
+    if tags.get(HOST) != here[HOST]:
+        heartbeat = datetime.fromisoformat(tags.get(HEARTBEAT, NEVER))
+        return datetime.now(UTC) - heartbeat < limit
+    if tags.get(BOOT_ID) != here[BOOT_ID]:
+        return False
+    try:
+        process = psutil.Process(int(tags[PID]))
+        same = abs(_read_start(process) - float(tags[PID_STARTED])) < CLOCK_SECONDS
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextmanager
+def hold_lease(store: Store, experiment_id: str, cell: str) -> Iterator[None]:
+    """Hold the cell of this fingerprint until the block ends; raises CellTaken where another process does.
+
+    An entry is written before the others are read, and held only once there is no other: of two processes at least one
+    sees the other. The entry of a process that died counts for nothing.
+    """
+    prefix = f"{PREFIX}{cell[:16]}."
+    mine = prefix + uuid.uuid4().hex[:12]
+    try:
+        with store_errors(store):
+            _take(store, experiment_id, prefix, mine)
+        with _refresh(store, experiment_id, mine):
+            yield
+    finally:
+        with contextlib.suppress(*STORE_ERRORS):
+            store.client.delete_experiment_tag(experiment_id, mine)
+
+
+def _take(store: Store, experiment_id: str, prefix: str, mine: str) -> None:
+    """Ask for the lease, and hold it as soon as nobody else asks; raises CellTaken."""
+    _write_lease(store, experiment_id, mine, held=False)
+    while others := read_leases(store, experiment_id, prefix, without=mine):
+        if min(others) < mine or any(lease["held"] == "yes" for lease in others.values()):
+            other = next(iter(others.values()))
+            raise CellTaken(f"the cell is taken by process {other[PID]} on {other[HOST]}; let it end")
+        time.sleep(POLL_SECONDS)  # the others see this lease and withdraw, or have held the lease already
+    _write_lease(store, experiment_id, mine, held=True)
+
+
+def read_leases(store: Store, experiment_id: str, prefix: str = PREFIX, *, without: str = "") -> Leases:
+    """The entries of living processes by their tag's name."""
+    return {
+        name: lease
+        for name, lease in read_all_leases(store, experiment_id, prefix).items()
+        if name != without and is_alive(lease, LIMIT)
+    }
+
+
+def read_all_leases(store: Store, experiment_id: str, prefix: str = PREFIX) -> Leases:
+    """The entries of living and dead processes by their tag's name."""
+    tags = store.client.get_experiment(experiment_id).tags
+    return {name: json.loads(value) for name, value in tags.items() if name.startswith(prefix)}
+
+
+def _write_lease(store: Store, experiment_id: str, name: str, *, held: bool) -> None:
+    """Say who asks for it or holds it, and that it lives now."""
+    heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
+    lease = {**identify_process(), HEARTBEAT: heartbeat, "held": "yes" if held else "no"}
+    store.client.set_experiment_tag(experiment_id, name, json.dumps(lease))
+
+
+@contextmanager
+def _refresh(store: Store, experiment_id: str, name: str) -> Iterator[None]:
+    """Renew the lease in the background, for those on other machines; an unreachable store is tried again."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(REFRESH_SECONDS):
+            with contextlib.suppress(*STORE_ERRORS):
+                _write_lease(store, experiment_id, name, held=True)
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

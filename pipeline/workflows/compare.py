@@ -1,0 +1,106 @@
+"""One comparison from the store to its verdicts, and back into the store as a run of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pipeline.analysis.comparison import Comparison, Question, ask_experiment, compare_runs
+from pipeline.report.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
+from pipeline.report.conclusion import describe_onsets, describe_verdict, shorten_note, write_conclusion
+from pipeline.report.render import render_png
+from pipeline.report.table import render_table, tabulate, write_caption
+from pipeline.study.experiment import open_experiment
+from pipeline.study.tags import NOTE, TABLE_SHA256
+from pipeline.tracking.frozen import FROZEN_AT, freeze_plan
+from pipeline.tracking.recorder import Recorder, open_run
+from pipeline.tracking.runs import read_history, read_runs
+from pipeline.tracking.store import Store, find_experiment, open_store
+from pipeline.tracking.ui_view import save_view
+
+UI = "http://127.0.0.1:5000"
+TABLES = {"csv": "csv", "md": "markdown", "tex": "latex", "html": "html", "json": "json"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A comparison with the place it came from; `late` where its claims were frozen after the first run began."""
+
+    store: Store
+    experiment_id: str
+    comparison: Comparison
+    frozen_at: str = ""
+    late: bool = False
+
+    @property
+    def link(self) -> str:
+        """Pattern of a run's address: on the store's server, else where plain `mlflow ui` shows it."""
+        server = self.store.uri if self.store.uri.startswith("http") else UI
+        return f"{server}/#/experiments/{self.experiment_id}/runs/{{run_id}}"
+
+    def record(self) -> str:
+        """Log the comparison; the id of its run."""
+        _ = self.comparison.verdicts  # what cannot be judged is told before there is a run
+        with open_run(self.store, "compare", "compare", self.experiment_id) as recorder:
+            record_comparison(recorder, self)
+        return recorder.run_id
+
+
+def find_comparison(
+    experiment: str,
+    rule: str | None = None,
+    asked: Mapping[str, int | str] | None = None,
+    show: frozenset[str] = frozenset(),
+) -> Found:
+    """Compare the runs of an experiment, named or declared in a file; see analysis.comparison.Question."""
+    declared = open_experiment(experiment)
+    store = open_store()
+    experiment_id = find_experiment(store, declared.name if declared else experiment)
+    runs = read_runs(store, experiment_id)
+    question = Question(rule=rule or ("all-seeds" if declared else "newest"), asked=asked or {}, show=show)
+    if declared:
+        question = ask_experiment(declared, question, freeze_plan(store, experiment_id, declared))
+    frozen_at = store.client.get_experiment(experiment_id).tags.get(FROZEN_AT, "")
+    late = bool(question.claims) and bool((runs["started"] < pd.Timestamp(frozen_at)).any())
+    comparison = compare_runs(runs, lambda run_ids: read_history(store, run_ids), question)
+    return Found(store=store, experiment_id=experiment_id, comparison=comparison, frozen_at=frozen_at, late=late)
+
+
+def record_comparison(recorder: Recorder, found: Found) -> None:
+    """Log the table in every format, verdicts, figures and the conclusion, also as the run's and experiment's note."""
+    client, run_id, comparison = recorder.client, recorder.run_id, found.comparison
+    conclusion = comparison.conclusion
+    experiment = client.get_experiment(found.experiment_id)
+    for ending, form in TABLES.items():
+        client.log_text(run_id, render_table(conclusion, form, found.link), f"conclusion_table.{ending}")
+    client.log_table(run_id, tabulate(conclusion).reset_index(names="variant"), "conclusion.json")
+    if comparison.verdicts:
+        verdicts = [describe_verdict(verdict) for verdict in comparison.verdicts]
+        client.log_dict(run_id, {"verdicts": verdicts}, "verdicts.json")
+    if comparison.pairs is not None:
+        client.log_text(run_id, comparison.pairs.to_csv(index=False), "pairs.csv")
+    if not comparison.onsets.empty:
+        client.log_text(run_id, describe_onsets(comparison).to_csv(index=False), "onsets.csv")
+    recorder.log_files("figures", ((f"{name}.png", render_png(drawn)) for name, drawn in draw_comparison(comparison)))
+    text = write_conclusion(comparison, f"Conclusion of {experiment.name}")
+    client.log_text(run_id, text, "conclusion.md")
+    tags = {f"verdict.{verdict.name}": verdict.verdict for verdict in comparison.verdicts}
+    recorder.log({}, {**tags, TABLE_SHA256: conclusion.sha256, NOTE: shorten_note(text)})
+    client.set_experiment_tag(experiment.experiment_id, NOTE, shorten_note(text))
+    save_view(client, experiment)
+
+
+def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
+    """(name, figure) of every figure that the runs can fill."""
+    runs, history, caption = comparison.runs, comparison.history, write_caption(comparison.conclusion)
+    yield "losses_notebook", plot_loss_curves(history, runs, source="notebook", caption=caption)
+    yield "losses_honest", plot_loss_curves(history, runs, source="honest", caption=caption)
+    yield "gap", plot_gap(runs, caption=caption)
+    yield "accuracy", plot_accuracy(runs, caption=caption)
+    yield "seeds_test_loss", plot_seeds(runs, "final/honest_test_loss", caption=caption)
+    yield "seeds_test_accuracy", plot_seeds(runs, "final/test_accuracy", caption=caption)
+    if not comparison.onsets.empty:
+        yield "onset", plot_onset(comparison.onsets, runs, caption=caption)

@@ -1,0 +1,195 @@
+"""One training from its settings to its finished run: data, training, figures and the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from pipeline import interrupts
+from pipeline.data.datasets import Dataset, load_data
+from pipeline.report import figures
+from pipeline.report.note import write_note
+from pipeline.report.render import render_png, shrink_png
+from pipeline.study.settings import Settings
+from pipeline.study.tags import FINGERPRINT, NOTE, WEIGHTS_SHA256
+from pipeline.study.variants import Variant
+from pipeline.tracking.artifacts import record_model, record_predictions
+from pipeline.tracking.frozen import freeze_declared
+from pipeline.tracking.recorder import Recorder, record_run
+from pipeline.tracking.resume import find_resumable, locate_checkpoints, resume_run
+from pipeline.tracking.store import open_store
+from pipeline.training.checkpoint import Checkpoints, drop_checkpoints, hold_checkpoints
+from pipeline.training.fingerprint import fingerprint_training, identify_training
+from pipeline.training.observer import Kernels, Observer
+
+if TYPE_CHECKING:  # importing it would import TensorFlow
+    from pipeline.training.run import Result
+
+
+LOADING, TRAINING, LOGGING = "Loading TensorFlow", "Training", "Logging figures, predictions and the model"
+
+
+class RunProgress(Observer):
+    """Hears how a run goes, besides what an Observer hears of its training; override what you need."""
+
+    def begin_run(self, run_id: str, variant: Variant, settings: Settings, *, resumes: bool) -> None:
+        """A run has started, or goes on."""
+
+    def show_data(self, dataset: Dataset) -> None:
+        """These are the data."""
+
+    def end_run(self, trained: TrainedRun) -> None:
+        """The run has finished."""
+
+    def during(self, phase: str) -> AbstractContextManager[object]:
+        """What surrounds one of the three phases of a run: LOADING, TRAINING, LOGGING."""
+        del phase
+        return nullcontext()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A finished run: `history` holds the metrics of each epoch, `finals` those of the last weights."""
+
+    run_id: str
+    variant: Variant
+    settings: Settings
+    history: list[dict[str, float]]
+    finals: dict[str, float]
+    weights_sha256: str
+
+
+def train_variant(
+    variant: Variant, settings: Settings, progress: RunProgress | None = None, dataset: Dataset | None = None
+) -> TrainedRun:
+    """Train `variant` and log everything to MLflow; the data are loaded unless they are given."""
+    interrupts.follow_launcher()
+    progress = progress or RunProgress()
+    store = open_store()
+    with record_run(store, variant, settings) as recorder:
+        progress.begin_run(recorder.run_id, variant, settings, resumes=False)
+        recorder.call(freeze_declared, store, recorder.run_id)
+        recorder.log_source(variant, settings)
+        dataset = dataset or load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
+        recorder.log_dataset(dataset)
+        recorder.log({}, {FINGERPRINT: fingerprint_training(variant, settings, dataset.sha256)})
+        folder = locate_checkpoints(store, recorder.run_id)
+        with hold_checkpoints(folder, identify_training(variant, settings, dataset.sha256)) as checkpoints:
+            run = _Run(recorder=recorder, variant=variant, settings=settings, dataset=dataset, progress=progress)
+            result = run.train(checkpoints)
+    drop_checkpoints(folder)
+    return run.conclude(result)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumable:
+    """An interrupted run that can go on: what it trains."""
+
+    run_id: str
+    variant: Variant
+    settings: Settings
+
+
+def find_interrupted(run_id: str) -> Resumable:
+    """The interrupted run with this id; raises ResumeError where it cannot go on."""
+    variant, settings = find_resumable(open_store(), run_id)
+    return Resumable(run_id=run_id, variant=variant, settings=settings)
+
+
+def resume_training(
+    interrupted: Resumable, progress: RunProgress | None = None, dataset: Dataset | None = None
+) -> TrainedRun:
+    """Go on with a run and log the rest of it; it is touched only when its checkpoint is known to be usable."""
+    interrupts.follow_launcher()
+    progress = progress or RunProgress()
+    store, run_id = open_store(), interrupted.run_id
+    variant, own = interrupted.variant, interrupted.settings
+    dataset = dataset or load_data(own.data, subset=own.subset, normalization=own.normalization)
+    folder = locate_checkpoints(store, run_id)
+    config = identify_training(variant, own, dataset.sha256)
+    fingerprint = fingerprint_training(variant, own, dataset.sha256)
+    with hold_checkpoints(folder, config) as checkpoints, resume_run(store, run_id, fingerprint) as recorder:
+        progress.begin_run(run_id, variant, own, resumes=True)
+        run = _Run(recorder=recorder, variant=variant, settings=own, dataset=dataset, progress=progress)
+        result = run.train(checkpoints)
+    drop_checkpoints(folder)
+    return run.conclude(result)
+
+
+class _ViolinImages(Observer):
+    """Draws the kernels at the epochs at which they are shown, and logs the picture as a step image."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def show_kernels(self, epoch: int, kernels: Kernels) -> None:
+        """Log the three violins, for the slider of MLflow's image grid, unless the run has them already."""
+        if self.recorder.lacks_image(epoch):
+            png = render_png(figures.plot_weights(kernels, epoch))
+            self.recorder.log_image("weights", epoch, {".png": png, "+compressed.webp": shrink_png(png)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A run on its way: recorder, what is trained, on what, and who hears of it."""
+
+    recorder: Recorder
+    variant: Variant
+    settings: Settings
+    dataset: Dataset
+    progress: RunProgress
+
+    def train(self, checkpoints: Checkpoints) -> Result:
+        """Train and log."""
+        self.progress.show_data(self.dataset)
+        with self.progress.during(LOADING):
+            from pipeline.training.run import train_run
+            from pipeline.training.runtime import prepare_runtime
+
+            prepare_runtime(self.settings.threads)
+        observers = [self.recorder, _ViolinImages(self.recorder), self.progress]
+        with self.progress.during(TRAINING):
+            result = train_run(self.variant, self.settings, self.dataset, observers, checkpoints)
+        with self.progress.during(LOGGING):
+            self.record(result)
+        return result
+
+    def record(self, result: Result) -> None:
+        """Log everything of a finished training; the finals come last, so that a run with finals is complete."""
+        drawn = draw_figures(self.dataset, result)
+        self.recorder.log_files("figures", ((f"{name}.png", render_png(figure)) for name, figure in drawn))
+        record_predictions(self.recorder, self.dataset, result)
+        self.recorder.call(record_model, self.recorder, result)
+        note = write_note(self.variant, self.settings, self.dataset, result.finals)
+        with interrupts.shield():
+            tags = {WEIGHTS_SHA256: result.weights_sha256, NOTE: note}
+            self.recorder.log(result.finals, tags, step=self.settings.epochs)
+
+    def conclude(self, result: Result) -> TrainedRun:
+        """Tell that the run has finished, with what."""
+        trained = TrainedRun(
+            run_id=self.recorder.run_id,
+            variant=self.variant,
+            settings=self.settings,
+            history=result.history,
+            finals=result.finals,
+            weights_sha256=result.weights_sha256,
+        )
+        self.progress.end_run(trained)
+        return trained
+
+
+def draw_figures(dataset: Dataset, result: Result) -> Iterator[tuple[str, Figure]]:
+    """(name, figure) of every figure of a run."""
+    epochs, labels, test = len(result.history), dataset.y_test, result.test.predictions
+    yield "loss", figures.plot_losses(result.history)
+    yield "accuracy", figures.plot_accuracies(result.history)
+    yield "weights", figures.plot_weights(result.kernels, epochs)
+    yield "all_weights", figures.plot_all_weights(result.kernels, epochs)
+    yield "first_image", figures.plot_first_image(dataset.raw.x_train[0], int(dataset.y_train[0]))
+    yield "confusion", figures.plot_confusion(labels, test.predicted)
+    yield "mistakes", figures.plot_mistakes(dataset.raw.x_test, labels, test.predicted, test.log_probability)
