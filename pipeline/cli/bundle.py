@@ -23,27 +23,32 @@ def bundle() -> None:
 @click.argument("experiment")
 @click.argument("file", type=FILE)
 @click.option("--all", "every", is_flag=True, help="Also killed and failed runs, not only the finished ones.")
-def export_bundle(experiment: str, file: Path, every: bool) -> None:
+@click.option("--evidence", is_flag=True, help="Only what verdicts are computed from: no models, no figures.")
+@click.option("--seeds", default="", help="Only these seeds, as 0-4 or 0,2,7.")
+def export_bundle(experiment: str, file: Path, every: bool, evidence: bool, seeds: str) -> None:
     """Write the finished runs of EXPERIMENT, with all their metrics, artifacts and models, into FILE.
 
     EXPERIMENT is the name of an MLflow experiment or a file of experiments/. The same runs give the same bytes.
+    Evidence is small and names no machine: params, metrics, hashes, predictions, config and environment.
 
     \b
     python -m pipeline bundle export experiments/matched.toml matched.zip
+    python -m pipeline bundle export experiments/twins.toml twins-seed00.zip --evidence --seeds 0
     """
-    from pipeline.study.experiment import load_experiment
+    from pipeline.study.experiment import load_experiment, parse_seeds
     from pipeline.tracking.bundle.archive import BundleWriter
-    from pipeline.tracking.bundle.export_runs import export_experiment
+    from pipeline.tracking.bundle.export_runs import Wanted, export_experiment
     from pipeline.tracking.bundle.manifest import BundleError
     from pipeline.tracking.store import open_store
 
+    wanted = Wanted(every=every, evidence=evidence, seeds=parse_seeds(seeds) if seeds else None)
     if file.exists():
         raise BundleError(f"{file} is there already; remove it or name another")
     name = load_experiment(experiment).name if experiment.endswith(".toml") else experiment
     part = file.with_name(f"{file.name}.unfinished")
     try:
         with part.open("w+b") as stream, BundleWriter(stream) as writer:
-            manifest = export_experiment(open_store(), name, writer, every=every)
+            manifest = export_experiment(open_store(), name, writer, wanted)
             seal = writer.finish(manifest)
         part.replace(file)
     finally:
@@ -53,24 +58,26 @@ def export_bundle(experiment: str, file: Path, every: bool) -> None:
 
 
 @bundle.command("import")
-@click.argument("file", type=FILE)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 @click.option("--into", default="", metavar="NAME", help="Experiment to import into, instead of the bundle's own.")
-def import_bundle(file: Path, into: str) -> None:
-    """Write the runs of FILE that are not there yet into this store.
+def import_bundle(files: tuple[Path, ...], into: str) -> None:
+    """Write the runs of each FILE that are not there yet into this store.
 
-    The whole file is verified first, and no model of it is loaded. A run is there already if it was imported before, or
-    if its cell has finished here with the same weights. Start a killed import again: nothing comes twice.
+    Each file is verified as a whole first, and no model of it is loaded. A run is there already if it was imported
+    before, or if its cell has finished here with the same weights. Start a killed import again: nothing comes twice.
 
     \b
     python -m pipeline bundle import matched.zip
+    python -m pipeline bundle import experiments/results/*.zip
     """
     from pipeline.tracking.bundle import import_runs as transfer
     from pipeline.tracking.bundle.archive import open_bundle
     from pipeline.tracking.store import open_store
 
-    new = there = 0
-    with open_bundle(file) as reader:
-        for arrival in transfer.import_bundle(open_store(), reader, into):
-            new, there = new + arrival.new, there + (not arrival.new)
-            click.echo(f"{arrival.run.name}: {'run' if arrival.new else 'there already as run'} {arrival.run_id}")
-        click.echo(f'"{into or reader.manifest.experiment}": {new} runs imported, {there} were there already')
+    for file in files:
+        new = there = 0
+        with open_bundle(file) as reader:
+            for arrival in transfer.import_bundle(open_store(), reader, into):
+                new, there = new + arrival.new, there + (not arrival.new)
+                click.echo(f"{arrival.run.name}: {'run' if arrival.new else 'there already as run'} {arrival.run_id}")
+            click.echo(f'"{into or reader.manifest.experiment}": {new} runs imported, {there} were there already')

@@ -26,11 +26,10 @@ from pipeline.analysis.verdict import Verdict
 from pipeline.report.checklist import YES, answer_checklist, check_claims
 from pipeline.report.comparison import QUANTITIES
 from pipeline.report.illustrations import draw_curves, draw_intervals, draw_spreads, draw_violins
-from pipeline.report.note import format_options
 from pipeline.report.provenance import Sources
 from pipeline.report.surroundings import describe_surroundings
 from pipeline.report.table import TEMPLATES, format_entry, tabulate, write_caption
-from pipeline.study.facts import Provenance
+from pipeline.study.facts import Provenance, format_options
 
 SYMBOLS = {
     "SUPPORTED": "✔",

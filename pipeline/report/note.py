@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 
 from pipeline.data.datasets import Dataset
-from pipeline.study.settings import RULES, Settings, name_option
-from pipeline.study.variants import VARIANTS, Variant
-
-OWN_FILE = "FILE.toml"
-"""Stands for the file of a user's own variant: a run knows its row, not where that was written down."""
+from pipeline.study.facts import OWN_FILE, format_options
+from pipeline.study.settings import Settings
+from pipeline.study.variants import Variant
 
 TEMPLATE = """\
 ### {name}, seed {seed}
@@ -61,15 +58,3 @@ def describe_network(variant: Variant) -> str:
     if variant.twin:
         sentence += f" Its twin, which differs in the regularisation alone, is `{variant.twin}`."
     return f"{sentence} Note: {variant.note}." if variant.note else sentence
-
-
-def format_options(variant: str, settings: Settings, file: str) -> str:
-    """The options of `mlflow run` that differ from the study's protocol; `file` has the row of a user's own variant."""
-    default = Settings()
-    options = [f"-P arch={variant}"]
-    if variant not in VARIANTS:
-        options.append(f"-P variants={shlex.quote(file)}")
-    for name in RULES:
-        if (value := getattr(settings, name)) != getattr(default, name):
-            options.append(f"-P {name_option(name)}={shlex.quote(str(value))}")
-    return " ".join(options)

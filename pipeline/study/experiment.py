@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UnknownVariant
+from pipeline.errors import ExperimentError, UnknownVariant
 from pipeline.study.claims import FEWEST_SEEDS, Claim, hash_claim, hash_content, read_claims
 from pipeline.study.custom import add_rows, list_own
 from pipeline.study.fields import (
@@ -131,6 +131,27 @@ def load_variants(path: str | Path) -> Variants:
 def open_experiment(experiment: str) -> Experiment | None:
     """The experiment of a file, where a word names one; None for the name of an MLflow experiment, or for none."""
     return load_experiment(experiment) if experiment.endswith(".toml") else None
+
+
+def choose_seeds(experiment: Experiment, seeds: str) -> Experiment:
+    """The experiment with the seeds "0-4" or "0,2,7" alone; raises ExperimentError for seeds it does not declare."""
+    chosen = parse_seeds(seeds)
+    unknown = sorted(chosen - set(experiment.seeds))
+    if unknown:
+        raise ExperimentError(f"seeds {unknown} are not declared in {experiment.name}; it has {list(experiment.seeds)}")
+    return replace(experiment, seeds=tuple(seed for seed in experiment.seeds if seed in chosen))
+
+
+def parse_seeds(seeds: str) -> set[int]:
+    """The numbers in "0-4" or "0,2,7"; raises ExperimentError."""
+    chosen: set[int] = set()
+    try:
+        for part in seeds.split(","):
+            first, dash, last = part.partition("-")
+            chosen |= set(range(int(first), int(last) + 1)) if dash else {int(first)}
+    except ValueError:
+        raise ExperimentError(f'"{seeds}" names no seeds; write them as 0-4 or 0,2,7') from None
+    return chosen
 
 
 def hash_plan(experiment: Experiment) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from pipeline.study.settings import RULES, Settings, name_option
 from pipeline.study.variants import DROPOUT_RATE, LEARNING_RATE, VARIANTS, Variant
 
 POOLING = "max 2x2 "
+OWN_FILE = "FILE.toml"
+"""Stands for the file of a user's own variant: a run knows its row, not where that was written down."""
 
 
 def describe_settings(settings: Settings) -> dict[str, object]:
@@ -104,3 +107,15 @@ class Provenance:
     seconds: float | None = None
     environment: Mapping[str, object] = field(default_factory=dict)
     weights: bytes = b""
+
+
+def format_options(variant: str, settings: Settings, file: str) -> str:
+    """The options of `mlflow run` that differ from the study's protocol; `file` has the row of a user's own variant."""
+    default = Settings()
+    options = [f"-P arch={variant}"]
+    if variant not in VARIANTS:
+        options.append(f"-P variants={shlex.quote(file)}")
+    for name in RULES:
+        if (value := getattr(settings, name)) != getattr(default, name):
+            options.append(f"-P {name_option(name)}={shlex.quote(str(value))}")
+    return " ".join(options)

@@ -16,6 +16,7 @@ WEIGHTS_SHA256 = "weights.sha256"
 TABLE_SHA256 = "table.sha256"
 CHECKPOINT_REFUSED = "checkpoint.refused"
 REQUEST = "request.id"
+EVIDENCE = "evidence"  # of a run that was imported without model and figures
 
 HOST = "host"
 BOOT_ID = "boot_id"

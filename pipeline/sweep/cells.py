@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from pipeline.errors import ExperimentError
 from pipeline.study.experiment import Experiment
 from pipeline.study.facts import restore_row
 from pipeline.study.settings import RULES, Settings
@@ -99,27 +98,6 @@ def keep_earlier(cells: Sequence[Cell], earlier: Mapping[str, str]) -> list[Cell
         replace(cell, state="done", run_id=earlier[cell.fingerprint]) if cell.fingerprint in earlier else cell
         for cell in cells
     ]
-
-
-def choose_seeds(experiment: Experiment, seeds: str) -> Experiment:
-    """The experiment with the seeds "0-4" or "0,2,7" alone; raises ExperimentError for seeds it does not declare."""
-    try:
-        chosen = _parse_seeds(seeds)
-    except ValueError:
-        raise ExperimentError(f'"{seeds}" names no seeds; write them as 0-4 or 0,2,7') from None
-    unknown = sorted(set(chosen) - set(experiment.seeds))
-    if unknown:
-        raise ExperimentError(f"seeds {unknown} are not declared in {experiment.name}; it has {list(experiment.seeds)}")
-    return replace(experiment, seeds=tuple(seed for seed in experiment.seeds if seed in chosen))
-
-
-def _parse_seeds(seeds: str) -> Collection[int]:
-    """The numbers in "0-4" or "0,2,7"."""
-    chosen: set[int] = set()
-    for part in seeds.split(","):
-        first, dash, last = part.partition("-")
-        chosen |= set(range(int(first), int(last) + 1)) if dash else {int(first)}
-    return chosen
 
 
 def count_states(cells: Sequence[Cell]) -> Mapping[str, int]:

@@ -12,8 +12,8 @@ from distributed import Client
 
 from pipeline.data.datasets import Dataset, load_data
 from pipeline.errors import TrainingError, UnknownVariant
-from pipeline.study.experiment import Experiment, load_experiment
-from pipeline.sweep.cells import Cell, choose_seeds, find_earlier, keep_earlier, plan_cells
+from pipeline.study.experiment import Experiment, choose_seeds, load_experiment
+from pipeline.sweep.cells import Cell, find_earlier, keep_earlier, plan_cells
 from pipeline.sweep.estimate import order_cells
 from pipeline.sweep.execute import CellReport, run_cells
 from pipeline.tracking.frozen import freeze_plan

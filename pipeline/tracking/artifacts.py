@@ -22,7 +22,7 @@ from pipeline.data.datasets import Dataset, load_data
 from pipeline.errors import StoreError
 from pipeline.faults import fault_point
 from pipeline.study.settings import Settings
-from pipeline.study.tags import HOST
+from pipeline.study.tags import EVIDENCE, HOST
 from pipeline.tracking.recorder import Recorder
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, open_store, store_errors
 from pipeline.tracking.survey import PAGE, RunRecord, read_pages
@@ -45,6 +45,8 @@ ARTIFACTS = (
     "figures/mistakes.png",
 )
 """Every file of a complete training run, besides the model and the step images."""
+EVIDENCE_FILES = ("config.json", "environment.json", "predictions.npz")
+"""Those of a run that was imported as evidence only."""
 NO_MODEL = (*STORE_ERRORS, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile)
 """What MLflow and Keras raise for a file that is no network, or one that they refuse to load."""
 
@@ -162,11 +164,12 @@ def find_damage(store: Store, runs: Sequence[RunRecord]) -> dict[str, str]:
     with store_errors(store):
         models = _read_models(store, sorted({run.experiment_id for run in runs}))
         for run in runs:
-            folders = sorted({path.rpartition("/")[0] for path in ARTIFACTS})
+            expected = EVIDENCE_FILES if EVIDENCE in run.tags else ARTIFACTS
+            folders = sorted({path.rpartition("/")[0] for path in expected})
             there = {path for folder in folders for path in _list_artifacts(store, run.artifact_uri, folder)}
-            missing = [path for path in ARTIFACTS if path not in there]
+            missing = [path for path in expected if path not in there]
             states = models.get(run.run_id, [])
-            if "READY" not in states:
+            if "READY" not in states and EVIDENCE not in run.tags:
                 missing.append(f"its model ({', '.join(states) or 'none was logged'})")
             if missing:
                 damage[run.run_id] = ", ".join(missing)

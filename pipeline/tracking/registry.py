@@ -13,7 +13,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import StoreError
-from pipeline.study.tags import KIND, OUTCOME, VARIANT, WEIGHTS_SHA256
+from pipeline.study.facts import OWN_FILE, format_options, restore_row, restore_settings
+from pipeline.study.tags import EVIDENCE, KIND, OUTCOME, VARIANT, WEIGHTS_SHA256
 from pipeline.tracking.artifacts import MODEL_NAME, find_missing_artifacts
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.runs import read_runs
@@ -52,6 +53,12 @@ def find_run(store: Store, run_id: str) -> FinishedRun:
     if tags.get(KIND) != "train" or tags.get(OUTCOME) != "finished":
         state = tags.get(OUTCOME, "unknown") if tags.get(KIND) == "train" else "no training"
         raise StoreError(f"run {run_id} is no finished training (it is {state}); name another")
+    if EVIDENCE in tags:
+        again = format_options(restore_row(run.data.params).name, restore_settings(run.data.params), OWN_FILE)
+        raise StoreError(
+            f"run {run_id} came as evidence only, without its model; "
+            f"`mlflow run . --env-manager local {again}` trains it again"
+        )
     return _describe_run(run)
 
 
@@ -59,6 +66,8 @@ def find_newest(store: Store, experiment_id: str, variant: str) -> FinishedRun:
     """The newest finished run of a variant in an experiment, whatever its scores; raises StoreError."""
     runs = read_runs(store, experiment_id)
     own = runs[(runs["variant"] == variant) & (runs["outcome"] == "finished")]
+    if not own["evidence"].all():
+        own = own[own["evidence"] == ""]
     if own.empty:
         name = store.client.get_experiment(experiment_id).name
         raise StoreError(f'no finished run of {variant} in the experiment "{name}"; train it, or name another')

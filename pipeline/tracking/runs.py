@@ -16,6 +16,7 @@ from pipeline.study.tags import (
     ATTEMPT,
     COMMIT,
     EPOCH,
+    EVIDENCE,
     FINGERPRINT,
     GIT_DIRTY,
     HOST,
@@ -58,6 +59,7 @@ TAGS: Mapping[str, str] = MappingProxyType(
         WEIGHTS_SHA256: "weights_sha256",
         FINGERPRINT: "fingerprint",
         HOST: "host",
+        EVIDENCE: "evidence",
     }
 )
 RESULTS: Keys = MappingProxyType(

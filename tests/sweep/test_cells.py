@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import ExperimentError
-from pipeline.study.experiment import Experiment, load_experiment
+from pipeline.study.experiment import Experiment, choose_seeds, load_experiment
 from pipeline.study.facts import describe_settings, describe_variant
 from pipeline.study.settings import RULES, Settings
 from pipeline.study.variants import find_variant
-from pipeline.sweep.cells import choose_seeds, count_states, find_earlier, keep_earlier, plan_cells
+from pipeline.sweep.cells import count_states, find_earlier, keep_earlier, plan_cells
 from tests.conftest import ROOT
 
 VARIANT, SETTINGS = find_variant("conv2_3x3"), Settings()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.tracking.bundle.archive import BundleWriter, open_bundle
-from pipeline.tracking.bundle.export_runs import export_experiment
+from pipeline.tracking.bundle.export_runs import Wanted, export_experiment
 from pipeline.tracking.bundle.import_runs import import_bundle
 from pipeline.tracking.bundle.manifest import BundledRun, Manifest
 from pipeline.tracking.store import Store, open_store
@@ -23,7 +23,7 @@ def open_in(folder: Path, patch: pytest.MonkeyPatch) -> Store:
 
 def export(store: Store, name: str, path: Path, *, every: bool = False) -> Manifest:
     with path.open("w+b") as stream, BundleWriter(stream) as writer:
-        manifest = export_experiment(store, name, writer, every=every)
+        manifest = export_experiment(store, name, writer, Wanted(every=every))
         writer.finish(manifest)
     return manifest
 

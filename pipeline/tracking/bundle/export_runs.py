@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow.entities import DatasetInput, LoggedModel, Metric, Run
 
 from pipeline.errors import StoreError
 from pipeline.study.tags import OUTCOME
-from pipeline.tracking.artifacts import locate_artifacts
+from pipeline.tracking.artifacts import EVIDENCE_FILES, locate_artifacts
 from pipeline.tracking.bundle.archive import BundleWriter
+from pipeline.tracking.bundle.evidence import EXPERIMENT_TAGS, pick_tags
 from pipeline.tracking.bundle.manifest import (
     FORMAT,
     LEASE,
@@ -30,24 +32,49 @@ from pipeline.tracking.store import Store, find_experiment, store_errors
 from pipeline.tracking.survey import PAGE, read_pages
 
 
-def export_experiment(store: Store, name: str, bundle: BundleWriter, *, every: bool = False) -> Manifest:
-    """Read the finished trainings of an experiment, or with `every` all that have ended, into a bundle.
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What of an experiment goes into a bundle.
+
+    `every` takes killed and failed trainings too, `seeds` names those to take (None for all), `evidence` leaves out
+    what no verdict needs.
+    """
+
+    every: bool = False
+    seeds: Collection[int] | None = None
+    evidence: bool = False
+
+
+def export_experiment(store: Store, name: str, bundle: BundleWriter, wanted: Wanted | None = None) -> Manifest:
+    """Read the finished trainings of an experiment into a bundle, or what is `wanted`.
 
     The files are written as they are read. Raises StoreError where there is no such run, or one that lost its model.
     """
+    wanted = wanted or Wanted()
     experiment_id = find_experiment(store, name)
     with store_errors(store):
         experiment = store.client.get_experiment(experiment_id)
-        runs = [run for run in search_kind(store, experiment_id, "train") if _has_ended(run, every)]
+        runs = [run for run in search_kind(store, experiment_id, "train") if _is_wanted(run, wanted)]
         if not runs:
-            raise StoreError(f'no {"ended" if every else "finished"} run in "{experiment.name}"; train one first')
-        models = _read_models(store, experiment_id)
+            raise StoreError(
+                f'no {"ended" if wanted.every else "finished"} run in "{experiment.name}"; train one first'
+            )
+        models = {} if wanted.evidence else _read_models(store, experiment_id)
         runs.sort(key=lambda run: (run.info.start_time, find_origin(run)))
         return Manifest(
             format=FORMAT,
             experiment=experiment.name,
-            tags={key: value for key, value in experiment.tags.items() if not key.startswith(LEASE)},
-            runs=tuple(_read_run(store, run, models.get(run.info.run_id, []), bundle) for run in runs),
+            tags={
+                key: value
+                for key, value in experiment.tags.items()
+                if (key in EXPERIMENT_TAGS if wanted.evidence else not key.startswith(LEASE))
+            },
+            runs=tuple(
+                _read_evidence(store, run, bundle)
+                if wanted.evidence
+                else _read_run(store, run, models.get(run.info.run_id, []), bundle)
+                for run in runs
+            ),
         )
 
 
@@ -68,10 +95,14 @@ def _read_models(store: Store, experiment_id: str) -> dict[str, list[LoggedModel
     return models
 
 
-def _has_ended(run: Run, every: bool) -> bool:
+def _is_wanted(run: Run, wanted: Wanted) -> bool:
     """Whether a training is to be exported."""
     outcome, status = run.data.tags.get(OUTCOME), run.info.status
-    return (outcome, status) == ("finished", "FINISHED") or (every and outcome in OUTCOMES and status in STATUSES)
+    if wanted.seeds is not None and run.data.params.get("seed") not in map(str, wanted.seeds):
+        return False
+    return (outcome, status) == ("finished", "FINISHED") or (
+        wanted.every and outcome in OUTCOMES and status in STATUSES
+    )
 
 
 def find_origin(run: Run) -> str:
@@ -95,6 +126,27 @@ def _read_run(store: Store, run: Run, models: Sequence[LoggedModel], bundle: Bun
         inputs=tuple(map(_describe_input, run.inputs.dataset_inputs if run.inputs else ())),
         files=_add_files(store, run.info.artifact_uri, bundle),
         models=tuple(_read_model(store, model, steps.get(model.model_id, 0), bundle) for model in by_name),
+    )
+
+
+def _read_evidence(store: Store, run: Run, bundle: BundleWriter) -> BundledRun:
+    """What a verdict can be computed from again."""
+    client, run_id = store.client, run.info.run_id
+    with tempfile.TemporaryDirectory() as folder:
+        for name in EVIDENCE_FILES:
+            client.download_artifacts(run_id, name, folder)
+        files = bundle.add_folder(Path(folder))
+    return BundledRun(
+        run_id=find_origin(run),
+        status=run.info.status,
+        started=run.info.start_time,
+        ended=run.info.end_time or run.info.start_time,
+        params=run.data.params,
+        tags=pick_tags(run.data.tags),
+        metrics=_list_points(point for key in run.data.metrics for point in client.get_metric_history(run_id, key)),
+        inputs=(),
+        files=files,
+        models=(),
     )
 
 

@@ -1,0 +1,86 @@
+"""Evidence of a real run, carried into a store that has nothing else."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pipeline.tracking.runs import read_runs
+from pipeline.tracking.store import find_experiment, open_store
+from tests.conftest import SUBSET, call
+from tests.tracking.carried import open_in
+
+
+@pytest.fixture
+def evidence(store_uri: str, trained: tuple[str, str], tmp_path: Path) -> Path:
+    """The evidence of the trained run, and of nothing else."""
+    path = tmp_path / "evidence.zip"
+    result = call("bundle", "export", "Default", str(path), "--evidence", "--seeds", "0")
+    assert result.exit_code == 0, result.output
+    return path
+
+
+def test_evidence_has_what_verdicts_need_and_names_no_machine(evidence: Path, store_uri: str) -> None:
+    with zipfile.ZipFile(evidence) as archive:
+        content = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".json"))
+        everything = b"".join(archive.read(name) for name in archive.namelist())
+    own = Path(store_uri.removeprefix("sqlite:///")).parent
+    for word in (socket.gethostname(), getpass.getuser(), "pid_started", "mlflow.user", "mlflow.source.name"):
+        assert f'"{word}"'.encode() not in content
+    assert str(own).encode() not in everything
+    for word in ("honest/test_loss", "fingerprint", "weights.sha256", "predictions.npz", "config.json"):
+        assert word.encode() in content
+    assert evidence.stat().st_size < 100_000
+
+
+def test_imported_evidence_is_read_like_the_run_itself(
+    evidence: Path, store_uri: str, trained: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = open_store()
+    there = read_runs(own, find_experiment(own, "Default")).set_index("variant").loc["conv2_3x3_reg"]
+    store = open_in(tmp_path / "elsewhere", monkeypatch)
+    first, again = (call("bundle", "import", str(evidence)).output.splitlines()[-1] for _ in range(2))
+    assert first.endswith(" runs imported, 0 were there already")
+    assert again.startswith('"Default": 0 runs imported')
+    runs = read_runs(store, find_experiment(store, "Default"))
+    here = runs.set_index("variant").loc["conv2_3x3_reg"]
+    same = ["seed", "epochs", "data_sha256", "fingerprint", "weights_sha256", "outcome", "final/honest_test_loss"]
+    assert here[same].tolist() == there[same].tolist()
+    assert here["evidence"] == "only"
+    assert (here["started"], here["ended"]) == (there["started"], there["ended"])
+    carried = tmp_path / "carried.zip"
+    assert call("bundle", "export", "Default", str(carried), "--evidence").exit_code == 0
+    assert carried.read_bytes() == evidence.read_bytes()
+
+
+def test_commands_work_on_evidence_or_say_what_is_missing(
+    evidence: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    open_in(tmp_path / "elsewhere", monkeypatch)
+    call("bundle", "import", str(evidence))
+    assert call("doctor").output.startswith("healthy: ")
+    assert "TEST_LOSS" in call("compare", "--epochs", "2").output
+    assert call("report", "--epochs", "2").exit_code == 0
+    picture = tmp_path / "digit.png"
+    from tests.serving.pictures import draw, load_test_digits, save
+
+    save(draw(load_test_digits(1)[0], 100, 20), picture)
+    refused = call("predict", str(picture), "--variant", "conv2_3x3_reg", "--experiment", "Default")
+    assert refused.exit_code == 1
+    assert " came as evidence only, without its model; `mlflow run . --env-manager local -P arch=conv2_3x3_reg" in (
+        refused.stderr
+    )
+    assert str(SUBSET) in refused.stderr
+
+
+def test_evidence_of_seeds_that_have_no_run_is_refused(store_uri: str, trained: object, tmp_path: Path) -> None:
+    result = call("bundle", "export", "Default", str(tmp_path / "none.zip"), "--evidence", "--seeds", "77")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        'Error: no finished run in "Default"; train one first\n',
+    )
+    assert not (tmp_path / "none.zip").exists()
