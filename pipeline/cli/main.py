@@ -18,6 +18,7 @@ from pipeline.cli.doctor import doctor
 from pipeline.cli.gate import gate
 from pipeline.cli.predict import predict
 from pipeline.cli.promote import promote
+from pipeline.cli.replay import replay
 from pipeline.cli.report import report
 from pipeline.cli.smoke import smoke
 from pipeline.cli.status import status
@@ -105,6 +106,7 @@ for command in (
     sync,
     compare,
     report,
+    replay,
     gate,
     smoke,
     variants,

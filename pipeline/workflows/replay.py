@@ -1,0 +1,144 @@
+"""Train the first epochs of a recorded run again, and hold every metric against what it logged."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline import interrupts
+from pipeline.data.datasets import load_data
+from pipeline.errors import AnalysisError
+from pipeline.study import metrics
+from pipeline.study.experiment import open_experiment
+from pipeline.study.facts import restore_row, restore_settings
+from pipeline.study.tags import FINGERPRINT
+from pipeline.tracking.provenance import ENVIRONMENT, name_cpu
+from pipeline.tracking.runs import read_history, read_runs
+from pipeline.tracking.store import Store, find_experiment, open_store, store_errors
+from pipeline.training.fingerprint import fingerprint_training
+from pipeline.workflows.train import LOADING, TRAINING, RunProgress
+
+COMPARED = tuple(metric for metric in metrics.BY_EPOCH if metric.unit != metrics.SECONDS)
+LOSS_TOLERANCE, ACCURACY_TOLERANCE = 0.25, 0.01
+"""Elsewhere than on its own type of processor a run rounds otherwise, and drifts: a loss may differ by a quarter of
+itself and a hundredth of a nat, an accuracy by a hundredth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A metric that is not what the run logged."""
+
+    epoch: int
+    metric: str
+    logged: float
+    found: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What a replay found: `differences` in bits, and of these those `beyond` the tolerance of another processor."""
+
+    run_id: str
+    variant: str
+    seed: int
+    epochs: int
+    compared: int
+    same_processor: bool
+    differences: Sequence[Difference]
+    beyond: Sequence[Difference]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the run was repeated: bit for bit on its own type of processor, within the tolerance elsewhere."""
+        return not (self.differences if self.same_processor else self.beyond)
+
+
+def replay_run(
+    experiment: str, variant: str = "", seed: int | None = None, epochs: int = 1, progress: RunProgress | None = None
+) -> Replay:
+    """Repeat the first epochs of a finished run of an experiment, by default of the one with the quickest epochs.
+
+    Nothing is logged. Raises AnalysisError where there is no such run, or where another version of the training or
+    other data are here.
+    """
+    interrupts.follow_launcher()
+    progress = progress or RunProgress()
+    declared = open_experiment(experiment)
+    store = open_store()
+    runs = read_runs(store, find_experiment(store, declared.name if declared else experiment))
+    chosen = runs[(runs["outcome"] == "finished") & (not variant or runs["variant"] == variant)]
+    chosen = chosen[chosen["seed"] == seed] if seed is not None else chosen
+    if chosen.empty:
+        raise AnalysisError("no finished run of that variant and seed to replay; import evidence or train it first")
+    run_id = str(chosen.sort_values([metrics.FINAL_EPOCH_SECONDS, "run_id"])["run_id"].iloc[0])
+    found = _train_again(store, run_id, epochs, progress)
+    return _compare(store, run_id, found)
+
+
+def _train_again(store: Store, run_id: str, epochs: int, progress: RunProgress) -> _Found:
+    """The metrics of the first epochs, trained now."""
+    with store_errors(store):
+        run = store.client.get_run(run_id)
+    row, settings = restore_row(run.data.params), restore_settings(run.data.params)
+    dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
+    if run.data.tags.get(FINGERPRINT) != fingerprint_training(row, settings, dataset.sha256):
+        raise AnalysisError(f"run {run_id} is of another version of the training or of other data; train it anew")
+    short = replace(settings, epochs=min(epochs, settings.epochs))
+    progress.begin_run(run_id, row, short, resumes=False)
+    progress.show_data(dataset)
+    with progress.during(LOADING):
+        from pipeline.training.run import train_run
+        from pipeline.training.runtime import prepare_runtime
+
+        prepare_runtime(settings.threads)
+    with progress.during(TRAINING):
+        result = train_run(row, short, dataset, [progress])
+    return _Found(variant=row.name, seed=settings.seed, history=result.history)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    variant: str
+    seed: int
+    history: Sequence[dict[str, float]]
+
+
+def _compare(store: Store, run_id: str, found: _Found) -> Replay:
+    """Hold the metrics of each epoch against those that the run logged."""
+    logged = read_history(store, [run_id], COMPARED)
+    points = zip(logged["metric"], logged["epoch"], logged["value"], strict=True)
+    known = {(str(metric), int(epoch)): float(value) for metric, epoch, value in points}
+    differences, compared = [], 0
+    for epoch, measured in enumerate(found.history, start=1):
+        for metric in COMPARED:
+            compared += 1
+            expected = known.get((str(metric), epoch), math.nan)
+            if measured[metric] != expected:
+                differences.append(Difference(epoch=epoch, metric=str(metric), logged=expected, found=measured[metric]))
+    return Replay(
+        run_id=run_id,
+        variant=found.variant,
+        seed=found.seed,
+        epochs=len(found.history),
+        compared=compared,
+        same_processor=_read_cpu(store, run_id) == name_cpu(),
+        differences=differences,
+        beyond=[each for each in differences if not _is_near(each)],
+    )
+
+
+def _is_near(difference: Difference) -> bool:
+    """Whether a metric is within the tolerance of another processor."""
+    if difference.metric.endswith("accuracy"):
+        return abs(difference.found - difference.logged) <= ACCURACY_TOLERANCE
+    return math.isclose(difference.found, difference.logged, rel_tol=LOSS_TOLERANCE, abs_tol=ACCURACY_TOLERANCE)
+
+
+def _read_cpu(store: Store, run_id: str) -> str:
+    """The processor that a run was trained on, "" where it did not say."""
+    with store_errors(store):
+        path = Path(store.client.download_artifacts(run_id, ENVIRONMENT))
+    return str(json.loads(path.read_text(encoding="utf-8")).get("cpu", ""))
