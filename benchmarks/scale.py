@@ -171,7 +171,7 @@ def fill(path: Path, step: int) -> None:
     """Copy the store's one run into every STEPth seed's cells of an experiment."""
     from pipeline.study.experiment import load_experiment
     from pipeline.study.facts import describe_variant
-    from pipeline.sweep.cells import fingerprint_cell
+    from pipeline.training.fingerprint import fingerprint_training
 
     experiment = load_experiment(path)
     rows = [experiment.table[name] for name in experiment.variants]
@@ -186,7 +186,12 @@ def fill(path: Path, step: int) -> None:
             told = [(row.name, name, str(value)) for name, value in facts.items()]
             connection.executemany("INSERT INTO declared VALUES (?, ?, ?)", told)
         cells = [
-            (row.name, str(seed), f"{row.name}-s{seed}", fingerprint_cell(row, experiment.settings_for(seed), sha256))
+            (
+                row.name,
+                str(seed),
+                f"{row.name}-s{seed}",
+                fingerprint_training(row, experiment.settings_for(seed), sha256),
+            )
             for seed in experiment.seeds[::step]
             for row in rows
         ]

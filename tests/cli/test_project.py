@@ -73,7 +73,11 @@ def test_outputs_in_documents_are_what_the_commands_print(monkeypatch: pytest.Mo
 
 def test_the_readmes_run_looks_like_a_run(trained: tuple[str, str]) -> None:
     readme = (ROOT / "README.md").read_text()
-    shown = readme.partition("$ mlflow run . --env-manager local -P arch=conv2_3x3 -P epochs=3\n")[2].partition("```")[0].splitlines()
+    shown = (
+        readme.partition("$ mlflow run . --env-manager local -P arch=conv2_3x3 -P epochs=3\n")[2]
+        .partition("```")[0]
+        .splitlines()
+    )
 
     def blur(line: str) -> str:
         line = re.sub(r"conv2_3x3\w*|mnist|data-[0-9a-f]{12}", "NAME", line)
