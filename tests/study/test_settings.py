@@ -27,7 +27,7 @@ from pipeline.tracking.runs import PARAMS
 from pipeline.training.fingerprint import fingerprint_training
 
 row, new = find_variant("conv2_3x3"), Settings(dropout_rate_percent=30)
-options = {command: {param.name for param in main.commands[command].params} for command in ("train", "compare", "report")}
+options = {name: {param.name for param in main.commands[name].params} for name in ("train", "compare", "report")}
 assert all("dropout_rate_percent" in names for names in options.values()), options
 path = pathlib.Path(tempfile.mkdtemp()) / "own.toml"
 path.write_text('variants = ["conv2_3x3"]\\nseeds = [0]\\nsettings = { dropout_rate_percent = 30 }\\n')
