@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from pipeline.cli.quiet import quiet_stderr
 from pipeline.study import metrics
+from pipeline.sweep.estimate import format_duration
 from pipeline.training.observer import Epoch
 from pipeline.workflows.train import LOADING, TRAINING, RunProgress
 
@@ -26,21 +29,27 @@ if TYPE_CHECKING:  # importing them would import MLflow and Dask
     from pipeline.workflows.train import TrainedRun
 
 LOOK_SECONDS = 2.0
+LEAST_SHARE = 0.05
+"""Of an epoch's batches, to be seen before anything is said of the time left."""
+EVALUATION_SHARE = 1.15
+"""A whole epoch in terms of its batches, evaluation included, until one has been seen."""
 
 
 class EpochLines(RunProgress):
     """Prints what a run is and does, one line an epoch, with a live bar over the batches on a terminal."""
 
     def __init__(self) -> None:
-        self.epochs = 0
+        self.epochs = self.finished = 0
         self.console = console = Console()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task = self.bar.add_task("epoch 1", total=None)
+        self.task = self.bar.add_task("starts", total=None, left="")
+        self.pace = Pace()
 
     def begin_run(self, run_id: str, variant: Variant, settings: Settings, *, resumes: bool) -> None:
         """Say what is trained, and in which run."""
         self.epochs = settings.epochs
+        self.bar.update(self.task, total=settings.epochs)
         said = "resumes run" if resumes else "run"
         click.echo(f"{variant.name}, seed {settings.seed}, {settings.epochs} epochs; {said} {run_id}")
 
@@ -52,6 +61,7 @@ class EpochLines(RunProgress):
     def during(self, phase: str) -> Iterator[None]:
         """Show a phase: the bar while it trains, a word while TensorFlow loads or results are logged."""
         if phase == TRAINING:
+            self.pace.start_epoch()
             with self.bar:
                 yield
         else:
@@ -72,12 +82,45 @@ class EpochLines(RunProgress):
         self.console.print(f"goes on after epoch {len(epochs)}/{self.epochs}", highlight=False)
 
     def end_batch(self, epoch: int, batch: int, batches: int) -> None:
-        """Move the bar."""
-        self.bar.update(self.task, description=f"epoch {epoch}/{self.epochs}", completed=batch, total=batches)
+        """Move the bar, which counts epochs; after the last batch the weights are evaluated."""
+        evaluates = ", evaluating" if batch == batches else ""
+        seconds = self.pace.estimate_left(batch / batches, self.epochs - epoch)
+        left = f"about {format_duration(seconds)} left" if seconds is not None else ""
+        done = epoch - 1 + batch / batches
+        self.bar.update(self.task, description=f"epoch {epoch}/{self.epochs}{evaluates}", completed=done, left=left)
 
     def end_epoch(self, epoch: int, metrics: dict[str, float], ended: int) -> None:
         """Print the epoch's line."""
+        self.pace.end_epoch()
         self.console.print(describe_epoch(epoch, self.epochs, metrics), highlight=False, soft_wrap=True)
+
+
+class Pace:
+    """How long the rest of a training takes: by the epochs that were seen, before that by the first batches."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+        self.started = time.monotonic()
+
+    def start_epoch(self) -> None:
+        """An epoch begins now."""
+        self.started = time.monotonic()
+
+    def end_epoch(self) -> None:
+        """An epoch ends now, evaluation included, and the next one begins."""
+        self.taken.append(time.monotonic() - self.started)
+        self.start_epoch()
+
+    def estimate_left(self, share: float, epochs: int) -> float | None:
+        """Seconds left when this `share` of an epoch's batches is done and so many epochs follow; None at the start."""
+        passed = time.monotonic() - self.started
+        if self.taken:
+            whole = statistics.median(self.taken)
+            return max(whole - passed, 0.0) + whole * epochs
+        if share < LEAST_SHARE:
+            return None
+        whole = passed / share * EVALUATION_SHARE
+        return whole - passed + whole * epochs
 
 
 class CellLines(AbstractContextManager["CellLines"]):
@@ -90,16 +133,11 @@ class CellLines(AbstractContextManager["CellLines"]):
         self.work = {cell.name: count_cell_work(cell) for cell in cells}
         self.ended: list[str] = []
         self.console = Console()
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[says]}"),
-            TimeRemainingColumn(),
-        )
+        self.done = dict.fromkeys(self.work, 0.0)
+        self.started = time.monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[says]}"))
         live = self.console.is_terminal
-        self.bars = Progress(
-            *columns, console=self.console, transient=True, disable=not live, speed_estimate_period=600
-        )
+        self.bars = Progress(*columns, console=self.console, transient=True, disable=not live)
         self.whole = self.bars.add_task("cells", total=sum(self.work.values()) or None, says=f"0/{len(cells)}")
         self.tasks = {cell.name: self.bars.add_task(cell.name, visible=False, says="") for cell in cells}
         self.closed = threading.Event()
@@ -120,6 +158,7 @@ class CellLines(AbstractContextManager["CellLines"]):
     def end_cell(self, report: CellReport) -> None:
         """Print the cell's line."""
         self.ended.append(report.name)
+        self.done[report.name] = self.work[report.name]
         line = f"{len(self.ended)}/{len(self.cells)}  {report.name:<28}{report.seconds:7.1f} s  {report.message}"
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -132,16 +171,20 @@ class CellLines(AbstractContextManager["CellLines"]):
             self._show({name: running[name] for name in running if name in self.cells and name not in self.ended})
 
     def _show(self, running: dict[str, tuple[int, float]]) -> None:
-        """Move the bars."""
-        done = sum(self.work[name] for name in self.ended)
+        """Move the bars; what is done of a cell stays done while its figures are drawn."""
         for name, (epoch, accuracy) in running.items():
             epochs = self.cells[name].settings.epochs
             says = f"epoch {epoch}/{epochs}, test accuracy {accuracy:.4f}" if epoch else "starts"
+            if epoch == epochs:
+                says = "logging figures and the model"
             self.bars.update(self.tasks[name], visible=True, completed=epoch, total=epochs, says=says)
-            done += self.work[name] * epoch / epochs
+            self.done[name] = max(self.done[name], self.work[name] * epoch / epochs)
         for name in self.ended:
             self.bars.update(self.tasks[name], visible=False)
-        self.bars.update(self.whole, completed=done, says=f"{len(self.ended)}/{len(self.cells)}")
+        done, whole = sum(self.done.values()), sum(self.work.values())
+        left = (time.monotonic() - self.started) * (whole - done) / done if done else None
+        said = f", about {format_duration(left)} left" if left is not None else ""
+        self.bars.update(self.whole, completed=done, says=f"{len(self.ended)}/{len(self.cells)}{said}")
 
 
 def describe_epoch(epoch: int, epochs: int, measured: dict[str, float]) -> str:
