@@ -20,7 +20,6 @@ FORMATS = ("text", "csv", "markdown", "latex", "html", "json")
 RULES = ("newest", "best", "all-seeds")
 SETTINGS = ("epochs", "batch_size", "subset", "normalization", "precision", "jit")
 UI = "http://127.0.0.1:5000"
-LATE = "nothing shows that they were not written to fit it"
 
 COMPARE_OPTIONS = (
     click.argument("experiment", default=""),
@@ -116,11 +115,11 @@ class Found:
 
 def find_comparison(experiment: str, rule: str | None, asked: dict[str, int | str], show: frozenset[str]) -> Found:
     """Compare the runs of an experiment, named or declared in a file."""
-    import pandas as pd
-
     from pipeline.analysis.comparison import Question, ask_experiment, compare_runs
+    from pipeline.analysis.sentences import STANDINGS
     from pipeline.study.experiment import open_experiment
-    from pipeline.tracking.freeze import FROZEN_AT, freeze_plan
+    from pipeline.tracking.freeze import judge_freezing, read_frozen
+    from pipeline.tracking.predicted import read_predicted
     from pipeline.tracking.query import read_history, read_runs
     from pipeline.tracking.store import find_experiment, open_store
 
@@ -131,9 +130,14 @@ def find_comparison(experiment: str, rule: str | None, asked: dict[str, int | st
     runs = read_runs(store, experiment_id)
     question = Question(rule=rule or ("all-seeds" if declared else "newest"), asked=asked, show=show)
     if declared:
-        question = ask_experiment(declared, question, freeze_plan(store, experiment_id, declared))
-        frozen_at = pd.Timestamp(store.client.get_experiment(experiment_id).tags[FROZEN_AT])
-        if declared.claims and (runs["started"] < frozen_at).any():
-            click.echo(f"The claims were frozen at {frozen_at}, after the first run had begun: {LATE}", err=True)
-    comparison = compare_runs(runs, lambda run_ids: read_history(store, run_ids), question)
+        frozen, frozen_at = read_frozen(store, experiment_id)
+        question = ask_experiment(declared, question, frozen, judge_freezing(frozen_at, runs["started"]))
+        if question.standing:
+            click.echo(STANDINGS[question.standing].strip(), err=True)
+    comparison = compare_runs(
+        runs,
+        lambda run_ids: read_history(store, run_ids),
+        question,
+        lambda run_ids, needed: read_predicted(store, experiment_id, run_ids, needed),
+    )
     return Found(store=store, experiment_id=experiment_id, comparison=comparison)

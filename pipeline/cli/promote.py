@@ -57,14 +57,11 @@ def promote(experiment: str, variant: str, model: str) -> None:
 
 
 def _are_claims_late(found: Found) -> bool:
-    """Whether the claims were frozen after the first run began; raises AnalysisError for claims that were left out."""
-    import pandas as pd
-
+    """Whether the claims were frozen after the first run, or never; raises AnalysisError for claims left out."""
     from pipeline.tracking.registry import find_claims_frozen
 
-    frozen_at, declared = find_claims_frozen(found.store, found.experiment_id)
+    _, declared = find_claims_frozen(found.store, found.experiment_id)
     asked = found.comparison.question
     if declared and not asked.claims:
         raise AnalysisError("the experiment has declared claims; give its file, so that they are judged")
-    started = found.comparison.runs["started"]
-    return bool(asked.claims) and bool((started < pd.Timestamp(frozen_at)).any())
+    return bool(asked.claims) and asked.standing != ""

@@ -103,7 +103,8 @@ def sweep(
         click.echo(f"{len(left)} of them fit into {budget}")
     path, root = Path(experiment).resolve(), Path(__file__).resolve().parents[2]
     place = path.relative_to(root) if path.is_relative_to(root) else path  # a worker elsewhere has a clone of its own
-    freeze_declared(opened, experiment)
+    if left:
+        freeze_declared(opened, experiment)
     train_cells(opened, order_cells(left), [f"--since={since}", str(place)], (workers, scheduler, attempts))
 
 

@@ -104,9 +104,9 @@ def embed_figure(figure: Figure, name: str, title: str, finding: str) -> Illustr
 
 def say_interval(verdict: Verdict) -> str:
     """A claim's effect, interval and verdict in a few words."""
-    low, high = (format_effect(bound, verdict) for bound in verdict.interval)
+    low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
     effect = f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
-    return f"{verdict.name} {effect}, {100 * verdict.level:.4g} % interval {low} to {high}, {verdict.verdict}"
+    return f"{verdict.name} {effect}, 95 % interval {low} to {high}, {verdict.word}"
 
 
 def rank_variants(runs: pd.DataFrame, metric: str) -> str:

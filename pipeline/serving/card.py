@@ -130,7 +130,7 @@ def _tabulate_claims(verdicts: Sequence[Verdict]) -> str:
     lines = ["", "| claim | verdict | effect (interval) | n seeds |", "| --- | --- | --- | ---: |"]
     for verdict in verdicts:
         lines.append(
-            f"| {escape_markdown(verdict.statement)} | {verdict.verdict} | {_say_effect(verdict)} | {verdict.n_seeds} |"
+            f"| {escape_markdown(verdict.statement)} | {verdict.word} | {_say_effect(verdict)} | {verdict.n_seeds} |"
         )
     return "\n".join([*lines, ""])
 
@@ -139,7 +139,7 @@ def _say_effect(verdict: Verdict) -> str:
     """The effect with its interval; a headline, and what cannot be tested, have none."""
     if verdict.parts or not verdict.n_seeds:
         return "-"
-    low, high = (format_effect(bound, verdict) for bound in verdict.interval)
+    low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
     return f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)} ({low} to {high})"
 
 

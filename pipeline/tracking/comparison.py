@@ -33,7 +33,7 @@ def record_comparison(recorder: Recorder, comparison: Comparison, experiment: Ex
     recorder.log_figures(draw_comparison(comparison))
     text = write_conclusion(comparison, f"Conclusion of {experiment.name}")
     client.log_text(run_id, text, "conclusion.md")
-    tags = {f"verdict.{verdict.name}": verdict.verdict for verdict in comparison.verdicts}
+    tags = {f"verdict.{verdict.name}": verdict.word for verdict in comparison.verdicts}
     recorder.log({}, {**tags, "table.sha256": conclusion.sha256, "mlflow.note.content": shorten_note(text)})
     client.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", shorten_note(text))
     save_view(client, experiment)

@@ -82,7 +82,7 @@ ROWS: Keys = MappingProxyType(
     }
 )
 """The params from which study.own.restore_row rebuilds what a run has trained."""
-CURVES = ("train/loss", "test/loss", "honest/train_loss", "honest/test_loss")
+CURVES = ("train/loss", "test/loss", "honest/train_loss", "honest/test_loss", "test/accuracy")
 NUMBERS = (
     *("seed", "epochs", "batch_size", "subset", "threads", "depth_called", "depth_counted", "kernel"),
     *("parameters", "trainable_parameters"),
