@@ -15,6 +15,7 @@ from pipeline.analysis.design import NO_BROKEN, Design, Records, Standing
 from pipeline.analysis.images import Predicted
 from pipeline.analysis.onset import find_onsets
 from pipeline.analysis.selection import MNIST_SHA256, SharedSettings, newest_settings, select_runs
+from pipeline.analysis.specification import Specification, vary_choices
 from pipeline.analysis.statistics import compare_all_pairs
 from pipeline.analysis.verdict import Verdict
 from pipeline.errors import AnalysisError
@@ -85,7 +86,18 @@ class Comparison:
         asked = self.question
         if not asked.claims:
             return []
-        design = Design(
+        return judge_claims(asked.claims, self.records, self.design)
+
+    @cached_property
+    def specifications(self) -> list[Specification]:
+        """Each tested claim judged again over a fixed grid of choices."""
+        return vary_choices(self.verdicts, self.records, self.design)
+
+    @property
+    def design(self) -> Design:
+        """What the experiment declares around its claims."""
+        asked = self.question
+        return Design(
             variants=asked.variants,
             seeds=asked.seeds,
             looks=asked.looks,
@@ -94,8 +106,11 @@ class Comparison:
             planned=asked.planned,
             standing=asked.standing,
         )
-        records = Records(runs=self.runs, history=self.history, predicted=self.predicted, broken=self.broken)
-        return judge_claims(asked.claims, records, design)
+
+    @property
+    def records(self) -> Records:
+        """What was measured, for the claims."""
+        return Records(runs=self.runs, history=self.history, predicted=self.predicted, broken=self.broken)
 
     @cached_property
     def predicted(self) -> Mapping[str, Predicted]:

@@ -175,6 +175,11 @@ def count_test_images(records: Records) -> int:
     for predicted in records.predicted.values():
         return len(predicted.label)
     subset = int(records.runs["subset"].max()) if len(records.runs) else 0
+    return count_images(subset)
+
+
+def count_images(subset: int) -> int:
+    """How many test images belong to a subset of training images (0: all of MNIST)."""
     return round(subset * IMAGES_PER_TRAINING_IMAGE) if subset else TEST_IMAGES
 
 

@@ -39,6 +39,9 @@ NO_BROKEN = pd.DataFrame(
 )
 
 
+NO_HISTORY = pd.DataFrame(columns=["run_id", "metric", "epoch", "value"])
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Records:
     """What was measured: comparable finished `runs`, one a variant and seed, and their curves (run_id, metric, ...).

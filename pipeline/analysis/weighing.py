@@ -82,8 +82,13 @@ def weigh_without(weighed: Weighed, records: Records) -> Weighed:
         return weighed
     seeds = [seed for seed in blocks.seeds if seed not in troubles.seeds]
     twins = [plain.name for plain, _ in blocks.twins if plain.name not in troubles.twins]
-    kept = Troubles(not_finite=troubles.not_finite)
-    return _weigh(weighed.draft.claim, blocks.restrict(seeds, twins), records, weighed.draft.look, kept)
+    return weigh_blocks(weighed, blocks.restrict(seeds, twins), records)
+
+
+def weigh_blocks(weighed: Weighed, blocks: Blocks, records: Records) -> Weighed:
+    """The same claim at the same look, from a part of its blocks."""
+    kept = Troubles(not_finite=weighed.troubles.not_finite)
+    return _weigh(weighed.draft.claim, blocks, records, weighed.draft.look, kept)
 
 
 def count_needed(weighed: Weighed, alpha: float) -> int | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import interrupts
+from pipeline.errors import AnalysisError
 from pipeline.study.settings import JITS, NORMALIZATIONS, PRECISIONS
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ UI = "http://127.0.0.1:5000"
 
 COMPARE_OPTIONS = (
     click.argument("experiment", default=""),
+    click.argument("other_run", default=""),
     click.option("--rule", type=click.Choice(RULES), help="Runs of the table; with an experiment file all seeds."),
     click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True),
     click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of printing."),
@@ -48,23 +50,30 @@ def _compare_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @_compare_options
-def compare(experiment: str, rule: str | None, form: str, output: Path | None, **options: Any) -> None:
+def compare(experiment: str, other_run: str, rule: str | None, form: str, output: Path | None, **options: Any) -> None:
     """Build the conclusion table from the finished runs of EXPERIMENT and judge its claims.
 
     EXPERIMENT is the name of an MLflow experiment or a file of experiments/ with claims; without it, the experiment
     that MLflow's environment names. Runs with other settings than the newest finished one, or than the file says, are
     listed and left out. The comparison is logged as a run of its own.
 
+    With two run ids instead, the test images that one run gets right and the other wrong are counted, tested (McNemar)
+    and drawn; nothing is logged.
+
     \b
     python -m pipeline compare
     python -m pipeline compare experiments/matched.toml
     python -m pipeline compare --epochs 25 --published --format markdown --output conclusion.md
     python -m pipeline compare --trace conv2_3x3 TEST_LOSS
+    python -m pipeline compare 5d9c1e0a 77f0b2c4 --output differing.png
     """
     from pipeline.report.conclusion import say_conclusion
     from pipeline.report.table import render_table
 
     interrupts.follow_launcher()
+    if other_run:
+        compare_two(experiment, other_run, output or Path("differing.png"))
+        return
     asked = {name: options[name] for name in SETTINGS if options[name] is not None}
     show = frozenset(name for name in ("truth", "published", "controls") if options[name])
     found = find_comparison(experiment, rule, asked, show)
@@ -79,6 +88,32 @@ def compare(experiment: str, rule: str | None, form: str, output: Path | None, *
     else:
         output.write_text(text, encoding="utf-8")
     click.echo(f"logged as run {run_id}; table sha256 {conclusion.sha256}", err=True)
+
+
+def compare_two(first_id: str, second_id: str, output: Path) -> None:
+    """Print what two runs got right and wrong on the same test images, and draw the images that differ."""
+    from pipeline.analysis.images import compare_images
+    from pipeline.data.named import load_data
+    from pipeline.report.differing import plot_differing, say_differing
+    from pipeline.report.render import render_png
+    from pipeline.tracking.predicted import read_run
+    from pipeline.tracking.registry import find_run
+    from pipeline.tracking.store import open_store
+
+    store = open_store()
+    runs = [find_run(store, run_id) for run_id in (first_id, second_id)]
+    if runs[0].facts.get("data-sha256") != runs[1].facts.get("data-sha256"):
+        raise AnalysisError("the two runs were tested on other images; compare runs of the same data and subset")
+    first, second = (read_run(store, run.run_id) for run in runs)
+    names = tuple(f"{run.variant} seed {run.seed}" for run in runs)
+    found = compare_images(first, second)
+    click.echo("\n".join(say_differing(found, names)))
+    if not len(found.first_only) + len(found.second_only):
+        return
+    facts = runs[0].facts
+    data = load_data(facts["data"], subset=int(facts["subset"]), normalization=facts["normalization"])
+    output.write_bytes(render_png(plot_differing(found, names, (first, second), data.raw.x_test)))
+    click.echo(f"{output}: the images that differ")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,6 +62,7 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     from pipeline.report.gate import name_cell, render_junit, render_summary
     from pipeline.study.experiment import open_experiment
     from pipeline.study.variants import VARIANTS
+    from pipeline.tracking.predicted import read_predicted
     from pipeline.tracking.query import read_runs
     from pipeline.tracking.store import find_experiment, open_store
 
@@ -71,8 +72,11 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
         raise AnalysisError(f"{against}: not a usable result file (no text); give one of compare") from error
     declared = open_experiment(experiment)
     store = open_store()
-    runs = read_runs(store, find_experiment(store, declared.name if declared else experiment))
-    judgements = check_against(stored, runs, **options, variants=declared.table if declared else VARIANTS)
+    experiment_id = find_experiment(store, declared.name if declared else experiment)
+    runs = read_runs(store, experiment_id)
+    predicted = read_predicted(store, experiment_id, list(runs["run_id"]), everywhere=False)
+    table = declared.table if declared else VARIANTS
+    judgements = check_against(stored, runs, **options, variants=table, predicted=predicted)
     if junit:
         junit.write_text(render_junit(judgements), encoding="utf-8")
     if summary:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import Number
-from pipeline.errors import TrainingError
+from pipeline.errors import AnalysisError, TrainingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,8 @@ KEEP = click.option("--keep", is_flag=True, help="Count runs that an earlier ver
 def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
     """Show the cells of EXPERIMENT, what is done of them and how long the rest will take; runs nothing.
 
+    Of each claim it says which verdicts the design can reach and, once two seeds are finished, with what power.
+
     \b
     python -m pipeline plan experiments/mnist14.toml --workers 2
     """
@@ -47,6 +49,8 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
     for cell in cells:
         click.echo(f"{cell.name:<28}{cell.state:<9}{cell.run_id}".rstrip())
     click.echo(", ".join(f"{number} {state}" for state, number in count_states(cells).items()))
+    for line in foresee_claims(experiment, sweep, runs):
+        click.echo(line)
     if all(cell.state == "done" for cell in cells):
         return
     estimate = estimate_cells(cells, runs, socket.gethostname())
@@ -56,6 +60,32 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
     workers = workers or count_cores()
     low, middle, high = (format_duration(each / workers) for each in (estimate.low, estimate.middle, estimate.high))
     click.echo(f"time left: about {middle} ({low} to {high}) with {workers} workers")
+
+
+def foresee_claims(path: str, sweep: Sweep, runs: pd.DataFrame) -> list[str]:
+    """What each claim of the file can come to, with the spread of the runs that are there."""
+    from pipeline.analysis.comparison import Question, ask_experiment, compare_runs
+    from pipeline.analysis.design import NO_HISTORY, Records
+    from pipeline.analysis.prospects import foresee
+    from pipeline.report.lessons import say_prospects
+    from pipeline.study.experiment import load_experiment
+    from pipeline.tracking.predicted import read_predicted
+    from pipeline.tracking.query import read_history
+
+    declared = load_experiment(path)
+    if not declared.claims:
+        return []
+    try:
+        found = compare_runs(
+            runs,
+            lambda run_ids: read_history(sweep.store, run_ids),
+            ask_experiment(declared, Question(rule="all-seeds"), None),
+            lambda run_ids, needed: read_predicted(sweep.store, sweep.experiment_id, run_ids, needed),
+        )
+        records = found.records
+    except AnalysisError:  # nothing comparable has finished yet
+        records = Records(runs=runs.iloc[:0], history=NO_HISTORY)
+    return say_prospects(declared, foresee(declared, records))
 
 
 @click.command()

@@ -16,6 +16,7 @@ from pipeline.analysis.statistics import t_interval
 from pipeline.analysis.verdict import Verdict
 from pipeline.report.comparison import CLAIMED_ONSET
 from pipeline.report.escape import escape_markdown
+from pipeline.report.lessons import say_single_seeds, say_specifications
 from pipeline.report.table import render_markdown, render_text
 from pipeline.study.claim import CONFIRMING_EPOCHS
 
@@ -30,7 +31,7 @@ def say_conclusion(comparison: Comparison) -> str:
         f"{verdict.word}: {verdict.statement}\n  {verdict.sentence}\n  {_say_evidence(verdict)}\n"
         for verdict in comparison.verdicts
     ]
-    parts += [f"{line}\n" for line in (*say_limits(comparison), *_say_onsets(comparison))]
+    parts += [f"{line}\n" for line in say_remarks(comparison)]
     parts.append(render_text(comparison.conclusion))
     conclusion = comparison.conclusion
     if conclusion.missing:
@@ -51,7 +52,7 @@ def write_conclusion(comparison: Comparison, title: str) -> str:
         ]
         parts += [f"- **{escape_markdown(v.name)}: {v.word}.** {escape_markdown(v.sentence)}" for v in verdicts]
         parts.append("")
-    parts += [f"{escape_markdown(line)}\n" for line in (*say_limits(comparison), *_say_onsets(comparison))]
+    parts += [f"{escape_markdown(line)}\n" for line in say_remarks(comparison)]
     if comparison.pairs is not None:
         parts.append(_say_exploration(comparison))
     parts.append(render_markdown(comparison.conclusion))
@@ -134,6 +135,16 @@ def _say_evidence(verdict: Verdict) -> str:
     counts = f"n {verdict.n_seeds} seeds, {verdict.twins} twins{needed}"
     runs = f"{_name_few(verdict.run_ids)} ({len(verdict.run_ids)}, all in verdicts.json)" if verdict.run_ids else "none"
     return f"{counts}, runs: {runs}"
+
+
+def say_remarks(comparison: Comparison) -> list[str]:
+    """What is said once, after all claims: limits, robustness, single seeds, onsets."""
+    return [
+        *say_limits(comparison),
+        *say_specifications(comparison),
+        *say_single_seeds(comparison),
+        *_say_onsets(comparison),
+    ]
 
 
 def say_limits(comparison: Comparison) -> list[str]:

@@ -25,8 +25,8 @@ from pipeline.analysis.sentences import format_effect, format_p, say_look, say_t
 from pipeline.analysis.verdict import Verdict
 from pipeline.report.checklist import YES, answer_checklist, check_claims
 from pipeline.report.comparison import QUANTITIES
-from pipeline.report.conclusion import say_limits
-from pipeline.report.illustrations import draw_curves, draw_intervals, draw_spreads, draw_violins
+from pipeline.report.conclusion import say_remarks
+from pipeline.report.illustrations import draw_curves, draw_intervals, draw_specifications, draw_spreads, draw_violins
 from pipeline.report.note import format_options
 from pipeline.report.provenance import Provenance, Sources
 from pipeline.report.surroundings import describe_surroundings
@@ -79,7 +79,7 @@ def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sou
         **_judge(comparison, sources),
         **_tabulate(comparison),
         **_trace(sources),
-        intervals=list(draw_intervals(comparison.verdicts)),
+        intervals=[*draw_intervals(comparison.verdicts), *draw_specifications(comparison)],
         curves=[*draw_curves(comparison, accuracies), *draw_spreads(comparison)],
         violins=draw_violins(sources.runs),
     )
@@ -91,7 +91,7 @@ def _judge(comparison: Comparison, sources: Sources) -> dict[str, Any]:
     return {
         "caveat": "" if word == YES or not comparison.verdicts else reason,
         "findings": [_describe_finding(verdict) for verdict in order_verdicts(comparison.verdicts)],
-        "limits": say_limits(comparison),
+        "remarks": say_remarks(comparison),
         "checklist": answer_checklist(comparison, sources),
     }
 

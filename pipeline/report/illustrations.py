@@ -16,7 +16,8 @@ from pipeline.analysis.entries import measure_entry
 from pipeline.analysis.sentences import format_effect, say_unit
 from pipeline.analysis.verdict import Verdict
 from pipeline.report.comparison import QUANTITIES, order_variants, plot_gap, plot_onset, plot_seeds
-from pipeline.report.curves import has_effect, plot_intervals, plot_spread
+from pipeline.report.curves import has_effect, plot_intervals, plot_specifications, plot_spread
+from pipeline.report.lessons import say_specifications
 from pipeline.report.provenance import Provenance
 from pipeline.report.render import render_svg
 
@@ -43,6 +44,15 @@ def draw_intervals(verdicts: Sequence[Verdict]) -> Iterator[Illustration]:
     if drawn:
         finding = "; ".join(map(say_interval, drawn))
         yield embed_figure(plot_intervals(drawn), "intervals", "Effects and intervals of the claims", f"{finding}.")
+
+
+def draw_specifications(comparison: Comparison) -> Iterator[Illustration]:
+    """The claims over the grid of choices, if one was tested."""
+    drawn = [each for each in comparison.specifications if each.choices]
+    if drawn:
+        (finding,) = say_specifications(comparison)
+        title = "Claims judged again over a fixed grid of choices"
+        yield embed_figure(plot_specifications(drawn), "specifications", title, finding)
 
 
 def draw_curves(comparison: Comparison, history: pd.DataFrame) -> Iterator[Illustration]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from matplotlib.figure import Figure
 from mlflow.entities import Experiment as ExperimentEntity
@@ -10,6 +11,7 @@ from mlflow.entities import Experiment as ExperimentEntity
 from pipeline.analysis.comparison import Comparison
 from pipeline.report.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
 from pipeline.report.conclusion import describe_onsets, describe_verdict, shorten_note, write_conclusion
+from pipeline.report.curves import plot_specifications
 from pipeline.report.table import render_table, tabulate, write_caption
 from pipeline.tracking.recorder import Recorder
 from pipeline.tracking.view import save_view
@@ -26,6 +28,11 @@ def record_comparison(recorder: Recorder, comparison: Comparison, experiment: Ex
     if comparison.verdicts:
         verdicts = [describe_verdict(verdict) for verdict in comparison.verdicts]
         client.log_dict(run_id, {"verdicts": verdicts}, "verdicts.json")
+        grids = [
+            {"claim": each.verdict.name, "choices": list(map(asdict, each.choices))}
+            for each in comparison.specifications
+        ]
+        client.log_dict(run_id, {"specifications": grids}, "specifications.json")
     if comparison.pairs is not None:
         client.log_text(run_id, comparison.pairs.to_csv(index=False), "pairs.csv")
     if not comparison.onsets.empty:
@@ -42,6 +49,8 @@ def record_comparison(recorder: Recorder, comparison: Comparison, experiment: Ex
 def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     """(name, figure) of every figure that the runs can fill."""
     runs, history, caption = comparison.runs, comparison.history, write_caption(comparison.conclusion)
+    if any(each.choices for each in comparison.specifications):
+        yield "specifications", plot_specifications(comparison.specifications, caption=caption)
     yield "losses_notebook", plot_loss_curves(history, runs, source="notebook", caption=caption)
     yield "losses_honest", plot_loss_curves(history, runs, source="honest", caption=caption)
     yield "gap", plot_gap(runs, caption=caption)

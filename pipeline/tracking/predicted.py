@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
 from collections.abc import Sequence
@@ -11,11 +12,13 @@ import numpy as np
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from pipeline.analysis.images import Predicted
+from pipeline.errors import StoreError
 from pipeline.tracking.damage import locate_artifacts
 from pipeline.tracking.query import read_origins
 from pipeline.tracking.store import STORE_ERRORS, Store
 
 PREDICTIONS = "predictions.npz"
+UNREADABLE = (*STORE_ERRORS, OSError, ValueError, KeyError, zipfile.BadZipFile)
 RECENT = ("recent_wrong", "recent_log_probability")
 
 
@@ -33,12 +36,27 @@ def read_predicted(
         folder = locate_artifacts(uri) if uri else None
         if uri is None or (folder is None and not everywhere):
             continue
-        try:
-            path = Path(get_artifact_repository(uri).download_artifacts(PREDICTIONS)) if folder is None else None
-            found[run_id] = _parse((path or Path(str(folder)) / PREDICTIONS).read_bytes())
-        except (*STORE_ERRORS, OSError, ValueError, KeyError, zipfile.BadZipFile):
-            continue
+        with contextlib.suppress(*UNREADABLE):
+            found[run_id] = _read(uri)
     return found
+
+
+def read_run(store: Store, run_id: str) -> Predicted:
+    """predictions.npz of one run; raises StoreError where it is missing, damaged or out of reach."""
+    try:
+        return _read(store.client.get_run(run_id).info.artifact_uri)
+    except UNREADABLE as error:
+        raise StoreError(
+            f"run {run_id} has no {PREDICTIONS} that can be read; train it again, or name another"
+        ) from error
+
+
+def _read(artifact_uri: str) -> Predicted:
+    """The file below an artifact root, from where it is or through a download."""
+    folder = locate_artifacts(artifact_uri)
+    if folder is not None:
+        return _parse((folder / PREDICTIONS).read_bytes())
+    return _parse(Path(get_artifact_repository(artifact_uri).download_artifacts(PREDICTIONS)).read_bytes())
 
 
 def _parse(content: bytes) -> Predicted:
