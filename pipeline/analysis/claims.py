@@ -148,9 +148,9 @@ def _weigh_both(verdict: Verdict, other: Verdict) -> Verdict:
     """The verdict with all runs beside the one without the doubtful ones; it stands where they are the same word."""
     if not verdict.troubles and not any(part.troubles for part in verdict.parts):
         return verdict
-    if other.run_ids == verdict.run_ids:
+    if other.run_ids == verdict.run_ids or verdict.outcome == "UNTESTABLE":
         return verdict
-    agreed = verdict.outcome in (other.outcome, "UNTESTABLE")
+    agreed = verdict.outcome == other.outcome
     return replace(
         verdict,
         outcome=verdict.outcome if agreed else "INCONCLUSIVE",

@@ -56,9 +56,10 @@ def widen_by_images(estimate: Estimate, values: Array) -> Estimate:
     freedoms = np.array([seeds - 1, images - 1, (seeds - 1) * (images - 1)])
     parts[2] = (rest**2).sum() / freedoms[2] / (seeds * images)
     variance = float(parts[0] + parts[1] - parts[2])
-    if variance <= estimate.error**2:
+    if variance <= 0:
         return estimate
-    return replace(estimate, error=variance**0.5, df=float(variance**2 / (parts**2 / freedoms).sum()))
+    df = float(variance**2 / (parts**2 / freedoms).sum())
+    return replace(estimate, error=variance**0.5, df=df, seeds_alone=estimate)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

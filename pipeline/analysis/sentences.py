@@ -255,7 +255,7 @@ def _say_troubles(verdict: Verdict) -> str:
     else:
         low, high = (format_effect(bound, without) for bound in without.interval_95)
         effect = f"{format_effect(without.effect, without)} {say_unit(without)}"
-        numbers = f"{effect}, 95 % CI {low} to {high}, {without.n_seeds} seeds, {without.twins} twins"
+        numbers = f"{effect}, 95 % CI {low} to {high}, {without.n_seeds} seeds, twins: {without.twins}"
     result = f"{without.outcome} ({numbers})" if numbers else without.outcome
     last = "" if without.outcome == verdict.outcome_with else " As the two differ, the verdict is open."
     return f"{said} Without: {result}.{last}"

@@ -153,7 +153,9 @@ def say_limits(comparison: Comparison) -> list[str]:
     if not any(verdict.n_seeds for verdict in verdicts):
         return []
     settings = comparison.conclusion.settings
-    name = "MNIST" if settings.data_sha256 == MNIST_SHA256 else f"the data with sha256 {settings.data_sha256[:12]}"
+    names = [name for name in comparison.runs.get("data_name", []) if name]
+    unnamed = "MNIST" if settings.data_sha256 == MNIST_SHA256 else f"the data with sha256 {settings.data_sha256[:12]}"
+    name = names[0] if names else unnamed
     images = max(verdict.images for verdict in verdicts)
     part = f"{settings.subset:,} training images of it" if settings.subset else "all training images"
     lines = [f"On {name}, {part}{f' and {images:,} test images' if images else ''}. {LIMITS}"]

@@ -15,15 +15,13 @@ from pipeline.study.experiment import Experiment
 
 def say_single_seeds(comparison: Comparison) -> list[str]:
     """One line on how often a single seed of these would have pointed the other way, or named another best variant."""
-    said = [
-        f"{each.claim}: {each.astray} of {each.seeds} seeds alone point the other way"
-        for each in count_astray(comparison.verdicts)
-    ]
+    astray = ", ".join(f"{each.claim} {each.astray} of {each.seeds}" for each in count_astray(comparison.verdicts))
+    said = [f"Seeds that alone point the other way: {astray}"] if astray else []
     wins, seeds = count_best(comparison.runs)
     if wins:
         names = ", ".join(f"{name} with {count}" for name, count in wins.items())
-        said.append(f"lowest test error of {seeds} seeds: {names}")
-    return [f"What one seed would have concluded. {'; '.join(said)}."] if said else []
+        said.append(f"Lowest test error, of {seeds} seeds: {names}")
+    return [f"What one seed would have concluded. {'. '.join(said)}."] if said else []
 
 
 def say_specifications(comparison: Comparison) -> list[str]:

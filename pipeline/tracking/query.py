@@ -29,6 +29,7 @@ PARAMS: Mapping[str, str] = MappingProxyType(
         "precision": "precision",
         "jit": "jit",
         "data-sha256": "data_sha256",
+        "data-name": "data_name",
         "depth-called": "depth_called",
         "depth-counted": "depth_counted",
         "kernel": "kernel",
@@ -87,7 +88,7 @@ NUMBERS = (
     *("seed", "epochs", "batch_size", "subset", "threads", "depth_called", "depth_counted", "kernel"),
     *("parameters", "trainable_parameters"),
 )
-TEXTS = (*TAGS.values(), "normalization", "data_sha256", "status")
+TEXTS = (*TAGS.values(), "normalization", "data_sha256", "data_name", "status")
 INFO = ("status", "started", "ended", "artifact_uri")
 UNKNOWN = -1
 PAGE = 1000
