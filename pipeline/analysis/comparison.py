@@ -91,7 +91,7 @@ class Comparison:
     @cached_property
     def specifications(self) -> list[Specification]:
         """Each tested claim judged again over a fixed grid of choices."""
-        return vary_choices(self.verdicts, self.records, self.design)
+        return vary_choices(self.verdicts, self.records, self.design) if self.verdicts else []
 
     @property
     def design(self) -> Design:

@@ -47,9 +47,11 @@ def _average_last(records: Records, claim: Claim) -> pd.Series[float]:
     means = []
     for metric in CURVES[claim.estimand]:
         curve = records.history[records.history["metric"] == metric]
-        ends = curve["run_id"].map(last)
-        recent = curve[(curve["epoch"] > ends - number) & (curve["epoch"] <= ends)]
+        ends = curve["run_id"].map(last).astype(float)
+        epochs = curve["epoch"].astype(float)
+        recent = curve[epochs.gt(ends - number) & epochs.le(ends)]
         values = recent["value"].astype(float)
         known = recent.assign(value=values.where(np.isfinite(values))).groupby("run_id")["value"]
-        means.append(runs["run_id"].map(known.mean().where(known.count() == number)))
+        whole = known.mean().where(known.count() == number).reindex(runs["run_id"])
+        means.append(pd.Series(whole.to_numpy(dtype=float), runs.index))
     return means[0] - means[1] if len(means) > 1 else means[0]

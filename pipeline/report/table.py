@@ -53,15 +53,19 @@ def tabulate(conclusion: Conclusion) -> pd.DataFrame:
         for column in conclusion.columns:
             if conclusion.rows[0].entries[column].kind == "measured":
                 frame[f"{column} 95 % CI"] = [_format_interval(row.entries[column]) for row in conclusion.rows]
-        frame[LIKE_BEST] = _tell_from_best(conclusion)
+        if told := _tell_from_best(conclusion):
+            frame[LIKE_BEST] = told
     return frame
 
 
 def _tell_from_best(conclusion: Conclusion) -> list[str]:
-    """Of each row whether its test error can be told from the lowest: Holm over all pairs of paired t tests."""
+    """Of each row whether its test error can be told from the lowest: Holm over all pairs of paired t tests.
+
+    Empty below three complete seeds.
+    """
     errors = 1 - conclusion.runs.pivot(index="seed", columns="variant", values="final/test_accuracy").dropna()
     if len(errors) < FEWEST_SEEDS_TO_EXPLORE or errors.shape[1] < 2:
-        return [NO_VALUE] * len(conclusion.rows)
+        return []
     ties = find_ties(errors)
     known = set(errors.columns)
     return [("yes" if row.variant in ties else "no") if row.variant in known else NO_VALUE for row in conclusion.rows]
