@@ -7,11 +7,11 @@ import math
 from pipeline.analysis.contrasts import find_null
 from pipeline.analysis.looks import Look
 from pipeline.analysis.networks import ENOUGH_TWINS, say_range
-from pipeline.analysis.verdict import STEPS, Verdict
+from pipeline.analysis.numbers import SCALES, format_effect, format_p, format_size, say_unit
+from pipeline.analysis.verdict import Verdict
 from pipeline.study.claim import Claim
 
 NOUNS = {"gap": "honest loss gap", "test_loss": "test loss", "test_error": "test error"}
-SCALES = {"nats": (1, 4, "nats"), "fraction": (100, 2, "points")}
 LIMITS = (
     "Intervals are t-intervals over seeds of these networks and assume values near symmetry; they do not cover other "
     "networks or data, nor other test images where that is not said. The pipeline tunes nothing per variant."
@@ -23,7 +23,6 @@ STANDINGS = {
     "late": "LATE: frozen after the first run had started, so the claim may have been written after seeing results. ",
     "never": "NEVER FROZEN: nothing shows that the claim was written before the runs. ",
 }
-SMALL_P = 0.001
 
 
 def say_verdict(verdict: Verdict) -> str:
@@ -33,26 +32,6 @@ def say_verdict(verdict: Verdict) -> str:
     body = _say_headline(verdict) if verdict.parts else _say_single(verdict)
     left_out = f" Left out: {'; '.join(verdict.left_out)}." if verdict.left_out else ""
     return f"{prefix}{body}{_say_troubles(verdict)}{left_out}"
-
-
-def format_effect(value: float, verdict: Verdict) -> str:
-    """An effect or bound as people read it: nats to 4 decimals, fractions as points to 2, a contrast with its sign."""
-    sign = "+" if verdict.claim.contrast == "regularised - plain" else ""
-    return _format_size(value, verdict, sign)
-
-
-def format_p(p: float) -> str:
-    """A p-value with its sign, as "= 0.012" or "< 0.001"."""
-    return f"< {SMALL_P}" if p < SMALL_P else f"= {p:.3f}"
-
-
-def say_unit(verdict: Verdict) -> str:
-    """The printed unit: points for a fraction, but % for the level of one."""
-    word = SCALES[verdict.unit.split()[0]][2]
-    level = verdict.claim.contrast != "regularised - plain"
-    return ("%" if word == "points" and level else word) + (
-        f" per {STEPS[verdict.claim.by]}" if verdict.claim.by else ""
-    )
 
 
 def say_twins(verdict: Verdict) -> str:
@@ -66,7 +45,7 @@ def say_twins(verdict: Verdict) -> str:
         return f"the twins' own differences go from {ends}"
     level = claim.contrast != "regularised - plain"
     side = "above" if claim.direction == "higher" else "below"
-    null = _format_size(verdict.null, verdict)
+    null = format_size(verdict.null, verdict)
     if level or claim.direction == "not_higher":
         side = f"{side} {null} {say_unit(verdict)}".replace(" %", " %")
     else:
@@ -89,14 +68,9 @@ def say_look(look: Look) -> str:
 def say_seeds_needed(verdict: Verdict) -> str:
     """What a new study would need, for a verdict that is open."""
     number = "more than 10,000" if verdict.seeds_needed is None else f"about {verdict.seeds_needed}"
-    size = f"{_format_size(verdict.claim.smallest_effect, verdict)} {say_unit(verdict).replace('%', 'points')}"
+    size = f"{format_size(verdict.claim.smallest_effect, verdict)} {say_unit(verdict).replace('%', 'points')}"
     aim = f"rule out {size}" if verdict.claim.direction == "not_higher" else f"see {size}"
     return f"a new study would need {number} seeds to {aim} (80 % power)"
-
-
-def _format_size(value: float, verdict: Verdict, sign: str = "") -> str:
-    scale, decimals, _ = SCALES[verdict.unit.split()[0]]
-    return f"{value * scale:{sign}.{decimals}f}"
 
 
 def _say_single(verdict: Verdict) -> str:
@@ -105,7 +79,7 @@ def _say_single(verdict: Verdict) -> str:
     measured = f"{_say_effect(verdict)} ({'; '.join(_list_evidence(verdict))})"
     if verdict.outcome == "UNTESTABLE":
         return f"Cannot be tested: {verdict.reason}. So far {measured[0].lower()}{measured[1:]}."
-    conclusion = "" if verdict.outcome_with else f" {_conclude(verdict)}."
+    conclusion = f" {_conclude(verdict)}." if verdict.outcome_with in ("", verdict.outcome) else ""
     return f"{measured}.{conclusion}{_say_networks(verdict)}"
 
 
@@ -128,7 +102,7 @@ def _say_effect(verdict: Verdict) -> str:
         amount = f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
         return f"What regularisation does to the {noun} changed by {amount}"
     verb = "lowered" if verdict.effect < 0 else "raised"
-    size = f"{_format_size(abs(verdict.effect), verdict)} {say_unit(verdict)}"
+    size = f"{format_size(abs(verdict.effect), verdict)} {say_unit(verdict)}"
     return f"Regularisation {verb} the {noun} by {size}"
 
 
@@ -174,7 +148,7 @@ def _say_images(verdict: Verdict) -> str:
     if math.isnan(verdict.half_images):
         return ""
     unit = SCALES[verdict.unit.split()[0]][2]
-    seeds, images = (_format_size(half, verdict) for half in (verdict.half_seeds, verdict.half_images))
+    seeds, images = (format_size(half, verdict) for half in (verdict.half_seeds, verdict.half_images))
     return f"half-width {seeds} {unit} over seeds, {images} over seeds and {verdict.images:,} test images"
 
 
@@ -195,10 +169,10 @@ def _say_networks(verdict: Verdict) -> str:
 
 def _conclude(verdict: Verdict) -> str:
     claim, outcome = verdict.claim, verdict.outcome
-    small = f"{_format_size(claim.smallest_effect, verdict)} {say_unit(verdict).replace('%', 'points')}"
+    small = f"{format_size(claim.smallest_effect, verdict)} {say_unit(verdict).replace('%', 'points')}"
     if claim.direction == "not_higher":
         return _conclude_margin(verdict, small)
-    null = _format_size(verdict.null, verdict) if verdict.null else "0"
+    null = format_size(verdict.null, verdict) if verdict.null else "0"
     if outcome == "SUPPORTED":
         return f"The interval is on the claim's side of {null}; {_weigh_relevance(verdict, small)}"
     if outcome == "REFUTED":
@@ -273,5 +247,5 @@ def _say_headline(verdict: Verdict) -> str:
         "NEGLIGIBLE": "One part's effect is too small to matter, so the claim does not hold either",
         "INCONCLUSIVE": f"Not all parts hold, and none is refuted ({p})",
     }
-    said = "Open" if verdict.outcome_with else verbs[verdict.outcome]
+    said = verbs[verdict.outcome] if verdict.outcome_with in ("", verdict.outcome) else "Open"
     return f"{said}. Parts, each by its family's correction: {parts}."

@@ -65,7 +65,7 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
     python -m pipeline compare experiments/matched.toml
     python -m pipeline compare --epochs 25 --published --format markdown --output conclusion.md
     python -m pipeline compare --trace conv2_3x3 TEST_LOSS
-    python -m pipeline compare 5d9c1e0a 77f0b2c4 --output differing.png
+    python -m pipeline compare RUN_ID RUN_ID --output differing.png
     """
     from pipeline.report.conclusion import say_conclusion
     from pipeline.report.table import render_table

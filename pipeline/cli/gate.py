@@ -50,7 +50,8 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
 
     EXPERIMENT is the name of an MLflow experiment or its file, which is needed where it has variants of its own.
     The same seed, threads and fingerprint (settings, data, code, versions) must give the same weights, bit for bit; any
-    other run must fall into the prediction interval of the stored seeds, or within a tolerance. A stored variant
+    other run must fall within bounds from the spread of the stored seeds, pooled over variants, and so must the mean
+    shift of all new runs; each says the smallest shift it sees, and bounds too wide judge nothing. A stored variant
     without a finished new run, and a new run that did not finish, fail too.
 
     \b

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.numbers import format_effect, format_p, say_unit
 from pipeline.analysis.selection import MNIST_SHA256
-from pipeline.analysis.sentences import LIMITS, PROBE, format_effect, format_p, say_twins, say_unit
+from pipeline.analysis.sentences import LIMITS, PROBE, say_twins
 from pipeline.analysis.statistics import t_interval
 from pipeline.analysis.verdict import Verdict
 from pipeline.report.comparison import CLAIMED_ONSET

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.analysis.contrasts import find_null
-from pipeline.analysis.sentences import format_effect, say_unit
+from pipeline.analysis.numbers import format_effect, say_unit
 from pipeline.analysis.specification import Specification
 from pipeline.analysis.verdict import Verdict
 from pipeline.errors import AnalysisError
@@ -29,6 +29,7 @@ QUANTITIES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 )
 """What can be drawn by epoch: its train metric, its test metric, its axis."""
 COLUMNS = 4
+PANEL_GAP_INCHES = 0.5
 STYLES: tuple[Style, ...] = (
     {"color": VERMILLION, "ls": "--", "lw": 1.3},
     {"color": BLUE, "ls": "-", "lw": 1.3},
@@ -76,7 +77,7 @@ def plot_intervals(verdicts: Sequence[Verdict], *, caption: str = "") -> Figure:
     if not drawn:
         raise AnalysisError("no claim has an effect to draw; train the seeds that are missing")
     rows = [1 + len(verdict.by_twin) for verdict in drawn]
-    figure = Figure(figsize=(8, 0.65 * len(drawn) + 0.17 * sum(rows) + 1.1))
+    figure = Figure(figsize=(8, 0.8 * len(drawn) + 0.17 * sum(rows) + 1.1))
     panels = figure.subplots(len(drawn), 1, squeeze=False, height_ratios=[2 + row for row in rows])[:, 0]
     for verdict, axes in zip(drawn, panels, strict=True):
         _draw_interval(axes, verdict)
@@ -86,7 +87,10 @@ def plot_intervals(verdicts: Sequence[Verdict], *, caption: str = "") -> Figure:
         Line2D([], [], color="black", label="what it is held against"),
         Line2D([], [], color=ORANGE, alpha=0.5, lw=8, label="too small to matter"),
     ]
-    return finish_figure(figure, "Effect of each claim, each on its own axis", caption, handles)
+    finish_figure(figure, "Effect of each claim, each on its own axis", caption, handles)
+    inner = figure.get_figheight() - 1.2 - PANEL_GAP_INCHES * (len(drawn) - 1)
+    figure.subplots_adjust(hspace=PANEL_GAP_INCHES * len(drawn) / inner)  # each panel has numbers and a title
+    return figure
 
 
 def plot_specifications(specifications: Sequence[Specification], *, caption: str = "") -> Figure:

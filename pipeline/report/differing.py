@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.analysis.images import Discordance, Predicted
-from pipeline.analysis.sentences import format_p
+from pipeline.analysis.numbers import format_p
 from pipeline.report.figures import Array
 
 SHOWN = 20  # of each kind

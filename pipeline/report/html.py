@@ -21,7 +21,8 @@ from markupsafe import Markup
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.conclusion import list_records
 from pipeline.analysis.entries import Entry
-from pipeline.analysis.sentences import format_effect, format_p, say_look, say_twins, say_unit
+from pipeline.analysis.numbers import format_effect, format_p, say_unit
+from pipeline.analysis.sentences import say_look, say_twins
 from pipeline.analysis.verdict import Verdict
 from pipeline.report.checklist import YES, answer_checklist, check_claims
 from pipeline.report.comparison import QUANTITIES

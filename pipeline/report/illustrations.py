@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.entries import measure_entry
-from pipeline.analysis.sentences import format_effect, say_unit
+from pipeline.analysis.numbers import format_effect, say_unit
 from pipeline.analysis.verdict import Verdict
 from pipeline.report.comparison import QUANTITIES, order_variants, plot_gap, plot_onset, plot_seeds
 from pipeline.report.curves import has_effect, plot_intervals, plot_specifications, plot_spread

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.numbers import SCALES
 from pipeline.analysis.prospects import Prospect
-from pipeline.analysis.sentences import SCALES
 from pipeline.analysis.single_seeds import count_astray, count_best
 from pipeline.analysis.verdict import name_unit
 from pipeline.study.experiment import Experiment

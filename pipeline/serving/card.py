@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.entries import measure_entry
-from pipeline.analysis.sentences import format_effect, say_unit
+from pipeline.analysis.numbers import format_effect, say_unit
 from pipeline.analysis.verdict import Verdict
 from pipeline.data.named import shows_digits
 from pipeline.report.escape import escape_markdown
