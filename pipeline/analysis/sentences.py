@@ -157,9 +157,10 @@ def _say_networks(verdict: Verdict) -> str:
     across = verdict.across
     if across is None:
         return ""
-    low, high, new_low, new_high = (
-        format_effect(bound, verdict) for bound in (across.low, across.high, across.new_low, across.new_high)
-    )
+    bounds = [across.low, across.high, across.new_low, across.new_high]
+    if verdict.unit == "fraction":  # there is none beyond 1
+        bounds = [min(1.0, max(-1.0, bound)) for bound in bounds]
+    low, high, new_low, new_high = (format_effect(bound, verdict) for bound in bounds)
     suggestive = f" (suggestive: only {across.twins} twins)" if across.twins < ENOUGH_TWINS else ""
     return (
         f" The interval is about these networks; over networks like them the mean would lie in {low} to {high}, and a "

@@ -67,7 +67,7 @@ def find_troubles(blocks: Blocks, records: Records, looked_at: Collection[int]) 
                 seeds |= {seed for seed, _ in own}
                 said.append(f"{row.name} collapsed with seed {_list([seed for seed, _ in own])} ({mean})")
     broken = [f"{variant} seed {seed}" for variant, seed in blocks.broken if seed in looked_at]
-    if broken:
+    if broken and blocks.seeds:
         said.append(f"the numbers of {_list(broken)} are missing or not finite, which is not by chance")
     return Troubles(said=tuple(said), seeds=frozenset(seeds), twins=frozenset(untrained), not_finite=bool(broken))
 

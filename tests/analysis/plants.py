@@ -20,7 +20,7 @@ from pipeline.training.run import Result, train_run
 from tests.conftest import SUBSET
 from tests.frames import make_run
 
-EPOCHS = 6
+EPOCHS = 15
 IMAGES = 600
 FAULTS = ("learning rate x 10", "learning rate / 10", "10 % of labels shifted", "half the epochs", "dropout left on")
 
