@@ -141,11 +141,11 @@ def gather_evidence(claim: Claim, blocks: Blocks, records: Records) -> Evidence:
     shares in few seeds do not mean that there is no spread; a test error gets that of one image a run.
     """
     effects = blocks.effects
-    factor = np.array([getattr(row, "kernel" if claim.by == "kernel" else "depth_counted") for row, _ in blocks.twins])
+    factor = list_factor(claim, blocks)
     missing = "" if effects.size else _explain_lack(claim, blocks, records)
     steps = len(set(factor.tolist()))
     if not missing and claim.by and steps < FEWEST_STEPS:
-        values = " and ".join(map(str, sorted(set(factor.tolist()))))
+        values = " and ".join(f"{value:g}" for value in sorted(set(factor.tolist())))
         missing = f"a slope needs twins of {FEWEST_STEPS} different {claim.by}s, and they have {values}"
     if missing:
         return Evidence(per_seed=np.empty(0), weights=np.empty(0), least_sd=0.0, agree=0, missing=missing)
@@ -158,6 +158,12 @@ def gather_evidence(claim: Claim, blocks: Blocks, records: Records) -> Evidence:
         least_sd=float(np.sqrt(_find_least_variance(claim, blocks, records) * (weights**2).sum())),
         agree=int((pulls > 0).sum()),
     )
+
+
+def list_factor(claim: Claim, blocks: Blocks) -> Array:
+    """The depth of each twin, or its kernel where the claim is by kernel; shape (twins,)."""
+    name = "kernel" if claim.by == "kernel" else "depth_counted"
+    return np.array([getattr(row, name) for row, _ in blocks.twins], dtype=float)
 
 
 def find_sign(claim: Claim) -> int:

@@ -38,7 +38,10 @@ class TwinEffect:
 
 @dataclass(frozen=True, kw_only=True)
 class Across:
-    """The mean over networks of which `twins` are a sample, its interval, and the prediction for one more; 95 %."""
+    """The mean (or slope) over networks of which `twins` are a sample, its interval, and the prediction for one more.
+
+    All at 95 %; a slope predicts no single network, so its prediction is nan.
+    """
 
     twins: int
     mean: float
@@ -76,6 +79,21 @@ def reach_across(effects: Array, level: float = 0.95) -> Across | None:
     half = -float(special.stdtrit(twins - 1, (1 - level) / 2)) * error
     new = -float(special.stdtrit(twins - 2, (1 - level) / 2)) * (between + error**2) ** 0.5
     return Across(twins=twins, mean=mean, low=mean - half, high=mean + half, new_low=mean - new, new_high=mean + new)
+
+
+def reach_slope(effects: Array, factor: Array, level: float = 0.95) -> Across | None:
+    """What the slope of twins' effects, shape (seeds, twins), over their `factor` says of other networks.
+
+    The line through the twins' means, with their scatter around it as the error; None below FEWEST_TWINS twins or
+    without a scatter. It predicts no single network.
+    """
+    twins = effects.shape[1]
+    if twins < FEWEST_TWINS or len(set(factor.tolist())) < FEWEST_TWINS:
+        return None
+    line = scipy.stats.linregress(factor, effects.mean(axis=0))
+    half = -float(special.stdtrit(twins - 2, (1 - level) / 2)) * float(line.stderr)
+    slope, nan = float(line.slope), float("nan")
+    return Across(twins=twins, mean=slope, low=slope - half, high=slope + half, new_low=nan, new_high=nan)
 
 
 def _find_between(means: Array, variances: Array) -> float:

@@ -65,8 +65,7 @@ def say_look(look: Look) -> str:
     return f"look {look.number} of {look.total}, {len(look.seeds)} of {look.last} seeds{waiting}"
 
 
-def say_seeds_needed(verdict: Verdict) -> str:
-    """What a new study would need, for a verdict that is open."""
+def _say_needed(verdict: Verdict) -> str:
     number = "more than 10,000" if verdict.seeds_needed is None else f"about {verdict.seeds_needed}"
     size = f"{format_size(verdict.claim.smallest_effect, verdict)} {say_unit(verdict).replace('%', 'points')}"
     aim = f"rule out {size}" if verdict.claim.direction == "not_higher" else f"see {size}"
@@ -161,10 +160,12 @@ def _say_networks(verdict: Verdict) -> str:
     if verdict.unit == "fraction":  # there is none beyond 1
         bounds = [min(1.0, max(-1.0, bound)) for bound in bounds]
     low, high, new_low, new_high = (format_effect(bound, verdict) for bound in bounds)
+    new = "" if verdict.claim.by else f", and a new one in {new_low} to {new_high}"
     suggestive = f" (suggestive: only {across.twins} twins)" if across.twins < ENOUGH_TWINS else ""
+    what = "slope" if verdict.claim.by else "mean"
     return (
-        f" The interval is about these networks; over networks like them the mean would lie in {low} to {high}, and a "
-        f"new one in {new_low} to {new_high}{suggestive}."
+        f" The interval is about these networks; over networks like them the {what} would lie in {low} to {high}"
+        f"{new}{suggestive}."
     )
 
 
@@ -180,7 +181,7 @@ def _conclude(verdict: Verdict) -> str:
         return f"The interval is on the other side of {null}, the opposite of the claim"
     if outcome == "NEGLIGIBLE":
         return f"The interval is within {small} of {null}, too little to matter"
-    return f"The interval holds {_name_open(verdict, null, small)}; {say_seeds_needed(verdict)}"
+    return f"The interval holds {_name_open(verdict, null, small)}; {_say_needed(verdict)}"
 
 
 def _name_open(verdict: Verdict, null: str, small: str) -> str:
@@ -210,7 +211,7 @@ def _conclude_margin(verdict: Verdict, margin: str) -> str:
     if verdict.outcome == "REFUTED":
         return f"All of the interval is beyond the margin of {margin}"
     if verdict.outcome == "INCONCLUSIVE":
-        return f"The interval holds the margin of {margin}; {say_seeds_needed(verdict)}"
+        return f"The interval holds the margin of {margin}; {_say_needed(verdict)}"
     low, high = verdict.interval
     beside = ", and below 0" if high < 0 else ", yet above 0" if low > 0 else ""
     return f"The interval stays below the margin of {margin}{beside}"

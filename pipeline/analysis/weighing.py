@@ -14,13 +14,14 @@ from pipeline.analysis.contrasts import (
     find_null,
     find_sign,
     gather_evidence,
+    list_factor,
     pair_twins,
 )
 from pipeline.analysis.design import Design, Records
 from pipeline.analysis.images import widen_by_images
 from pipeline.analysis.looks import Look, find_look
 from pipeline.analysis.measures import count_epochs, measure_runs
-from pipeline.analysis.networks import list_twins, reach_across
+from pipeline.analysis.networks import list_twins, reach_across, reach_slope
 from pipeline.analysis.onset import find_onsets, say_hidden
 from pipeline.analysis.power import bound_sd, count_seeds
 from pipeline.analysis.statistics import (
@@ -143,7 +144,7 @@ def _add_twins(draft: Verdict, blocks: Blocks, evidence: Evidence) -> Verdict:
         return draft
     draft = replace(draft, by_twin=list_twins(claim, blocks))
     if claim.by:
-        return draft
+        return replace(draft, across=reach_slope(blocks.effects, list_factor(claim, blocks)))
     draft = replace(
         draft,
         twins_agree=evidence.agree,
