@@ -43,29 +43,23 @@ def locate_onset(losses: npt.ArrayLike, smallest_rise: float = 0.0) -> Array:
     `losses` has shape (..., epochs), `smallest_rise` its unit (nats); returns shape (...).
     """
     curves = np.asarray(losses, dtype=float)
-    if curves.shape[-1] < FEWEST_EPOCHS:
-        return np.full(curves.shape[:-1], np.nan)
-    falling, hinged, fitted = _fit_curves(curves.reshape(-1, curves.shape[-1]))
-    lowest = fitted.argmin(axis=-1)
-    risen = fitted > fitted.min(axis=-1, keepdims=True) + smallest_rise
-    risen &= np.arange(curves.shape[-1]) > lowest[:, None]
-    first = risen.argmax(axis=-1) + 1.0
-    seen = risen.any(axis=-1) & (first <= curves.shape[-1] - CONFIRMING_EPOCHS)
-    seen &= falling - hinged > THRESHOLD * hinged / _count_freedom(curves)
-    onset: Array = np.where(seen, first, np.nan).reshape(curves.shape[:-1])
+    onset: Array = _date_curves(curves.reshape(-1, curves.shape[-1]), smallest_rise)[0].reshape(curves.shape[:-1])
     return onset
 
 
-def estimate_noise(losses: npt.ArrayLike) -> Array:
-    """SD of one epoch around the curve with the hinge, of each loss curve (..., epochs); returns shape (...)."""
-    curves = np.asarray(losses, dtype=float)
-    hinged = _fit_curves(curves.reshape(-1, curves.shape[-1]))[1]
-    noise: Array = np.sqrt(hinged / _count_freedom(curves)).reshape(curves.shape[:-1])
-    return noise
-
-
-def _count_freedom(curves: Array) -> int:
-    return int(curves.shape[-1]) - FREE
+def _date_curves(curves: Array, smallest_rise: float) -> tuple[Array, Array]:
+    """(onset, noise) of curves (n, epochs): noise is the SD of one epoch around the curve with the hinge."""
+    epochs = curves.shape[-1]
+    if epochs < FEWEST_EPOCHS or not len(curves):
+        return np.full(len(curves), np.nan), np.full(len(curves), np.nan)
+    falling, hinged, fitted = _fit_curves(curves)
+    lowest = fitted.argmin(axis=-1)
+    risen = fitted > fitted.min(axis=-1, keepdims=True) + smallest_rise
+    risen &= np.arange(epochs) > lowest[:, None]
+    first = risen.argmax(axis=-1) + 1.0
+    seen = risen.any(axis=-1) & (first <= epochs - CONFIRMING_EPOCHS)
+    seen &= falling - hinged > THRESHOLD * hinged / (epochs - FREE)
+    return np.where(seen, first, np.nan), np.sqrt(hinged / (epochs - FREE))
 
 
 def _fit_curves(curves: Array) -> tuple[Array, Array, Array]:
@@ -134,8 +128,7 @@ def find_onsets(history: pd.DataFrame, smallest_rise: float = 0.0) -> pd.DataFra
     rows: list[tuple[str, int, float, float]] = []
     for epochs, own in whole.items():  # all curves of one length at once
         losses = np.array(list(own.values()))
-        noise = estimate_noise(losses) if epochs >= FEWEST_EPOCHS else np.full(len(losses), np.nan)
-        rows += zip(own, [epochs] * len(own), locate_onset(losses, smallest_rise), noise, strict=True)
+        rows += zip(own, [epochs] * len(own), *_date_curves(losses, smallest_rise), strict=True)
     return pd.DataFrame(rows, columns=["run_id", "epochs", "onset", "noise"]).set_index("run_id").sort_index()
 
 

@@ -10,7 +10,7 @@ from mlflow.entities import Experiment as ExperimentEntity
 
 from pipeline.analysis.comparison import Comparison
 from pipeline.report.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
-from pipeline.report.conclusion import describe_onsets, describe_verdict, shorten_note, write_conclusion
+from pipeline.report.conclusion import describe_onsets, describe_verdict, say_remarks, shorten_note, write_conclusion
 from pipeline.report.curves import plot_specifications
 from pipeline.report.table import render_table, tabulate, write_caption
 from pipeline.tracking.recorder import Recorder
@@ -27,7 +27,7 @@ def record_comparison(recorder: Recorder, comparison: Comparison, experiment: Ex
     client.log_table(run_id, tabulate(conclusion).reset_index(names="variant"), "conclusion.json")
     if comparison.verdicts:
         verdicts = [describe_verdict(verdict) for verdict in comparison.verdicts]
-        client.log_dict(run_id, {"verdicts": verdicts}, "verdicts.json")
+        client.log_dict(run_id, {"verdicts": verdicts, "remarks": say_remarks(comparison)}, "verdicts.json")
         grids = [
             {"claim": each.verdict.name, "choices": list(map(asdict, each.choices))}
             for each in comparison.specifications

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from pipeline.analysis.onset import THRESHOLD, _fit_curves, estimate_noise, find_onsets, locate_onset
+from pipeline.analysis.onset import THRESHOLD, _date_curves, _fit_curves, find_onsets, locate_onset
 from pipeline.errors import AnalysisError
 from tests.analysis.studies import EPOCHS, ONSET, draw_curves, judge, plant_history, plant_runs
 
@@ -78,7 +78,7 @@ def test_planted_onsets_are_dated_within_one_epoch(slope, noise, within, heavy):
 @pytest.mark.parametrize("fall", FALLS)
 def test_the_noise_is_that_around_the_curve(fall):
     curves = draw_curves(np.full(500, 12), 0.002, 0.003, np.random.default_rng(6), epochs=25, fall=fall)
-    assert np.median(estimate_noise(curves)) == pytest.approx(0.003, rel=0.2)
+    assert np.median(_date_curves(curves, RISE)[1]) == pytest.approx(0.003, rel=0.2)
 
 
 def judge_shares(inside):
