@@ -29,9 +29,9 @@ THRESHOLD = 10.5
 MOST_NOISE = 1.0
 """Above so many times the rise that a claim asks for, noise hides an onset: a true share could come out as refuted."""
 FEWEST_EPOCHS = 8  # below this the noise cannot be told from the curve
-DECAYS = 24  # rates tried, from a factor of e in FASTEST epochs to one in E / SLOWEST
+DECAYS = 16  # rates tried, from a factor of e in FASTEST epochs to one in E / SLOWEST
 FASTEST, SLOWEST = 0.4, 2.5
-HINGE_STEP = 0.5  # epochs
+HINGE_STEP = 1.0  # epochs
 FREE = 5  # floor, height and rate of the fall, place and slope of the rise
 CHUNK = 250  # curves fitted at once: some 30 MB
 METRIC = "honest/test_loss"
