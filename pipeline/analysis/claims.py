@@ -1,8 +1,8 @@
-"""Judge declared claims: a verdict with its effect, interval, adjusted p, agreement of twins and an honest sentence.
+"""Judge declared claims: a verdict with its effect, interval, adjusted p, the effect of each twin and a sentence.
 
 Every claim is held against one number, its null: 0 for a contrast, `reference` for a level, the margin for "not
-higher". The interval is two-sided, at the alpha that Holm's procedure gives the claim within its family, so it
-excludes the null exactly where the adjusted p is at most alpha. With I the interval and s the smallest effect of
+higher". The interval is two-sided, at the alpha that the claim's look and Holm's procedure within its family leave it,
+so it excludes the null exactly where the adjusted p is at most alpha. With I the interval and s the smallest effect of
 interest:
 
 | verdict | direction lower or higher | direction not_higher (margin s) |
@@ -12,11 +12,16 @@ interest:
 | NEGLIGIBLE | I within s of the null, and holds it | - |
 | INCONCLUSIVE | else | I holds s |
 
-Before all that: UNTESTABLE without matched twins, below 5 complete seeds (seeds that have every twin), if all seeds
-agree to the last digit, as there is no spread to judge by, or, of an onset, if noise hides it: the median margin of the
-claim's runs is above MOST_HIDDEN times its smallest rise. DEVIATED if the claim, a part of it, or the plan (variants,
-seeds, settings) is not as it was frozen; a claim that is added later is DEVIATED itself and leaves the others alone,
-one that is taken away relaxes the correction of those that stay, and makes them all DEVIATED.
+Before all that: UNTESTABLE without matched twins, below 5 complete seeds (seeds that have every run that the claim
+needs), before the first declared look (analysis.looks), if all seeds agree in all but rounding, as there is no spread
+to judge by, if test images are to be covered and were not recorded, if a slope has fewer than three depths, or if noise
+hides an onset. DEVIATED if the claim, a part of it, or the plan (variants, seeds, settings) is not as it was frozen; a
+claim that is added later is DEVIATED itself and leaves the others alone, one that is taken away relaxes the correction
+of those that stay, and makes them all DEVIATED.
+
+Where runs collapsed or a network did not train (analysis.troubles), the claim is judged with and without them; it keeps
+its verdict where both are the same word, else it is INCONCLUSIVE. Where a cell ended without finite numbers nothing is
+SUPPORTED.
 
 A headline (`all_of`) is an intersection-union test: SUPPORTED if each part is, at alpha and without correction, as
 all of them must hold; REFUTED, or NEGLIGIBLE, if a part is so under Holm's correction over the parts, as one of many
@@ -26,191 +31,90 @@ suffices. Half of alpha lies on each side throughout, so a claim at its null is 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import pandas as pd
-
-from pipeline.analysis.contrasts import find_null, find_sign, gather_evidence, measure_runs, pair_twins
-from pipeline.analysis.onset import OnsetShare, estimate_onset_share, find_onsets
-from pipeline.analysis.power import bound_sd, count_seeds
+from pipeline.analysis.design import Design, Records
 from pipeline.analysis.sentences import say_verdict
-from pipeline.analysis.statistics import (
-    Estimate,
-    adjust_holm,
-    estimate_mean,
-    estimate_reduction,
-    permute_signs,
-    weigh_agreement,
-)
-from pipeline.analysis.verdict import NAN, Verdict, decide, name_unit
-from pipeline.study.claims import FEWEST_SEEDS, Claim
+from pipeline.analysis.statistics import adjust_holm
+from pipeline.analysis.verdict import NAN, Verdict, decide
+from pipeline.analysis.weighing import Weighed, count_needed, weigh_claim, weigh_without
+from pipeline.study.claims import Claim
 from pipeline.study.experiment import PLAN
-from pipeline.study.variants import VARIANTS, Variants
 
-MOST_HIDDEN = 3.0
-"""Above so many times the rise that a claim asks for, "no onset" says that it could not be seen, not that it is not."""
+Singles = Mapping[str, Weighed]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Weighed:
-    """The estimate of a single claim, and a verdict that lacks only what depends on the correction."""
-
-    estimate: Estimate
-    draft: Verdict
-
-
-def judge_claims(
-    claims: Sequence[Claim],
-    runs: pd.DataFrame,
-    history: pd.DataFrame,
-    frozen: Mapping[str, str] | None = None,
-    planned: Mapping[str, str] | None = None,
-    variants: Iterable[str] | None = None,
-    table: Variants = VARIANTS,
-) -> list[Verdict]:
+def judge_claims(claims: Sequence[Claim], records: Records, design: Design | None = None) -> list[Verdict]:
     """A verdict for each claim, in their order.
-
-    `runs` holds comparable finished runs alone, one a variant and seed; `history` at least their honest/test_loss.
-    `frozen` is study.experiment.hash_plan() as it was when the first run started (None: nothing was frozen), `planned`
-    as it is now. `variants` are those that the experiment declares: a twin that never finished then counts as missing,
-    instead of being overlooked; `table` says which of them are twins.
 
     Raises:
         AnalysisError: a variant has a seed twice, or a run an epoch twice.
     """
-    declared = None if variants is None else tuple(variants)
-    weighed = {claim.name: _weigh(claim, runs, history, (declared, table)) for claim in claims if not claim.all_of}
-    families: dict[str, list[_Weighed]] = {}
+    design = design or Design()
+    weighed = {claim.name: weigh_claim(claim, records, design) for claim in claims if not claim.all_of}
+    verdicts = _judge(claims, weighed)
+    if any(each.troubles.removable for each in weighed.values()):
+        others = _judge(claims, {name: weigh_without(each, records) for name, each in weighed.items()})
+        verdicts = {name: _weigh_both(verdict, others[name]) for name, verdict in verdicts.items()}
+    verdicts = {name: _block(verdict, weighed) for name, verdict in verdicts.items()}
+    for claim in claims:
+        if claim.all_of:
+            parts = tuple(verdicts[name] for name in claim.all_of)
+            verdicts[claim.name] = _follow_parts(verdicts[claim.name], parts)
+    changed = _find_changed([PLAN, *verdicts], design.frozen, design.planned) if design.frozen is not None else set()
+    return [_settle(verdicts[claim.name], changed, design) for claim in claims]
+
+
+def _judge(claims: Sequence[Claim], weighed: Singles) -> dict[str, Verdict]:
+    """The verdict of each claim by name, from what was weighed."""
+    families: dict[str, list[Weighed]] = {}
     for single in weighed.values():
         families.setdefault(single.draft.claim.family, []).append(single)
     verdicts = {verdict.name: verdict for family in families.values() for verdict in _judge_family(family)}
-    verdicts |= {claim.name: _judge_headline(claim, weighed, verdicts) for claim in claims if claim.all_of}
-    changed = _find_changed([PLAN, *verdicts], frozen, planned or {}) if frozen is not None else set()
-    return [_settle(verdicts[claim.name], changed) for claim in claims]
+    return verdicts | {claim.name: _judge_headline(claim, weighed, verdicts) for claim in claims if claim.all_of}
 
 
-def _find_changed(names: Iterable[str], frozen: Mapping[str, str], planned: Mapping[str, str]) -> set[str]:
-    """Which of PLAN and the claims are not as frozen; one that was taken away changes the plan of all."""
-    changed = {name for name in names if name not in frozen or frozen[name] != planned.get(name)}
-    return changed | {PLAN} if frozen.keys() - planned.keys() else changed
-
-
-def _settle(verdict: Verdict, changed: Collection[str]) -> Verdict:
-    parts = tuple(_settle(part, changed) for part in verdict.parts)
-    deviated = any(name in changed for name in (PLAN, verdict.name, *verdict.claim.all_of))
-    settled = replace(verdict, verdict="DEVIATED" if deviated else verdict.outcome, parts=parts)
-    return replace(settled, sentence=say_verdict(settled))
-
-
-def _weigh(
-    claim: Claim, runs: pd.DataFrame, history: pd.DataFrame, among: tuple[tuple[str, ...] | None, Variants]
-) -> _Weighed:
-    blocks = pair_twins(runs, measure_runs(runs, history, claim), *among)
-    evidence = gather_evidence(claim, blocks)
-    estimate = estimate_mean(evidence.per_seed, evidence.least_sd)
-    null = find_null(claim)
-    onsets = _watch_arms(claim, blocks.run_ids, runs, history)
-    reason = evidence.missing or _find_obstacle(claim, estimate, onsets)
-    draft = Verdict(
-        claim=claim,
-        outcome="UNTESTABLE" if reason else "",
-        reason=reason,
-        effect=estimate.mean,
-        unit=name_unit(claim),
-        null=null,
-        p=estimate.p_value(null),
-        p_sign_flip=permute_signs(evidence.per_seed - null),
-        n_seeds=estimate.n,
-        per_seed=tuple(zip(blocks.seeds, evidence.per_seed.tolist(), strict=False)),
-        twins_agree=evidence.agree,
-        twins=len(blocks.twins),
-        p_twins=weigh_agreement(evidence.agree, len(blocks.twins)),
-        onset_share=_share_onsets(claim, onsets),
-        left_out=blocks.left_out,
-        run_ids=blocks.run_ids,
-        epochs=int(runs["epochs"].max()) if len(runs) else 0,
-        subset=int(runs["subset"].max()) if len(runs) else 0,
-    )
-    if estimate.n and claim.estimand != "onset" and claim.contrast == "regularised - plain" and not claim.by:
-        means = blocks.regularised.mean(axis=1), blocks.plain.mean(axis=1)
-        draft = replace(draft, reduction=estimate_reduction(*means, claim.alpha))
-    return _Weighed(estimate=estimate, draft=draft)
-
-
-def _find_obstacle(claim: Claim, estimate: Estimate, onsets: pd.DataFrame) -> str:
-    """Why an estimate can carry no verdict; empty if it can."""
-    if estimate.n < FEWEST_SEEDS:
-        return f"a verdict needs {FEWEST_SEEDS} complete seeds, the runs have {estimate.n}"
-    if estimate.sd == 0:
-        return "all seeds gave the same value, so there is no spread to judge by"
-    margin = onsets["margin"].median()
-    if margin > MOST_HIDDEN * claim.smallest_rise:
-        rise = f"a rise of {claim.smallest_rise:g} nats"
-        return f"the noise of the test loss hides {rise}: the margin is {margin:.2g} nats in the median run"
-    return ""
-
-
-def _watch_arms(claim: Claim, run_ids: Sequence[str], runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """The onsets of those `run_ids` that are in the arms of the claim; no row for a claim about something else."""
-    watched = runs["run_id"].isin(run_ids if claim.epochs else ())
-    if claim.contrast != "regularised - plain":
-        watched &= runs["regularised"] == (claim.contrast == "regularised")
-    return find_onsets(history[history["run_id"].isin(runs.loc[watched, "run_id"])], claim.smallest_rise)
-
-
-def _share_onsets(claim: Claim, onsets: pd.DataFrame) -> OnsetShare | None:
-    """The Kaplan-Meier share of the one arm that the claim is about; None for other claims or without runs."""
-    if claim.epochs is None or claim.contrast == "regularised - plain" or onsets.empty:
-        return None
-    return estimate_onset_share(onsets, *claim.epochs, 1 - claim.alpha)
-
-
-def _judge_family(family: Sequence[_Weighed]) -> list[Verdict]:
-    """Verdicts of the claims of one family; one that cannot be tested keeps its place in the correction."""
-    alpha = family[0].draft.claim.alpha
-    p_values = [NAN if each.draft.reason else each.draft.p for each in family]
-    adjusted, levels = adjust_holm(p_values, alpha)
+def _judge_family(family: Sequence[Weighed]) -> list[Verdict]:
+    """Verdicts of the claims of one family; one that is not tested at a look keeps its place in the correction."""
     verdicts = []
-    for each, p_adjusted, local in zip(family, adjusted.tolist(), levels.tolist(), strict=True):
-        claim, estimate = each.draft.claim, each.estimate
-        interval = estimate.interval(local)
-        if claim.estimand == "onset" and claim.contrast != "regularised - plain":
-            interval = max(interval[0], 0.0), min(interval[1], 1.0)  # a share
-        verdicts.append(
-            replace(
-                each.draft,
-                outcome=each.draft.outcome or decide(claim, interval),
-                interval=interval,
-                level=1 - local,
-                p_adjusted=p_adjusted,
-                seeds_needed=_count_needed(each, local),
-            )
+    for place, each in enumerate(family):
+        claim, look = each.draft.claim, each.draft.look
+        tested = [other.draft.look.number == look.number and not other.draft.reason for other in family]
+        p_values = [other.draft.p if at else NAN for other, at in zip(family, tested, strict=True)]
+        adjusted, levels = adjust_holm(p_values, claim.alpha * look.share)
+        local = float(levels[place])
+        interval = each.bound(local)
+        outcome = each.draft.outcome or decide(claim, interval)
+        verdict = replace(
+            each.draft,
+            outcome=outcome,
+            interval=interval,
+            level=1 - local,
+            p_adjusted=min(1.0, float(adjusted[place]) / look.share) if tested[place] else NAN,
         )
+        verdicts.append(replace(verdict, seeds_needed=count_needed(each, local) if verdict.is_open else None))
     return verdicts
 
 
-def _count_needed(weighed: _Weighed, alpha: float) -> int | None:
-    """Seeds, all told, that claims of this kind need; None below two seeds, where no spread is known."""
-    estimate, claim = weighed.estimate, weighed.draft.claim
-    return count_seeds(bound_sd(estimate.sd, estimate.n), claim.smallest_effect, alpha) if estimate.n > 1 else None
-
-
-def _judge_headline(claim: Claim, weighed: Mapping[str, _Weighed], verdicts: Mapping[str, Verdict]) -> Verdict:
+def _judge_headline(claim: Claim, weighed: Singles, verdicts: Mapping[str, Verdict]) -> Verdict:
     parts = tuple(verdicts[name] for name in claim.all_of)
-    needed = [_count_needed(weighed[name], claim.alpha) for name in claim.all_of]
+    singles = [weighed[name] for name in claim.all_of]
+    needed = [count_needed(single, claim.alpha * single.draft.look.share) for single in singles]
     obstacles = list(dict.fromkeys(part.reason for part in parts if part.reason))
-    p = max(part.p if find_sign(part.claim) * (part.effect - part.null) > 0 else 1.0 for part in parts)
+    outcome = "UNTESTABLE" if obstacles else _decide_headline(claim, singles)
+    p = max(_find_one_sided(single) for single in singles)
+    still_open = outcome in ("INCONCLUSIVE", "UNTESTABLE")
     return Verdict(
         claim=claim,
-        outcome="UNTESTABLE" if obstacles else _decide_headline(claim, [weighed[name] for name in claim.all_of]),
+        outcome=outcome,
         reason="; ".join(obstacles),
         level=1 - claim.alpha,
         p=NAN if obstacles else p,
         p_adjusted=NAN if obstacles else p,
         n_seeds=min(part.n_seeds for part in parts),
-        twins_agree=min(part.twins_agree for part in parts),
+        look=parts[0].look,
         twins=min(part.twins for part in parts),
-        seeds_needed=None if None in needed else max(number for number in needed if number is not None),
+        seeds_needed=None if None in needed or not still_open else max(n for n in needed if n is not None),
         left_out=tuple(dict.fromkeys(gap for part in parts for gap in part.left_out)),
         run_ids=tuple(dict.fromkeys(run_id for part in parts for run_id in part.run_ids)),
         epochs=parts[0].epochs,
@@ -219,11 +123,65 @@ def _judge_headline(claim: Claim, weighed: Mapping[str, _Weighed], verdicts: Map
     )
 
 
-def _decide_headline(claim: Claim, parts: Sequence[_Weighed]) -> str:
-    if all(decide(part.draft.claim, part.estimate.interval(claim.alpha)) == "SUPPORTED" for part in parts):
+def _find_one_sided(single: Weighed) -> float:
+    """The p of a part, corrected for its look; 1 where its effect is on the wrong side of its null."""
+    draft = single.draft
+    towards = single.sign * (draft.effect - draft.null) > 0
+    return min(1.0, draft.p / draft.look.share) if towards else 1.0
+
+
+def _decide_headline(claim: Claim, parts: Sequence[Weighed]) -> str:
+    shares = [part.draft.look.share for part in parts]
+    whole = [part.bound(claim.alpha * share) for part, share in zip(parts, shares, strict=True)]
+    if all(decide(part.draft.claim, bounds) == "SUPPORTED" for part, bounds in zip(parts, whole, strict=True)):
         return "SUPPORTED"
-    levels = adjust_holm([part.draft.p for part in parts], claim.alpha)[1].tolist()
+    p_values = [min(1.0, part.draft.p / share) for part, share in zip(parts, shares, strict=True)]
+    levels = adjust_holm(p_values, claim.alpha)[1].tolist()
     strict = [
-        decide(part.draft.claim, part.estimate.interval(alpha)) for part, alpha in zip(parts, levels, strict=True)
+        decide(part.draft.claim, part.bound(level * share))
+        for part, level, share in zip(parts, levels, shares, strict=True)
     ]
     return next((verdict for verdict in ("REFUTED", "NEGLIGIBLE") if verdict in strict), "INCONCLUSIVE")
+
+
+def _weigh_both(verdict: Verdict, other: Verdict) -> Verdict:
+    """The verdict with all runs beside the one without the doubtful ones; it stands where they are the same word."""
+    if not verdict.troubles and not any(part.troubles for part in verdict.parts):
+        return verdict
+    if other.run_ids == verdict.run_ids or verdict.outcome == "UNTESTABLE":
+        return verdict
+    agreed = verdict.outcome == other.outcome
+    return replace(
+        verdict,
+        outcome=verdict.outcome if agreed else "INCONCLUSIVE",
+        outcome_with=verdict.outcome,
+        without=other,
+    )
+
+
+def _block(verdict: Verdict, weighed: Singles) -> Verdict:
+    """Nothing is SUPPORTED where cells ended without finite numbers: they are not missing by chance."""
+    names = verdict.claim.all_of or (verdict.name,)
+    if verdict.outcome != "SUPPORTED" or not any(weighed[name].troubles.not_finite for name in names):
+        return verdict
+    return replace(verdict, outcome="INCONCLUSIVE", outcome_with="SUPPORTED")
+
+
+def _follow_parts(verdict: Verdict, parts: tuple[Verdict, ...]) -> Verdict:
+    """The headline with its parts as they were finally judged."""
+    troubles = tuple(dict.fromkeys(said for part in parts for said in part.troubles))
+    return replace(verdict, parts=parts, troubles=troubles)
+
+
+def _find_changed(names: Iterable[str], frozen: Mapping[str, str], planned: Mapping[str, str]) -> set[str]:
+    """Which of PLAN and the claims are not as frozen; one that was taken away changes the plan of all."""
+    changed = {name for name in names if name not in frozen or frozen[name] != planned.get(name)}
+    return changed | {PLAN} if frozen.keys() - planned.keys() else changed
+
+
+def _settle(verdict: Verdict, changed: Collection[str], design: Design) -> Verdict:
+    parts = tuple(_settle(part, changed, design) for part in verdict.parts)
+    deviated = any(name in changed for name in (PLAN, verdict.name, *verdict.claim.all_of))
+    word = "DEVIATED" if deviated else verdict.outcome
+    settled = replace(verdict, verdict=word, parts=parts, standing=design.standing)
+    return replace(settled, sentence=say_verdict(settled))

@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
 from pipeline.analysis.claims import judge_claims
 from pipeline.analysis.conclusion import Conclusion, conclude
+from pipeline.analysis.design import NO_BROKEN, Design, Records
 from pipeline.analysis.onset import find_onsets
-from pipeline.analysis.selection import MNIST_SHA256, newest_settings, select_runs
+from pipeline.analysis.selection import MNIST_SHA256, SharedSettings, newest_settings, select_runs
+from pipeline.analysis.specification import Specification, vary_choices
 from pipeline.analysis.statistics import compare_all_pairs
 from pipeline.analysis.verdict import Verdict
 from pipeline.errors import AnalysisError
-from pipeline.study.claims import Claim
+from pipeline.study.claims import Claim, Standing
 from pipeline.study.custom import list_own
 from pipeline.study.experiment import Experiment, hash_plan
+from pipeline.study.predicted import Predicted
 from pipeline.study.settings import COMPARED, name_option
 from pipeline.study.variants import VARIANTS, Variants
 
 ReadHistory = Callable[[Sequence[str]], pd.DataFrame]
+ReadPredicted = Callable[[Sequence[str], bool], Mapping[str, Predicted]]
 FEWEST_SEEDS_TO_EXPLORE = 3
 UNDECLARED = "not declared in the experiment"
 
@@ -32,8 +37,9 @@ class Question:
 
     `rule` chooses the runs of the table, `asked` names settings that they must have (`epochs`: 5), `show` the columns
     and rows beside the study's own: truth, published, controls. Of an experiment's file: its `claims`, the `variants`
-    and `seeds` that it declares (None: all there are), its plan (study.experiment.hash_plan) as it was `frozen` (None:
-    never) and as it is `planned` now, and the `table` of rows with its own ones.
+    and `seeds` that it declares (None: all there are), the `looks`, its plan (study.experiment.hash_plan) as it was
+    `frozen` (None: never), in its `standing` to the first run, and as it is `planned` now, and the `table` of rows with
+    its own ones.
     """
 
     rule: str = "newest"
@@ -42,7 +48,9 @@ class Question:
     claims: tuple[Claim, ...] = ()
     variants: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
+    looks: tuple[int, ...] = ()
     frozen: Mapping[str, str] | None = None
+    standing: Standing = ""
     planned: Mapping[str, str] = field(default_factory=dict)
     table: Variants = field(default_factory=lambda: VARIANTS)
 
@@ -51,14 +59,16 @@ class Question:
 class Comparison:
     """What the runs say to the question.
 
-    `runs` are all comparable ones, one a variant and seed. What needs more than the table is worked out, and the
-    history read, when it is first asked for.
+    `runs` are all comparable ones, one a variant and seed; `broken` those that ended as a number was not finite. What
+    needs more than the table is worked out, and the history read, when it is first asked for.
     """
 
     conclusion: Conclusion
     runs: pd.DataFrame
     question: Question
     read_history: ReadHistory
+    read_predicted: ReadPredicted | None = None
+    broken: pd.DataFrame = field(default_factory=lambda: NO_BROKEN)
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -77,8 +87,43 @@ class Comparison:
         asked = self.question
         if not asked.claims:
             return []
-        plans = (asked.frozen, asked.planned)
-        return judge_claims(asked.claims, self.runs, self.history, *plans, asked.variants, asked.table)
+        return judge_claims(asked.claims, self.records, self.design)
+
+    @cached_property
+    def specifications(self) -> list[Specification]:
+        """Each tested claim judged again over a fixed grid of choices."""
+        return vary_choices(self.verdicts, self.records, self.design) if self.verdicts else []
+
+    @property
+    def design(self) -> Design:
+        """What the experiment declares around its claims."""
+        asked = self.question
+        return Design(
+            variants=asked.variants,
+            seeds=asked.seeds,
+            looks=asked.looks,
+            table=asked.table,
+            frozen=asked.frozen,
+            planned=asked.planned,
+            standing=asked.standing,
+        )
+
+    @property
+    def records(self) -> Records:
+        """What was measured, for the claims."""
+        return Records(runs=self.runs, history=self.history, predicted=self.predicted, broken=self.broken)
+
+    @cached_property
+    def predicted(self) -> Mapping[str, Predicted]:
+        """What the runs of twins said to each test image, if a claim is about errors or losses; some may be missing.
+
+        They are read where a claim's interval is to cover images, else only where that is cheap.
+        """
+        claims = [claim for claim in self.question.claims if claim.estimand in ("test_error", "test_loss")]
+        if not claims or self.read_predicted is None:
+            return {}
+        needed = any(claim.over == "seeds and images" for claim in claims)
+        return self.read_predicted(list(self.runs.loc[self.runs["twin"] != "", "run_id"]), needed)
 
     @cached_property
     def pairs(self) -> pd.DataFrame | None:
@@ -86,11 +131,13 @@ class Comparison:
         return _explore_pairs(self.runs)
 
 
-def ask_experiment(experiment: Experiment, question: Question, frozen: Mapping[str, str]) -> Question:
+def ask_experiment(
+    experiment: Experiment, question: Question, frozen: Mapping[str, str] | None, standing: Standing = ""
+) -> Question:
     """The question with the experiment's settings, cells, claims and, where it has some, its control rows.
 
-    `frozen` is the experiment's hash_plan as it was frozen. Raises AnalysisError where the question asks for a setting
-    that the experiment has fixed.
+    `frozen` is the experiment's hash_plan as it was frozen (None: never), `standing` whether that was before the first
+    run. Raises AnalysisError where the question asks for a setting that the experiment has fixed.
     """
     settings = experiment.settings
     asked: dict[str, int | str] = {name: getattr(settings, name) for name in COMPARED}
@@ -107,14 +154,18 @@ def ask_experiment(experiment: Experiment, question: Question, frozen: Mapping[s
         claims=experiment.claims,
         variants=experiment.variants,
         seeds=experiment.seeds,
+        looks=experiment.looks,
         frozen=frozen,
+        standing=standing if experiment.claims else "",
         planned=hash_plan(experiment),
         table=experiment.table,
     )
 
 
-def compare_runs(runs: pd.DataFrame, read_history: ReadHistory, question: Question) -> Comparison:
-    """Answer the question from the cells that it declares; `read_history` is called late, for the chosen runs alone.
+def compare_runs(
+    runs: pd.DataFrame, read_history: ReadHistory, question: Question, read_predicted: ReadPredicted | None = None
+) -> Comparison:
+    """Answer the question from the cells that it declares; the readers are called late, for the chosen runs alone.
 
     Raises AnalysisError where no run can be compared.
     """
@@ -135,7 +186,18 @@ def compare_runs(runs: pd.DataFrame, read_history: ReadHistory, question: Questi
         runs=chosen.assign(twin=[table[name].twin or "" for name in chosen["variant"]]),
         question=question,
         read_history=read_history,
+        read_predicted=read_predicted,
+        broken=_find_broken(runs[declared], selection.left_out, settings),
     )
+
+
+def _find_broken(runs: pd.DataFrame, left_out: pd.DataFrame, settings: SharedSettings) -> pd.DataFrame:
+    """The runs with these settings that ended, or were left out, as a number was not finite."""
+    reasons = left_out.loc[left_out["reason"].str.contains("finite"), "run_id"]
+    suspects = runs[runs["run_id"].isin(reasons)]
+    rows: list[dict[Any, Any]] = suspects.to_dict("records")
+    same = [not settings.describe_differences(row) for row in rows]
+    return suspects.loc[same, ["run_id", "variant", "seed"]]
 
 
 def _explore_pairs(runs: pd.DataFrame) -> pd.DataFrame | None:

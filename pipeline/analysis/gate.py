@@ -1,25 +1,36 @@
-"""Does the code still give what a stored result file says: bit for bit at the same seed, within bounds at a new one."""
+"""Does the code still give what a stored result file says: bit for bit at the same seed, within bounds at a new one.
+
+A new seed is judged run by run, and all new seeds together by their mean shift (gate_bounds): a quarter of 1 -
+confidence goes to either, and half is kept in hand for heavy tails. Where the predictions of the stored runs can be
+read, the test images that all stored seeds of a variant got right are a metric too: how many of them a new run gets
+wrong, held against how many each stored seed gets wrong of those that all the other seeds got right.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from scipy import special
 
 from pipeline.analysis.conclusion import Conclusion
+from pipeline.analysis.gate_bounds import Scale, bound_mean, bound_run
+from pipeline.analysis.gate_metrics import GATED, Yardstick, list_yardsticks
 from pipeline.analysis.results import load_conclusion
 from pipeline.analysis.selection import Selection, SharedSettings, select_runs
 from pipeline.errors import AnalysisError
+from pipeline.study.predicted import Predicted
 from pipeline.study.variants import VARIANTS, Variants
 
 WEIGHTS = "weights_sha256"
 UNKNOWN = -1  # a number that a run ended too early to log
-GATED = ("final/test_loss", "final/test_accuracy")
+EVERY = "all variants"
+IN_HAND = 0.5  # what is spent of 1 - confidence; the rest is kept for tails heavier than those assumed
+FEWEST_TO_AVERAGE = 3  # new runs below which their mean says no more than each of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +59,14 @@ def check_against(
     tolerances: Mapping[str, float] | None = None,
     allow_missing: bool = False,
     variants: Variants = VARIANTS,
+    predicted: Mapping[str, Predicted] | None = None,
 ) -> list[Judgement]:
     """Judge the newest finished run of each variant and seed in `runs` against the text of a stored result file.
 
-    The same seed, threads and fingerprint must give the same weights. Any other run must fall, for each metric of
-    GATED, into the t prediction interval of the stored seeds; `confidence` holds for all intervals together
-    (Bonferroni). Where fewer than two seeds are stored, `tolerances` (metric -> half-width in its unit) takes the
-    interval's place.
+    The same seed, threads and fingerprint must give the same weights. Any other run must fall within the bounds of each
+    metric; `confidence` holds for all bounds together (Bonferroni). Where no spread is stored, or the bounds are too
+    wide, `tolerances` (metric -> half-width in its unit) takes their place. `predicted` has what stored and new runs
+    said to each test image, by run id, where it can be read.
     A stored variant without a finished new run fails, and so does a variant and seed whose new runs all ended early;
     with `allow_missing` neither is judged.
     Raises AnalysisError for a damaged result file, an unknown metric in `tolerances`.
@@ -65,9 +77,14 @@ def check_against(
     stored = load_conclusion(results)
     selection = select_runs(runs[~runs["run_id"].isin(stored.runs["run_id"])], stored.settings, "all-seeds", variants)
     new = [(run, stored.runs[stored.runs["variant"] == run["variant"]]) for run in selection.chosen.to_dict("records")]
-    intervals = len(GATED) * sum(_is_new_seed(run, own) and len(_find_peers(run, own)) > 1 for run, own in new)
-    level = 1 - (1 - confidence) / max(intervals, 1)
-    judged = [judgement for run, own in new for judgement in _judge_run(run, own, level, tolerances or {})]
+    fresh = [run for run, own in new if not own.empty and _is_new_seed(run, own)]
+    sticks = list_yardsticks(stored, fresh, predicted or {})
+    averaged = len(fresh) >= FEWEST_TO_AVERAGE
+    alpha = IN_HAND * (1 - confidence) / (2 if averaged else 1)
+    level = alpha / max(len(sticks) * len(fresh), 1)
+    judged = [judgement for run, own in new for judgement in _judge_run(run, own, sticks, (level, tolerances or {}))]
+    if averaged:
+        judged += [_judge_shift(stick, fresh, alpha / len(sticks)) for stick in sticks]
     missing = _list_unfinished(stored, runs, selection)
     missing += _list_absent(stored, runs, selection, {judgement.variant for judgement in missing})
     return judged + [replace(judgement, result="not judged" if allow_missing else "fail") for judgement in missing]
@@ -79,30 +96,21 @@ def gate_passed(judgements: Sequence[Judgement]) -> bool:
     return "pass" in results and "fail" not in results
 
 
-def prediction_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """Bounds for one more draw from the normal population of `values` (n >= 2): mean -+ t(n-1) s sqrt(1 + 1/n).
-
-    Source: Hahn and Meeker, Statistical Intervals (1991), section 4.7, for one future observation.
-    """
-    sample = np.asarray(values, dtype=float)
-    if sample.size < 2:
-        raise AnalysisError("a prediction interval needs at least two stored seeds; store more, or give a tolerance")
-    quantile = special.stdtrit(sample.size - 1, (1 + confidence) / 2)
-    half_width = float(quantile * sample.std(ddof=1) * np.sqrt(1 + 1 / sample.size))
-    centre = float(sample.mean())
-    return centre - half_width, centre + half_width
-
-
 def _judge_run(
-    run: Mapping[Any, Any], own: pd.DataFrame, level: float, tolerances: Mapping[str, float]
-) -> list[Judgement]:
-    """The judgements of one new run against the stored runs of its variant."""
+    run: Mapping[Any, Any],
+    own: pd.DataFrame,
+    sticks: Sequence[Yardstick],
+    bounds: tuple[float, Mapping[str, float]],
+) -> Iterator[Judgement]:
+    """The judgements of one new run against the stored runs of its variant; `bounds` are (level, tolerances)."""
     if own.empty:
-        return [_describe(run, "run", "the variant is not in the result file")]
-    if not _is_new_seed(run, own):
-        return [_compare_weights(run, str(own[_find_repeats(run, own)][WEIGHTS].iloc[0]))]
-    peers = _find_peers(run, own)
-    return [_compare_metric(run, metric, peers, (level, tolerances.get(metric))) for metric in GATED]
+        yield _describe(run, "run", "the variant is not in the result file")
+    elif not _is_new_seed(run, own):
+        yield _compare_weights(run, str(own[_find_repeats(run, own)][WEIGHTS].iloc[0]))
+    else:
+        level, tolerances = bounds
+        for stick in sticks:
+            yield _compare_metric(run, stick, level, tolerances.get(stick.metric))
 
 
 def _is_new_seed(run: Mapping[Any, Any], own: pd.DataFrame) -> bool:
@@ -115,12 +123,6 @@ def _find_repeats(run: Mapping[Any, Any], own: pd.DataFrame) -> pd.Series:
     fingerprints = own["fingerprint"] if "fingerprint" in own else pd.Series("", own.index)
     same = (own["seed"] == run["seed"]) & (own["threads"] == run["threads"]) & (fingerprints == run["fingerprint"])
     return pd.Series(same)
-
-
-def _find_peers(run: Mapping[Any, Any], own: pd.DataFrame) -> pd.DataFrame:
-    """The stored runs of other seeds, independent of this run; all stored ones where there is no other seed."""
-    others = own[own["seed"] != run["seed"]]
-    return own if others.empty else others
 
 
 def _compare_weights(run: Mapping[Any, Any], expected: str) -> Judgement:
@@ -137,26 +139,64 @@ def _compare_weights(run: Mapping[Any, Any], expected: str) -> Judgement:
     )
 
 
-def _compare_metric(
-    run: Mapping[Any, Any], metric: str, peers: pd.DataFrame, bounds: tuple[float, float | None]
-) -> Judgement:
-    """A new seed: its metric must fall into the bounds, (level of the interval, tolerance or None)."""
-    (level, tolerance), stored = bounds, peers[metric].to_numpy(dtype=float)
-    value = float(run[metric])
-    judgement = replace(_describe(run, metric, ""), value=value)
-    if len(stored) > 1 and np.ptp(stored) > 0:
-        low, high = prediction_interval(stored, level)
-        detail = f"{level:.2%} prediction interval for a new seed, from n = {len(stored)} stored seeds"
-    elif tolerance is not None:
-        low, high = stored.mean() - tolerance, stored.mean() + tolerance
-        detail = f"tolerance of {tolerance:g} about the mean of n = {len(stored)} stored"
+def _compare_metric(run: Mapping[Any, Any], stick: Yardstick, level: float, tolerance: float | None) -> Judgement:
+    """A new seed: its metric must fall within its bounds, else within the tolerance about the stored mean."""
+    peers, spread, scale = stick.find_peers(run), stick.spread, stick.scale
+    value = stick.read(run)
+    judgement = replace(_describe(run, stick.metric, ""), value=value)
+    if math.isnan(value):
+        return replace(judgement, value=None, detail="what the run predicted cannot be read")
+    reason = f"n = {len(peers)} stored, "
+    if spread.sd > 0:
+        centre, bounds = float(scale.forward(peers).mean()), bound_run(spread, len(peers), level)
+        seen = _say_smallest(scale, bounds.smallest)
+        if bounds.half <= scale.widest:
+            ends = sorted(scale.backward(centre + side) for side in (-bounds.half, bounds.half))
+            detail = f"{reason}SD pooled over variants (df {spread.df}), bounds at {1 - level:.2%}; {seen}"
+            return _place(judgement, (ends[0], ends[1]), detail)
+        reason += f"bounds too wide to judge by; {seen}"
     else:
-        reason = "all equal, so no spread to predict from" if len(stored) > 1 else "a prediction interval needs 2"
-        return replace(
-            judgement, detail=f"n = {len(stored)} stored, {reason}; store more seeds or give --tolerance {metric}=VALUE"
-        )
-    result: Literal["pass", "fail"] = "pass" if low <= value <= high else "fail"
-    return replace(judgement, expected=(float(low), float(high)), result=result, detail=detail)
+        reason += "no spread to judge by"
+    if tolerance is None:
+        hint = f"; store more seeds or give --tolerance {stick.metric}=VALUE" if stick.metric in GATED else ""
+        return replace(judgement, detail=reason + hint)
+    middle = sum(peers) / len(peers)
+    detail = f"tolerance of {tolerance:g} about the mean of n = {len(peers)} stored"
+    return _place(judgement, (middle - tolerance, middle + tolerance), detail)
+
+
+def _judge_shift(stick: Yardstick, fresh: Sequence[Mapping[Any, Any]], alpha: float) -> Judgement:
+    """All new seeds together: the mean of what each is off the mean of its variant's stored seeds."""
+    run = {"variant": EVERY, "seed": None, "run_id": None}
+    judgement = _describe(run, f"{stick.metric}, mean shift", "no spread to judge by")
+    used = [run for run in fresh if not math.isnan(stick.read(run))]
+    spread, scale = stick.spread, stick.scale
+    if not used or not spread.sd > 0:
+        return judgement
+    peers = {run["variant"]: len(stick.find_peers(run)) for run in used}
+    counts = Counter(str(run["variant"]) for run in used)
+    bounds = bound_mean(spread, peers, counts, alpha)
+    shift = float(
+        np.mean([scale.forward([stick.read(run)])[0] - scale.forward(stick.find_peers(run)).mean() for run in used])
+    )
+    seen = _say_smallest(scale, bounds.smallest)
+    judgement = replace(judgement, value=shift)
+    if bounds.half > scale.widest:
+        return replace(judgement, detail=f"bounds too wide to judge by; {seen}")
+    detail = f"{len(used)} new runs, on the metric's own scale; {seen}"
+    return _place(judgement, (-bounds.half, bounds.half), detail)
+
+
+def _say_smallest(scale: Scale, smallest: float) -> str:
+    """What the bounds would notice."""
+    return f"sees a shift of {scale.shift.format(factor=math.exp(smallest), size=smallest)} with 80 % power"
+
+
+def _place(judgement: Judgement, expected: tuple[float, float], detail: str) -> Judgement:
+    """The judgement of a value that must lie within `expected`."""
+    low, high = expected
+    passed = isinstance(judgement.value, float) and low <= judgement.value <= high
+    return replace(judgement, expected=expected, result="pass" if passed else "fail", detail=detail)
 
 
 def _list_unfinished(stored: Conclusion, runs: pd.DataFrame, selection: Selection) -> list[Judgement]:

@@ -1,8 +1,9 @@
-"""How many seeds a verdict needs."""
+"""How many seeds a verdict needs, and with what power it is reached."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special
 
 from pipeline.study.claims import FEWEST_SEEDS
@@ -28,7 +29,24 @@ def count_seeds(sd: float, smallest_effect: float, alpha: float = 0.05, power: f
     if start > MOST_SEEDS:
         return None
     seeds = max(FEWEST_SEEDS, int(start)) + np.arange(50)
+    return int(seeds[_find_powers(size, seeds, alpha) >= power][0])
+
+
+def find_power(sd: float, effect: float, seeds: int, alpha: float = 0.05) -> float:
+    """Chance that a two-sided one-sample t test finds `effect` on its own side with so many seeds of this SD."""
+    return float(_find_powers(effect / sd, np.array([seeds]), alpha)[0])
+
+
+def find_power_of_none(sd: float, smallest_effect: float, seeds: int, alpha: float = 0.05) -> float:
+    """About the chance that, without any effect, the 1 - alpha interval lies within `smallest_effect` of 0."""
+    room = smallest_effect / sd * seeds**0.5 + special.stdtrit(seeds - 1, alpha / 2)
+    return max(0.0, float(2 * special.stdtr(seeds - 1, room) - 1))
+
+
+def _find_powers(size: float, seeds: npt.NDArray[np.int_], alpha: float) -> npt.NDArray[np.float64]:
+    """The power at an effect of `size` SDs, for each number of seeds."""
     critical = -special.stdtrit(seeds - 1, alpha / 2)
     powers = 1 - special.nctdtr(seeds - 1, size * np.sqrt(seeds), critical)  # one-sided: a noncentral t
     # far out in the tail the distribution is nan, where the power is 1 in every printed digit
-    return int(seeds[np.nan_to_num(powers, nan=1.0) >= power][0])
+    known: npt.NDArray[np.float64] = np.nan_to_num(powers, nan=1.0)
+    return known

@@ -5,37 +5,71 @@ from __future__ import annotations
 import math
 
 from pipeline.analysis.contrasts import find_null
-from pipeline.analysis.verdict import STEPS, Verdict
+from pipeline.analysis.looks import Look
+from pipeline.analysis.networks import ENOUGH_TWINS, say_range
+from pipeline.analysis.numbers import SCALES, format_effect, format_p, format_size, say_unit
+from pipeline.analysis.verdict import Verdict
 from pipeline.study.claims import Claim
 
 NOUNS = {"gap": "honest loss gap", "test_loss": "test loss", "test_error": "test error"}
-SCALES = {"nats": (1, 4, "nats"), "fraction": (100, 2, "points")}
-LIMITS = "Intervals cover seeds, not other test images or data; nothing was tuned per variant."
+LIMITS = (
+    "Intervals are t-intervals over seeds of these networks and assume values near symmetry; they do not cover other "
+    "networks or data, nor other test images where that is not said. The pipeline tunes nothing per variant."
+)
+PROBE = "The gap by epoch is read on a fixed part of the training images (10,000, or all where there are fewer)."
 NO_VERDICT = "Changed after the first run, so no verdict counts; as declared now it would be {outcome}: "
+STANDINGS = {
+    "": "",
+    "late": "LATE: frozen after the first run had started, so the claim may have been written after seeing results. ",
+    "never": "NEVER FROZEN: nothing shows that the claim was written before the runs. ",
+}
 
 
 def say_verdict(verdict: Verdict) -> str:
     """What the runs say to the claim, for a reader who sees nothing else."""
-    prefix = NO_VERDICT.format(outcome=verdict.outcome) if verdict.verdict == "DEVIATED" else ""
+    prefix = STANDINGS[verdict.standing]
+    prefix += NO_VERDICT.format(outcome=verdict.outcome) if verdict.verdict == "DEVIATED" else ""
     body = _say_headline(verdict) if verdict.parts else _say_single(verdict)
     left_out = f" Left out: {'; '.join(verdict.left_out)}." if verdict.left_out else ""
-    return f"{prefix}{body}{left_out}"
+    return f"{prefix}{body}{_say_troubles(verdict)}{left_out}"
 
 
-def format_effect(value: float, verdict: Verdict) -> str:
-    """An effect or bound as people read it: nats to 4 decimals, fractions as points to 2, a contrast with its sign."""
-    sign = "+" if verdict.claim.contrast == "regularised - plain" else ""
-    return _format_size(value, verdict, sign)
+def say_twins(verdict: Verdict) -> str:
+    """How the twins agree, as "lower in 3 of 3 twins, from -0.0310 to -0.0290"; empty without twins."""
+    if not verdict.by_twin:
+        return ""
+    claim = verdict.claim
+    low, high = (format_effect(bound, verdict) for bound in say_range(verdict.by_twin))
+    if claim.by:
+        ends = f"{low} to {high} {SCALES[verdict.unit.split()[0]][2]}"
+        return f"the twins' own differences go from {ends}"
+    level = claim.contrast != "regularised - plain"
+    side = "above" if claim.direction == "higher" else "below"
+    null = format_size(verdict.null, verdict)
+    if level or claim.direction == "not_higher":
+        side = f"{side} {null} {say_unit(verdict)}".replace(" %", " %")
+    else:
+        side = {"above": "higher", "below": "lower"}[side]
+    what = "networks" if level else "twins"
+    return f"{side} in {verdict.twins_agree} of {verdict.twins} {what}, from {low} to {high}"
 
 
-def _format_size(value: float, verdict: Verdict, sign: str = "") -> str:
-    scale, decimals, _ = SCALES[verdict.unit.split()[0]]
-    return f"{value * scale:{sign}.{decimals}f}"
+def say_look(look: Look) -> str:
+    """Which look a verdict is of, and what waits for the next one; empty where none was declared."""
+    if not look.number:
+        return ""
+    waiting = ""
+    if look.waiting:
+        waiting = f"; {look.waiting} more seed{' is' if look.waiting == 1 else 's are'} there and "
+        waiting += "waits for the next look" if look.waiting == 1 else "wait for the next look"
+    return f"look {look.number} of {look.total}, {len(look.seeds)} of {look.last} seeds{waiting}"
 
 
-def format_p(p: float) -> str:
-    """A p-value with its sign, as "= 0.012" or "< 0.001"."""
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+def _say_needed(verdict: Verdict) -> str:
+    number = "more than 10,000" if verdict.seeds_needed is None else f"about {verdict.seeds_needed}"
+    size = f"{format_size(verdict.claim.smallest_effect, verdict)} {say_unit(verdict).replace('%', 'points')}"
+    aim = f"rule out {size}" if verdict.claim.direction == "not_higher" else f"see {size}"
+    return f"a new study would need {number} seeds to {aim} (80 % power)"
 
 
 def _say_single(verdict: Verdict) -> str:
@@ -43,70 +77,125 @@ def _say_single(verdict: Verdict) -> str:
         return f"Cannot be tested: {verdict.reason}."
     measured = f"{_say_effect(verdict)} ({'; '.join(_list_evidence(verdict))})"
     if verdict.outcome == "UNTESTABLE":
-        return f"Cannot be tested: {verdict.reason}. So far {measured[0].lower()}{measured[1:]}. {LIMITS}"
-    return f"{measured}. {_conclude(verdict)}. {LIMITS}"
+        return f"Cannot be tested: {verdict.reason}. So far {measured[0].lower()}{measured[1:]}."
+    conclusion = f" {_conclude(verdict)}." if verdict.outcome_with in ("", verdict.outcome) else ""
+    return f"{measured}.{conclusion}{_say_networks(verdict)}"
 
 
 def _name_estimand(claim: Claim) -> str:
     if claim.epochs:
-        return f"share of runs that begin to overfit in epochs {claim.epochs[0]} to {claim.epochs[1]}"
+        return (
+            f"share of runs whose fitted test loss first stands {claim.smallest_rise:g} nats above its minimum in "
+            f"epochs {claim.epochs[0]} to {claim.epochs[1]}"
+        )
     return NOUNS[claim.estimand]
-
-
-def say_unit(verdict: Verdict) -> str:
-    """The printed unit: points for a fraction, but % for the level of one."""
-    word = SCALES[verdict.unit.split()[0]][2]
-    level = verdict.claim.contrast != "regularised - plain"
-    return ("%" if word == "points" and level else word) + (
-        f" per {STEPS[verdict.claim.by]}" if verdict.claim.by else ""
-    )
 
 
 def _say_effect(verdict: Verdict) -> str:
     claim, noun = verdict.claim, _name_estimand(verdict.claim)
-    amount = f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
     if claim.contrast != "regularised - plain":
-        return f"In the {claim.contrast} networks the {noun} was {amount}"
-    return f"Regularised minus plain, the {noun} {'changed' if claim.by else 'differed'} by {amount}"
+        return f"In the {claim.contrast} networks the {noun} was {format_effect(verdict.effect, verdict)} %".replace(
+            " %", f" {say_unit(verdict)}"
+        )
+    if claim.by:
+        amount = f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
+        return f"What regularisation does to the {noun} changed by {amount}"
+    verb = "lowered" if verdict.effect < 0 else "raised"
+    size = f"{format_size(abs(verdict.effect), verdict)} {say_unit(verdict)}"
+    return f"Regularisation {verb} the {noun} by {size}"
 
 
 def _list_evidence(verdict: Verdict) -> list[str]:
     """The parts of the bracket behind an effect."""
     claim, parts = verdict.claim, []
-    if verdict.n_seeds > 1:
-        low, high = (format_effect(bound, verdict) for bound in verdict.interval)
-        parts.append(f"{100 * verdict.level:.4g} % CI {low} to {high}")
-    if not math.isnan(verdict.p_adjusted):
-        least = " (the least with so few seeds)" if verdict.p_sign_flip <= 2 / 2**verdict.n_seeds else ""
-        flips = f"sign-flip p {format_p(verdict.p_sign_flip)}{least}"
-        parts.append(f"Holm-adjusted p {format_p(verdict.p_adjusted)}, {flips}")
-    parts.append(f"{verdict.twins_agree} of {verdict.twins} twins agree")
     seeds = "1 seed" if verdict.n_seeds == 1 else f"{verdict.n_seeds} seeds"
-    parts.append(f"{seeds}, epoch {verdict.epochs}" + (f", {verdict.subset} training images" if verdict.subset else ""))
+    low, high = verdict.interval_95
+    if verdict.n_seeds > 1 and high - low > 1e-9:
+        bounds = f"{format_effect(low, verdict)} to {format_effect(high, verdict)}"
+        covers = f"{seeds} and {verdict.images:,} test images" if claim.over == "seeds and images" else seeds
+        parts.append(f"95 % CI {bounds} over {covers}")
+    else:
+        parts.append(seeds)
+    parts += [part for part in (say_twins(verdict), say_look(verdict.look), _say_images(verdict)) if part]
+    where = "means of the last 3 epochs" if claim.at != "last epoch" else f"epoch {verdict.epochs}"
+    if not claim.epochs:
+        parts.append(where + (f", {verdict.subset:,} training images" if verdict.subset else ""))
     if claim.estimand == "gap" and not math.isnan(verdict.reduction[1]):
         change, weakest, strongest = (-100 * part for part in verdict.reduction)
-        level = f"{100 * (1 - claim.alpha):g} % CI"
-        parts.append(f"relative to plain {change:+.1f} %, {level} {strongest:+.1f} to {weakest:+.1f}")
-    share = verdict.onset_share
-    if share:
-        figures = f"{100 * share.share:.1f} %, {100 * share.low:.1f} to {100 * share.high:.1f}"
-        parts.append(f"Kaplan-Meier over {share.n} runs, {share.censored} without onset: {figures}")
+        parts.append(f"relative to plain {change:+.1f} %, 95 % CI {strongest:+.1f} to {weakest:+.1f}")
+    if not math.isnan(verdict.p_adjusted):
+        parts.append(_say_test(verdict))
     return parts
+
+
+def _say_test(verdict: Verdict) -> str:
+    """The level and the p of the verdict, and what an exact test says."""
+    alpha = 1 - verdict.level
+    judged = f"judged at alpha {alpha:.3g}"
+    if alpha < verdict.claim.alpha * (1 - 1e-9):
+        reasons = ["Holm's correction"] if alpha < verdict.claim.alpha * verdict.look.share * (1 - 1e-9) else []
+        reasons += ["this look's share"] if verdict.look.share < 1 else []
+        judged += f" after {' and '.join(reasons)}"
+    judged += f", adjusted p {format_p(verdict.p_adjusted)}"
+    if verdict.p_sign_flip <= 2 / 2**verdict.n_seeds and 2 / 2**verdict.n_seeds > alpha:
+        return f"{judged}; an exact test cannot reject with {verdict.n_seeds} seeds, so this rests on the t interval"
+    return f"{judged}, sign-flip p {format_p(verdict.p_sign_flip)}"
+
+
+def _say_images(verdict: Verdict) -> str:
+    """Both half-widths, where images were read."""
+    if math.isnan(verdict.half_images):
+        return ""
+    unit = SCALES[verdict.unit.split()[0]][2]
+    seeds, images = (format_size(half, verdict) for half in (verdict.half_seeds, verdict.half_images))
+    return f"half-width {seeds} {unit} over seeds, {images} over seeds and {verdict.images:,} test images"
+
+
+def _say_networks(verdict: Verdict) -> str:
+    """What the twins say of other networks."""
+    across = verdict.across
+    if across is None:
+        return ""
+    bounds = [across.low, across.high, across.new_low, across.new_high]
+    if verdict.unit == "fraction":  # there is none beyond 1
+        bounds = [min(1.0, max(-1.0, bound)) for bound in bounds]
+    low, high, new_low, new_high = (format_effect(bound, verdict) for bound in bounds)
+    new = "" if verdict.claim.by else f", and a new one in {new_low} to {new_high}"
+    suggestive = f" (suggestive: only {across.twins} twins)" if across.twins < ENOUGH_TWINS else ""
+    what = "slope" if verdict.claim.by else "mean"
+    return (
+        f" The interval is about these networks; over networks like them the {what} would lie in {low} to {high}"
+        f"{new}{suggestive}."
+    )
 
 
 def _conclude(verdict: Verdict) -> str:
     claim, outcome = verdict.claim, verdict.outcome
-    small = f"{_format_size(claim.smallest_effect, verdict)} {say_unit(verdict).replace('%', 'points')}"
+    small = f"{format_size(claim.smallest_effect, verdict)} {say_unit(verdict).replace('%', 'points')}"
     if claim.direction == "not_higher":
         return _conclude_margin(verdict, small)
-    null = _format_size(verdict.null, verdict) if verdict.null else "0"
+    null = format_size(verdict.null, verdict) if verdict.null else "0"
     if outcome == "SUPPORTED":
         return f"The interval is on the claim's side of {null}; {_weigh_relevance(verdict, small)}"
     if outcome == "REFUTED":
         return f"The interval is on the other side of {null}, the opposite of the claim"
     if outcome == "NEGLIGIBLE":
         return f"The interval is within {small} of {null}, too little to matter"
-    return f"The interval holds {null} and effects of {small} or more; {_say_needed(verdict)}"
+    return f"The interval holds {_name_open(verdict, null, small)}; {_say_needed(verdict)}"
+
+
+def _name_open(verdict: Verdict, null: str, small: str) -> str:
+    """What the interval of an open verdict holds, with the side of the effects."""
+    low, high = (bound - verdict.null for bound in verdict.interval)
+    size = verdict.claim.smallest_effect
+    above, below = ("higher", "lower") if verdict.claim.contrast == "regularised - plain" else ("above", "below")
+    sides = [side for side, wide in ((below, low <= -size), (above, high >= size)) if wide]
+    if not sides:
+        return f"{null}, and not all of it is on one side"
+    which = f"{sides[0]} or {sides[1]}" if len(sides) > 1 else sides[0]
+    of = f" by {small} or more" if above == "higher" else f" it by {small} or more"
+    held = null if low <= 0 <= high else f"effects on either side of {small}"
+    return f"{held} and values {which}{of}"
 
 
 def _weigh_relevance(verdict: Verdict, small: str) -> str:
@@ -128,12 +217,24 @@ def _conclude_margin(verdict: Verdict, margin: str) -> str:
     return f"The interval stays below the margin of {margin}{beside}"
 
 
-def _say_needed(verdict: Verdict) -> str:
-    number = "more than 10,000" if verdict.seeds_needed is None else f"about {verdict.seeds_needed}"
-    limit = "at the upper 80 % confidence limit of the SD"
-    if verdict.claim.direction == "not_higher":
-        return f"{number} seeds would rule it out with 80 % power if there is no difference, {limit}"
-    return f"{number} seeds would find the smallest effect of interest with 80 % power, {limit}"
+def _say_troubles(verdict: Verdict) -> str:
+    """Which runs make the verdict doubtful, and what it is with and without them."""
+    if not verdict.troubles:
+        return ""
+    named = f" Beware: {'; '.join(verdict.troubles)}."
+    without = verdict.without
+    if without is None:
+        return f"{named} So it cannot count as {verdict.outcome_with}." if verdict.outcome_with else named
+    said = f"{named} With {'these' if len(verdict.troubles) > 1 else 'it'}: {verdict.outcome_with}."
+    if without.parts or not without.n_seeds:
+        numbers = without.reason
+    else:
+        low, high = (format_effect(bound, without) for bound in without.interval_95)
+        effect = f"{format_effect(without.effect, without)} {say_unit(without)}"
+        numbers = f"{effect}, 95 % CI {low} to {high}, {without.n_seeds} seeds, twins: {without.twins}"
+    result = f"{without.outcome} ({numbers})" if numbers else without.outcome
+    last = "" if without.outcome == verdict.outcome_with else " As the two differ, the verdict is open."
+    return f"{said} Without: {result}.{last}"
 
 
 def _say_headline(verdict: Verdict) -> str:
@@ -144,8 +245,9 @@ def _say_headline(verdict: Verdict) -> str:
     p = f"p {format_p(verdict.p)}, the largest of the parts'"
     verbs = {
         "SUPPORTED": f"All parts hold at alpha {alpha:g} each, which needs no correction as all must ({p})",
-        "REFUTED": f"A part is refuted at alpha {alpha:g}, corrected over the parts, so the whole is",
-        "NEGLIGIBLE": f"A part's effect is too small to matter at alpha {alpha:g}, corrected over the parts",
-        "INCONCLUSIVE": f"Not all parts hold, and none is refuted at alpha {alpha:g}, corrected over the parts ({p})",
+        "REFUTED": "One part is refuted, so the claim is too",
+        "NEGLIGIBLE": "One part's effect is too small to matter, so the claim does not hold either",
+        "INCONCLUSIVE": f"Not all parts hold, and none is refuted ({p})",
     }
-    return f"{verbs[verdict.outcome]}. Parts, by their family's correction: {parts}. {LIMITS}"
+    said = verbs[verdict.outcome] if verdict.outcome_with in ("", verdict.outcome) else "Open"
+    return f"{said}. Parts, each by its family's correction: {parts}."

@@ -6,52 +6,66 @@ are independent and one-sample methods hold.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import special  # scipy.stats takes a second to import
+import scipy  # scipy.stats takes a second to import, so it is reached by its full name, where it is used
+from scipy import special
 
 from pipeline.errors import AnalysisError
 
 Array = npt.NDArray[np.float64]
 
-EXACT_SEEDS = 12  # up to here all 2^n sign flips are tried, 4,096 at most
-FLIPS = 9999  # drawn above that
-VALUES = 4_000_000  # differences held at once while labels are permuted: 32 MB an array
+FLIPS = 9999  # above 13 seeds there are more sign flips than these, so they are drawn
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean over `n` seeds with the SD of one seed; `sd` is nan below two seeds."""
+    """A mean over `n` seeds with the SD of one seed, the standard `error` of the mean and its degrees of freedom.
+
+    `sd` and `error` are nan below two seeds. Beyond the seeds the error may cover test images (analysis.images); the
+    interval is then never narrower, nor p smaller, than with the seeds alone.
+    """
 
     mean: float
     sd: float
     n: int
+    error: float
+    df: float
+    seeds_alone: Estimate | None = None
+
+    def half_width(self, alpha: float) -> float:
+        """Half of the two-sided 1 - alpha t-interval; nan below two seeds."""
+        half = -float(special.stdtrit(self.df, alpha / 2)) * self.error if self.n > 1 else float("nan")
+        return max(half, self.seeds_alone.half_width(alpha)) if self.seeds_alone else half
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Two-sided 1 - alpha t-interval of the mean; nan below two seeds."""
-        half = -float(special.stdtrit(self.n - 1, alpha / 2)) * self.sd / self.n**0.5 if self.n > 1 else np.nan
+        half = self.half_width(alpha)
         return self.mean - half, self.mean + half
 
     def p_value(self, null: float = 0.0) -> float:
         """Two-sided p of the t test that the mean is `null`; nan without a spread to hold it against."""
-        if self.n < 2 or self.sd == 0:
+        if self.n < 2 or self.error == 0:
             return float("nan")
-        return float(2 * special.stdtr(self.n - 1, -abs(self.mean - null) / self.sd * self.n**0.5))
+        p = float(2 * special.stdtr(self.df, -abs(self.mean - null) / self.error))
+        return max(p, self.seeds_alone.p_value(null)) if self.seeds_alone else p
 
 
 def estimate_mean(values: npt.ArrayLike, least_sd: float = 0.0) -> Estimate:
     """The mean of one value a seed, shape (n,); its SD is held to be at least `least_sd`."""
     seeds = np.asarray(values, dtype=float)
-    if len(seeds) < 2:
-        return Estimate(mean=float(seeds[0]) if len(seeds) else float("nan"), sd=float("nan"), n=len(seeds))
+    n = len(seeds)
+    if n < 2:
+        nan = float("nan")
+        return Estimate(mean=float(seeds[0]) if n else nan, sd=nan, n=n, error=nan, df=0)
     # rounding must not pass for a spread
     spread = 0.0 if np.ptp(seeds) <= 1e-12 * np.abs(seeds).max() else float(seeds.std(ddof=1))
-    return Estimate(mean=float(seeds.mean()), sd=max(spread, least_sd), n=len(seeds))
+    sd = max(spread, least_sd)
+    return Estimate(mean=float(seeds.mean()), sd=sd, n=n, error=sd / n**0.5, df=n - 1)
 
 
 def t_interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
@@ -60,32 +74,25 @@ def t_interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float
     return estimate.mean, *estimate.interval(1 - level)
 
 
-def permute_signs(values: npt.ArrayLike, seed: int = 0) -> float:
+def permute_signs(values: npt.ArrayLike) -> float:
     """Two-sided p of the sign-flip test that per-seed values, shape (n,), lie symmetrically around 0.
 
-    Exact over all 2^n flips up to 12 seeds (so never below 2 / 2^n), 9,999 random flips drawn from `seed` above that.
-    nan below two seeds.
+    Exact up to 13 seeds (so never below 2 / 2^n), from FLIPS random flips above that. nan below two seeds.
     """
     effects = np.asarray(values, dtype=float)
-    n = len(effects)
-    if n < 2:
+    if len(effects) < 2:
         return float("nan")
-    exact = n <= EXACT_SEEDS
-    if exact:
-        signs = 1 - 2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
-    else:
-        signs = 1 - 2 * np.random.default_rng(seed).integers(0, 2, size=(FLIPS, n), dtype=np.int8)
-    # the same sum in another order of rounding is as far from 0
-    as_far = np.abs(signs @ effects) >= abs(effects.sum()) - 1e-12 * np.abs(effects).sum()
-    return float(as_far.mean() if exact else (1 + as_far.sum()) / (1 + FLIPS))
+    if not effects.any():
+        return 1.0
+    found = scipy.stats.permutation_test(
+        (effects,), np.mean, permutation_type="samples", vectorized=True, n_resamples=FLIPS, rng=0
+    )
+    return float(found.pvalue)
 
 
 def weigh_agreement(agree: int, twins: int) -> float:
     """Two-sided exact binomial p of `agree` of `twins` pointing one way by chance; nan without twins."""
-    if not twins:
-        return float("nan")
-    tail = sum(math.comb(twins, more) for more in range(max(agree, twins - agree), twins + 1))
-    return min(1.0, tail / (1 << twins - 1))
+    return float(scipy.stats.binomtest(agree, twins).pvalue) if twins else float("nan")
 
 
 def adjust_holm(p_values: Sequence[float], alpha: float) -> tuple[Array, Array]:
@@ -118,41 +125,41 @@ def estimate_reduction(
     return float(-np.expm1(mean)), float(-np.expm1(high)), float(-np.expm1(low))
 
 
-def compare_all_pairs(values: pd.DataFrame, permutations: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Every pair of variants, as exploration: p adjusted for all pairs by the maximum of |t| (Westfall and Young).
+def compare_all_pairs(values: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of variants, as exploration: paired t tests over seeds, adjusted for all pairs by Holm's procedure.
 
-    `values` has a row a seed and a column a variant, without gaps. Labels are permuted within each seed, which is what
-    the null of no difference at all between the variants allows. Returns first, second, difference (mean of first minus
-    second), p (paired t), p_adjusted and n_seeds, a row a pair. Raises AnalysisError below two seeds or variants.
+    `values` has a row a seed and a column a variant, without gaps. Returns first, second, difference (mean of first
+    minus second), p, p_adjusted and n_seeds, a row a pair. Two variants that are equal in all seeds have p 1. Raises
+    AnalysisError below two seeds or variants.
     """
     blocks = values.to_numpy(dtype=float)
     if min(blocks.shape) < 2 or not np.isfinite(blocks).all():
         raise AnalysisError("all pairs need two seeds and two variants without gaps; run the missing cells first")
     first, second = np.triu_indices(blocks.shape[1], 1)
-    observed = _paired_t(blocks[None], first, second)[0]
-    rng = np.random.default_rng(seed)
-    size = max(1, VALUES // (len(blocks) * len(first)))  # as many permutations at once as memory is meant for
-    exceed = np.zeros(len(first), dtype=int)
-    for done in range(0, permutations, size):
-        shuffled = rng.permuted(np.broadcast_to(blocks, (min(size, permutations - done), *blocks.shape)), axis=-1)
-        largest = _paired_t(shuffled, first, second).max(axis=-1)
-        exceed += (largest[:, None] >= observed - 1e-9).sum(axis=0)
+    differences = blocks[:, first] - blocks[:, second]
+    error = differences.std(axis=0, ddof=1) / len(blocks) ** 0.5
+    mean = np.abs(differences.mean(axis=0))
+    t = np.divide(mean, error, out=np.where(mean > 0, np.inf, 0.0), where=error > 0)
+    p = 2 * special.stdtr(len(blocks) - 1, -t)
     return pd.DataFrame(
         {
             "first": values.columns[first],
             "second": values.columns[second],
-            "difference": (blocks[:, first] - blocks[:, second]).mean(axis=0),
-            "p": 2 * special.stdtr(len(blocks) - 1, -observed),
-            "p_adjusted": (1 + exceed) / (1 + permutations),
+            "difference": differences.mean(axis=0),
+            "p": p,
+            "p_adjusted": adjust_holm(p, 0.05)[0],
             "n_seeds": len(blocks),
         }
     )
 
 
-def _paired_t(blocks: Array, first: npt.NDArray[np.intp], second: npt.NDArray[np.intp]) -> Array:
-    """|t| of each pair, shape (studies, pairs), from blocks (studies, seeds, variants); 0 where all is equal."""
-    differences = blocks[..., first] - blocks[..., second]
-    error = differences.std(axis=-2, ddof=1) / blocks.shape[-2] ** 0.5
-    mean = np.abs(differences.mean(axis=-2))
-    t: Array = np.divide(mean, error, out=np.where(mean > 0, np.inf, 0.0), where=error > 0)
-    return t
+def find_ties(values: pd.DataFrame, alpha: float = 0.05) -> set[str]:
+    """Which columns of `values` (as for compare_all_pairs) cannot be told from the one with the lowest mean.
+
+    The lowest itself is among them.
+    """
+    pairs = compare_all_pairs(values)
+    best = str(values.mean().idxmin())
+    apart = pairs[pairs["p_adjusted"] <= alpha]
+    worse = set(apart.loc[apart["first"] == best, "second"]) | set(apart.loc[apart["second"] == best, "first"])
+    return set(map(str, values.columns)) - set(map(str, worse))

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 FORMATS = ("text", "csv", "markdown", "latex", "html", "json")
 RULES = ("newest", "best", "all-seeds")
 SHOWN = ("truth", "published", "controls")
-LATE = "nothing shows that they were not written to fit it"
 
 COMPARE_OPTIONS = (
     click.argument("experiment", default=""),
+    click.argument("other_run", default=""),
     click.option("--rule", type=click.Choice(RULES), help="Runs of the table; with an experiment file all seeds."),
     click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True),
     click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of printing."),
@@ -46,22 +46,29 @@ def _compare_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @_compare_options
-def compare(experiment: str, rule: str | None, form: str, output: Path | None, **options: Any) -> None:
+def compare(experiment: str, other_run: str, rule: str | None, form: str, output: Path | None, **options: Any) -> None:
     """Build the conclusion table from the finished runs of EXPERIMENT and judge its claims.
 
     EXPERIMENT is the name of an MLflow experiment or a file of experiments/ with claims; without it, the experiment
     that MLflow's environment names. Runs with other settings than the newest finished one, or than the file says, are
     listed and left out. The comparison is logged as a run of its own.
 
+    With two run ids instead, the test images that one run gets right and the other wrong are counted, tested (McNemar)
+    and drawn; nothing is logged.
+
     \b
     python -m pipeline compare
     python -m pipeline compare experiments/matched.toml
     python -m pipeline compare --epochs 25 --published --format markdown --output conclusion.md
     python -m pipeline compare --trace conv2_3x3 TEST_LOSS
+    python -m pipeline compare RUN_ID RUN_ID --output differing.png
     """
     from pipeline.report.conclusion import say_conclusion
     from pipeline.report.table import render_table
 
+    if other_run:
+        compare_two(experiment, other_run, output or Path("differing.png"))
+        return
     found = ask(experiment, rule, options)
     if options["trace"]:
         click.echo(say_trace(found.comparison.conclusion.trace(*options["trace"])))
@@ -76,15 +83,27 @@ def compare(experiment: str, rule: str | None, form: str, output: Path | None, *
     click.echo(f"logged as run {run_id}; table sha256 {conclusion.sha256}", err=True)
 
 
+def compare_two(first_id: str, second_id: str, output: Path) -> None:
+    """Print what two runs got right and wrong on the same test images, and draw the images that differ."""
+    from pipeline.workflows.two_runs import compare_two_runs
+
+    found = compare_two_runs(first_id, second_id)
+    click.echo("\n".join(found.lines))
+    if found.picture:
+        output.write_bytes(found.picture)
+        click.echo(f"{output}: the images that differ")
+
+
 def ask(experiment: str, rule: str | None, options: Mapping[str, Any]) -> Found:
     """The comparison that the command's options ask for; says where its claims were frozen late."""
+    from pipeline.analysis.sentences import STANDINGS
     from pipeline.workflows.compare import find_comparison
 
     interrupts.follow_launcher()
     asked = {name: options[name] for name in COMPARED if options[name] is not None}
     found = find_comparison(experiment, rule, asked, frozenset(name for name in SHOWN if options[name]))
-    if found.late:
-        click.echo(f"The claims were frozen at {found.frozen_at}, after the first run had begun: {LATE}", err=True)
+    if standing := found.comparison.question.standing:
+        click.echo(STANDINGS[standing].strip(), err=True)
     return found
 
 

@@ -50,7 +50,8 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
 
     EXPERIMENT is the name of an MLflow experiment or its file, which is needed where it has variants of its own.
     The same seed, threads and fingerprint (settings, data, code, versions) must give the same weights, bit for bit; any
-    other run must fall into the prediction interval of the stored seeds, or within a tolerance. A stored variant
+    other run must fall within bounds from the spread of the stored seeds, pooled over variants, and so must the mean
+    shift of all new runs; each says the smallest shift it sees, and bounds too wide judge nothing. A stored variant
     without a finished new run, and a new run that did not finish, fail too.
 
     \b
@@ -62,6 +63,7 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     from pipeline.report.gate import name_cell, render_junit, render_summary
     from pipeline.study.experiment import open_experiment
     from pipeline.study.variants import VARIANTS
+    from pipeline.tracking.predicted import read_predicted
     from pipeline.tracking.runs import read_runs
     from pipeline.tracking.store import find_experiment, open_store
 
@@ -71,8 +73,12 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
         raise AnalysisError(f"{against}: not a usable result file (no text); give one of compare") from error
     declared = open_experiment(experiment)
     store = open_store()
-    runs = read_runs(store, find_experiment(store, declared.name if declared else experiment))
-    judgements = check_against(stored, runs, **options, variants=declared.table if declared else VARIANTS)
+    experiment_id = find_experiment(store, declared.name if declared else experiment)
+    runs = read_runs(store, experiment_id)
+    finished = list(runs.loc[runs["outcome"] == "finished", "run_id"])
+    predicted = read_predicted(store, experiment_id, finished, everywhere=False)
+    table = declared.table if declared else VARIANTS
+    judgements = check_against(stored, runs, **options, variants=table, predicted=predicted)
     if junit:
         junit.write_text(render_junit(judgements), encoding="utf-8")
     if summary:

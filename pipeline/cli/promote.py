@@ -62,10 +62,11 @@ def promote(experiment: str, variant: str, model: str) -> None:
 
 
 def _are_claims_late(found: Found) -> bool:
-    """Whether the claims were frozen after the first run began; raises AnalysisError for claims that were left out."""
+    """Whether the claims were frozen after the first run, or never; raises AnalysisError for claims left out."""
     from pipeline.tracking.registry import find_claims_frozen
 
     _, declared = find_claims_frozen(found.store, found.experiment_id)
-    if declared and not found.comparison.question.claims:
+    asked = found.comparison.question
+    if declared and not asked.claims:
         raise AnalysisError("the experiment has declared claims; give its file, so that they are judged")
-    return found.late
+    return bool(asked.claims) and asked.standing != ""

@@ -28,19 +28,25 @@ KEEP = click.option("--keep", is_flag=True, help="Count runs that an earlier ver
 def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
     """Show the cells of EXPERIMENT, what is done of them and how long the rest will take; runs nothing.
 
+    Of each claim it says which verdicts the design can reach and, once two seeds are finished, with what power.
+
     \b
     python -m pipeline plan experiments/mnist14.toml --workers 2
     """
     from pipeline.sweep.cells import count_states
     from pipeline.sweep.estimate import count_cores, estimate_cells, format_duration
     from pipeline.sweep.sweep import open_sweep
+    from pipeline.workflows.compare import foresee_claims
 
-    work = open_sweep(experiment, seeds, create=False).find_work(keep=keep)
+    opened = open_sweep(experiment, seeds, create=False)
+    work = opened.find_work(keep=keep)
     say_earlier(work)
     cells = work.cells
     for cell in cells:
         click.echo(f"{cell.name:<28}{cell.state:<9}{cell.run_id}".rstrip())
     click.echo(", ".join(f"{number} {state}" for state, number in count_states(cells).items()))
+    for line in foresee_claims(experiment, opened.store, opened.experiment_id, work.runs):
+        click.echo(line)
     if all(cell.state == "done" for cell in cells):
         return
     estimate = estimate_cells(cells, work.runs, socket.gethostname())

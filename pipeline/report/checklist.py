@@ -132,8 +132,8 @@ def _say_intervals(comparison: Comparison) -> Iterator[str]:
         yield "The table: the mean over seeds with its 95 % t-interval."
     if comparison.verdicts:
         yield (
-            "A claim: an interval over seeds at 1 - alpha after Holm's correction within its family, so that it agrees "
-            "with the adjusted p."
+            "A claim: a 95 % t-interval over seeds, or over seeds and test images where declared; the verdict is "
+            "judged at alpha after Holm's correction within its family and its look's share, which stands beside it."
         )
     if fewest >= FEWEST_FOR_SPREAD:
         yield "Curves: the mean, with a band from the lowest to the highest seed, which is no interval."

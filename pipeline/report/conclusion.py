@@ -10,25 +10,29 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.onset import estimate_onset_share
-from pipeline.analysis.sentences import format_effect, format_p, say_unit
+from pipeline.analysis.numbers import format_effect, format_p, say_unit
+from pipeline.analysis.selection import MNIST_SHA256
+from pipeline.analysis.sentences import LIMITS, PROBE, say_twins
+from pipeline.analysis.statistics import t_interval
 from pipeline.analysis.verdict import Verdict
 from pipeline.report.comparison import CLAIMED_ONSET
 from pipeline.report.escape import escape_markdown
+from pipeline.report.lessons import say_single_seeds, say_specifications
 from pipeline.report.table import render_markdown, render_text
+from pipeline.study.claims import CONFIRMING_EPOCHS
 
 NOTE_LIMIT = 4900  # MLflow keeps 5,000 characters of an experiment's tag
 FEW = 3  # run ids named in a line; the rest are in the artifacts
-COLUMNS = ("claim", "verdict", "effect", "interval", "adjusted p", "seeds", "twins that agree", "seeds needed")
+COLUMNS = ("claim", "verdict", "effect", "95 % CI", "judged at", "adjusted p", "seeds", "by twin")
 
 
 def say_conclusion(comparison: Comparison) -> str:
     """For the terminal: each claim with its verdict, sentence and runs, the onsets, the table, the runs left out."""
     parts = [
-        f"{verdict.verdict}: {verdict.statement}\n  {verdict.sentence}\n  {_say_evidence(verdict)}\n"
+        f"{verdict.word}: {verdict.statement}\n  {verdict.sentence}\n  {_say_evidence(verdict)}\n"
         for verdict in comparison.verdicts
     ]
-    parts += [f"{line}\n" for line in _say_onsets(comparison)]
+    parts += [f"{line}\n" for line in say_remarks(comparison)]
     parts.append(render_text(comparison.conclusion))
     conclusion = comparison.conclusion
     if conclusion.missing:
@@ -47,9 +51,9 @@ def write_conclusion(comparison: Comparison, title: str) -> str:
         parts += [
             f"{_name_evidence(verdict)}: {_name_few(verdict.run_ids)}\n" for verdict in verdicts if verdict.run_ids
         ]
-        parts += [f"- **{escape_markdown(v.name)}: {v.verdict}.** {escape_markdown(v.sentence)}" for v in verdicts]
+        parts += [f"- **{escape_markdown(v.name)}: {v.word}.** {escape_markdown(v.sentence)}" for v in verdicts]
         parts.append("")
-    parts += [f"{escape_markdown(line)}\n" for line in _say_onsets(comparison)]
+    parts += [f"{escape_markdown(line)}\n" for line in say_remarks(comparison)]
     if comparison.pairs is not None:
         parts.append(_say_exploration(comparison))
     parts.append(render_markdown(comparison.conclusion))
@@ -82,8 +86,9 @@ def shorten_note(text: str, limit: int = NOTE_LIMIT) -> str:
 
 def describe_verdict(verdict: Verdict) -> dict[str, object]:
     """A verdict as plain values that JSON can hold, None for a number that is not there; parts by name."""
-    fields = {name: value for name, value in vars(verdict).items() if name not in ("claim", "interval")}
-    low, high = verdict.interval
+    aside = ("claim", "interval", "interval_95", "look", "across", "by_twin", "without")
+    fields = {name: value for name, value in vars(verdict).items() if name not in aside}
+    (low, high), (low_95, high_95) = verdict.interval, verdict.interval_95
     share, weakest, strongest = verdict.reduction
     described = {
         "claim": verdict.name,
@@ -91,9 +96,14 @@ def describe_verdict(verdict: Verdict) -> dict[str, object]:
         **fields,
         "low": low,
         "high": high,
+        "low_95": low_95,
+        "high_95": high_95,
+        "look": asdict(verdict.look),
+        "by_twin": [asdict(twin) for twin in verdict.by_twin],
+        "across": asdict(verdict.across) if verdict.across else None,
+        "without": describe_verdict(verdict.without) if verdict.without else None,
         "per_seed": [{"seed": seed, "effect": effect} for seed, effect in verdict.per_seed],
         "reduction": {"share": share, "low": weakest, "high": strongest},
-        "onset_share": asdict(verdict.onset_share) if verdict.onset_share else None,
         "parts": [part.name for part in verdict.parts],
     }
     return {name: _make_plain(value) for name, value in described.items()}
@@ -122,49 +132,74 @@ def _name_evidence(verdict: Verdict) -> str:
 
 def _say_evidence(verdict: Verdict) -> str:
     """Numbers behind a verdict in one line: seeds, twins, seeds needed, the first runs."""
-    needed = "-" if verdict.seeds_needed is None else str(verdict.seeds_needed)
-    counts = f"n {verdict.n_seeds} seeds, {verdict.twins_agree} of {verdict.twins} twins, seeds needed {needed}"
+    needed = f", seeds needed about {verdict.seeds_needed}" if verdict.seeds_needed is not None else ""
+    counts = f"n {verdict.n_seeds} seeds, {verdict.twins} twins{needed}"
     runs = f"{_name_few(verdict.run_ids)} ({len(verdict.run_ids)}, all in verdicts.json)" if verdict.run_ids else "none"
     return f"{counts}, runs: {runs}"
+
+
+def say_remarks(comparison: Comparison) -> list[str]:
+    """What is said once, after all claims: limits, robustness, single seeds, onsets."""
+    return [
+        *say_limits(comparison),
+        *say_specifications(comparison),
+        *say_single_seeds(comparison),
+        *_say_onsets(comparison),
+    ]
+
+
+def say_limits(comparison: Comparison) -> list[str]:
+    """Once for all claims: on what data and images they rest, and what their intervals do not cover."""
+    verdicts = comparison.verdicts
+    if not any(verdict.n_seeds for verdict in verdicts):
+        return []
+    settings = comparison.conclusion.settings
+    names = [name for name in comparison.runs.get("data_name", []) if name]
+    unnamed = "MNIST" if settings.data_sha256 == MNIST_SHA256 else f"the data with sha256 {settings.data_sha256[:12]}"
+    name = names[0] if names else unnamed
+    images = max(verdict.images for verdict in verdicts)
+    part = f"{settings.subset:,} training images of it" if settings.subset else "all training images"
+    lines = [f"On {name}, {part}{f' and {images:,} test images' if images else ''}. {LIMITS}"]
+    if any(v.claim.estimand == "gap" and v.claim.at != "last epoch" for v in verdicts):
+        lines.append(PROBE)
+    return lines
 
 
 def _say_onsets(comparison: Comparison) -> list[str]:
     """A line on the share of runs that begin to overfit in the epochs of the notebook's claim; none if not watched."""
     first, last = CLAIMED_ONSET
-    if comparison.conclusion.settings.epochs < last:  # saves reading the history
+    if comparison.conclusion.settings.epochs < last + CONFIRMING_EPOCHS:  # saves reading the history
         return []
-    onsets = comparison.onsets[comparison.onsets["epochs"] >= last]
-    regularised = comparison.runs.set_index("run_id")["regularised"].reindex(onsets.index).to_numpy(dtype=bool)
-    groups = {"plain": onsets[~regularised], "regularised": onsets[regularised]}
+    rows = comparison.runs[["run_id", "seed", "regularised"]].join(comparison.onsets, on="run_id", how="inner")
+    rows = rows.assign(inside=100.0 * rows["onset"].between(first, last))
     said = []
-    for name, own in groups.items():
-        if len(own):
-            share = estimate_onset_share(own, first, last)
-            level = f"{100 * share.share:.1f} %, 95 % CI {100 * share.low:.1f} to {100 * share.high:.1f}"
-            said.append(f"{name} {level}, n = {share.n} runs, {share.censored} censored")
-    line = f"Onset of overfitting in epochs {first} to {last} (Kaplan-Meier share of runs): {'; '.join(said)}."
-    return [line] if said else []
+    for regularised, own in rows.groupby("regularised"):
+        name = "regularised" if regularised else "plain"
+        mean, low, high = t_interval(own.groupby("seed")["inside"].mean())
+        bounds = f", 95 % CI {max(low, 0):.1f} to {min(high, 100):.1f} over {own['seed'].nunique()} seeds"
+        none = f"{len(own)} runs, {int(own['onset'].isna().sum())} without an onset"
+        said.append(f"{name} {mean:.1f} %{bounds if low < high else ''} ({none})")
+    return [f"Share of runs that begin to overfit in epochs {first} to {last}: {'; '.join(said)}."] if said else []
 
 
 def _tabulate_verdicts(verdicts: Sequence[Verdict]) -> str:
     """The verdicts as a pipe table."""
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
     for verdict in verdicts:
-        cells = (verdict.name, f"**{verdict.verdict}**", *_format_numbers(verdict))
+        cells = (verdict.name, f"**{verdict.word}**", *_format_numbers(verdict))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def _format_numbers(verdict: Verdict) -> tuple[str, ...]:
-    """Effect, interval, p, n, twins and seeds needed, `-` where a claim has none."""
-    needed = "-" if verdict.seeds_needed is None else str(verdict.seeds_needed)
-    counts = (str(verdict.n_seeds), f"{verdict.twins_agree} of {verdict.twins}", needed)
+    """Effect, interval, level, p, n and what the twins say, `-` where a claim has none."""
+    counts = (str(verdict.n_seeds), say_twins(verdict) or "-")
     if verdict.parts or not verdict.n_seeds:
-        return ("-", "-", "-", *counts)
-    low, high = (format_effect(bound, verdict) for bound in verdict.interval)
+        return ("-", "-", "-", "-", *counts)
+    low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
     effect = f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
     p = "-" if verdict.p_adjusted != verdict.p_adjusted else format_p(verdict.p_adjusted).removeprefix("= ")
-    return (effect, f"{low} to {high}", p, *counts)
+    return (effect, f"{low} to {high}", f"alpha {1 - verdict.level:.3g}", p, *counts)
 
 
 def _say_exploration(comparison: Comparison) -> str:

@@ -21,11 +21,13 @@ from markupsafe import Markup
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.conclusion import list_records
 from pipeline.analysis.entries import Entry
-from pipeline.analysis.sentences import format_effect, format_p, say_unit
+from pipeline.analysis.numbers import format_effect, format_p, say_unit
+from pipeline.analysis.sentences import say_look, say_twins
 from pipeline.analysis.verdict import Verdict
 from pipeline.report.checklist import YES, answer_checklist, check_claims
 from pipeline.report.comparison import QUANTITIES
-from pipeline.report.illustrations import draw_curves, draw_intervals, draw_spreads, draw_violins
+from pipeline.report.conclusion import say_remarks
+from pipeline.report.illustrations import draw_curves, draw_intervals, draw_specifications, draw_spreads, draw_violins
 from pipeline.report.provenance import Sources
 from pipeline.report.surroundings import describe_surroundings
 from pipeline.report.table import TEMPLATES, format_entry, tabulate, write_caption
@@ -78,7 +80,7 @@ def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sou
         **_judge(comparison, sources),
         **_tabulate(comparison),
         **_trace(sources),
-        intervals=list(draw_intervals(comparison.verdicts)),
+        intervals=[*draw_intervals(comparison.verdicts), *draw_specifications(comparison)],
         curves=[*draw_curves(comparison, accuracies), *draw_spreads(comparison)],
         violins=draw_violins(sources.runs),
     )
@@ -90,6 +92,7 @@ def _judge(comparison: Comparison, sources: Sources) -> dict[str, Any]:
     return {
         "caveat": "" if word == YES or not comparison.verdicts else reason,
         "findings": [_describe_finding(verdict) for verdict in order_verdicts(comparison.verdicts)],
+        "remarks": say_remarks(comparison),
         "checklist": answer_checklist(comparison, sources),
     }
 
@@ -136,12 +139,13 @@ def write_command(run: Provenance, file: str) -> str:
 
 def _describe_finding(verdict: Verdict) -> Finding:
     """The claim's numbers, named and formatted."""
-    needed = DASH if verdict.seeds_needed is None else str(verdict.seeds_needed)
-    numbers = [
-        ("n", f"{verdict.n_seeds} seeds, {len(verdict.run_ids)} runs"),
-        ("twins that agree", f"{verdict.twins_agree} of {verdict.twins}"),
-        ("seeds needed", needed),
-    ]
+    numbers = [("n", f"{verdict.n_seeds} seeds, {len(verdict.run_ids)} runs")]
+    if verdict.by_twin:
+        numbers.append(("by twin", say_twins(verdict)))
+    if look := say_look(verdict.look):
+        numbers.append(("look", look))
+    if verdict.is_open and verdict.seeds_needed is not None:
+        numbers.append(("seeds needed", f"about {verdict.seeds_needed}"))
     if not verdict.parts:
         numbers[:0] = _list_numbers(verdict)
     return Finding(verdict=verdict, symbol=SYMBOLS[verdict.verdict], numbers=tuple(numbers))
@@ -154,8 +158,9 @@ def _list_numbers(verdict: Verdict) -> Iterator[tuple[str, str]]:
         return
     yield "effect", f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
     if verdict.n_seeds > 1:
-        low, high = (format_effect(bound, verdict) for bound in verdict.interval)
-        yield f"{100 * verdict.level:.4g} % interval", f"{low} to {high}"
+        low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
+        yield "95 % interval", f"{low} to {high}"
+        yield "judged at alpha", f"{1 - verdict.level:.3g}"
     margin = format_effect(verdict.claim.smallest_effect, verdict).removeprefix("+")
     name = "margin" if verdict.claim.direction == "not_higher" else "smallest effect of interest"
     yield name, f"{margin} {say_unit(verdict).replace('%', 'points')}"

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.entries import measure_entry
-from pipeline.analysis.sentences import format_effect, say_unit
+from pipeline.analysis.numbers import format_effect, say_unit
 from pipeline.analysis.verdict import Verdict
 from pipeline.report.comparison import QUANTITIES, order_variants, plot_gap, plot_onset, plot_seeds
+from pipeline.report.lessons import say_specifications
 from pipeline.report.render import render_svg
-from pipeline.report.report_figures import has_effect, plot_intervals, plot_spread
+from pipeline.report.report_figures import has_effect, plot_intervals, plot_specifications, plot_spread
 from pipeline.study.facts import Provenance
 
 SAME_BYTES: dict[Any, Any] = {"svg.hashsalt": "report", "svg.fonttype": "path"}
@@ -43,6 +44,15 @@ def draw_intervals(verdicts: Sequence[Verdict]) -> Iterator[Illustration]:
     if drawn:
         finding = "; ".join(map(say_interval, drawn))
         yield embed_figure(plot_intervals(drawn), "intervals", "Effects and intervals of the claims", f"{finding}.")
+
+
+def draw_specifications(comparison: Comparison) -> Iterator[Illustration]:
+    """The claims over the grid of choices, if one was tested."""
+    drawn = [each for each in comparison.specifications if each.choices]
+    if drawn:
+        (finding,) = say_specifications(comparison)
+        title = "Claims judged again over a fixed grid of choices"
+        yield embed_figure(plot_specifications(drawn), "specifications", title, finding)
 
 
 def draw_curves(comparison: Comparison, history: pd.DataFrame) -> Iterator[Illustration]:
@@ -104,9 +114,9 @@ def embed_figure(figure: Figure, name: str, title: str, finding: str) -> Illustr
 
 def say_interval(verdict: Verdict) -> str:
     """A claim's effect, interval and verdict in a few words."""
-    low, high = (format_effect(bound, verdict) for bound in verdict.interval)
+    low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
     effect = f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
-    return f"{verdict.name} {effect}, {100 * verdict.level:.4g} % interval {low} to {high}, {verdict.verdict}"
+    return f"{verdict.name} {effect}, 95 % interval {low} to {high}, {verdict.word}"
 
 
 def rank_variants(runs: pd.DataFrame, metric: str) -> str:

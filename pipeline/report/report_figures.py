@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -13,7 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.analysis.contrasts import find_null
-from pipeline.analysis.sentences import format_effect, say_unit
+from pipeline.analysis.numbers import format_effect, say_unit
+from pipeline.analysis.specification import Specification
 from pipeline.analysis.verdict import Verdict
 from pipeline.errors import AnalysisError
 from pipeline.report.comparison import BLUE, GREY, ORANGE, VERMILLION, Style, order_variants
@@ -27,6 +29,7 @@ QUANTITIES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 )
 """What can be drawn by epoch: its train metric, its test metric, its axis."""
 COLUMNS = 4
+PANEL_GAP_INCHES = 0.5
 STYLES: tuple[Style, ...] = (
     {"color": VERMILLION, "ls": "--", "lw": 1.3},
     {"color": BLUE, "ls": "-", "lw": 1.3},
@@ -64,23 +67,63 @@ def plot_spread(history: pd.DataFrame, runs: pd.DataFrame, quantity: str, *, cap
 
 
 def plot_intervals(verdicts: Sequence[Verdict], *, caption: str = "") -> Figure:
-    """Each claim's effect and interval on its own axis, with what it is held against and its margin; a row a claim.
+    """Each claim's effect and 95 % interval on its own axis, with what it is held against and its margin.
+
+    A panel a claim; below its effect stands that of each twin.
 
     Claims without an effect are not drawn; raises AnalysisError if none has one.
     """
     drawn = [verdict for verdict in verdicts if has_effect(verdict)]
     if not drawn:
         raise AnalysisError("no claim has an effect to draw; train the seeds that are missing")
-    figure = Figure(figsize=(8, 0.95 * len(drawn) + 1.1))
-    panels = figure.subplots(len(drawn), 1, squeeze=False)[:, 0]
+    rows = [1 + len(verdict.by_twin) for verdict in drawn]
+    figure = Figure(figsize=(8, 0.8 * len(drawn) + 0.17 * sum(rows) + 1.1))
+    panels = figure.subplots(len(drawn), 1, squeeze=False, height_ratios=[2 + row for row in rows])[:, 0]
     for verdict, axes in zip(drawn, panels, strict=True):
         _draw_interval(axes, verdict)
     handles = [
-        Line2D([], [], color=BLUE, marker="D", label="effect with its interval"),
+        Line2D([], [], color=BLUE, marker="D", label="effect with its 95 % interval"),
+        Line2D([], [], color=GREY, marker="o", ms=3, label="one twin"),
         Line2D([], [], color="black", label="what it is held against"),
         Line2D([], [], color=ORANGE, alpha=0.5, lw=8, label="too small to matter"),
     ]
-    return finish_figure(figure, "Effect of each claim, each on its own axis", caption, handles)
+    finish_figure(figure, "Effect of each claim, each on its own axis", caption, handles)
+    inner = figure.get_figheight() - 1.2 - PANEL_GAP_INCHES * (len(drawn) - 1)
+    figure.subplots_adjust(hspace=PANEL_GAP_INCHES * len(drawn) / inner)  # each panel has numbers and a title
+    return figure
+
+
+def plot_specifications(specifications: Sequence[Specification], *, caption: str = "") -> Figure:
+    """Each claim's effect and interval over its grid of choices, sorted by effect, a panel a claim.
+
+    Choices with which the claim keeps its verdict are blue, others vermillion. Raises AnalysisError without a claim.
+    """
+    drawn = [each for each in specifications if each.choices]
+    if not drawn:
+        raise AnalysisError("no claim was tested, so there is nothing to vary; train the seeds that are missing")
+    figure = Figure(figsize=(8, 1.5 * len(drawn) + 1.1))
+    panels = figure.subplots(len(drawn), 1, squeeze=False)[:, 0]
+    for each, axes in zip(drawn, panels, strict=True):
+        for place, choice in enumerate(sorted(each.choices, key=lambda choice: choice.effect)):
+            colour = BLUE if choice.outcome == each.verdict.outcome else VERMILLION
+            axes.plot([place, place], [choice.low, choice.high], "-", color=colour, lw=1, alpha=0.6)
+            axes.plot(place, choice.effect, "o" if colour == BLUE else "x", color=colour, ms=3)
+        axes.axhline(find_null(each.verdict.claim), color="black", lw=0.8)
+        axes.set(xticks=[])
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.yaxis.set_major_formatter(partial(_format_tick, each.verdict))
+        axes.tick_params(labelsize=7)
+        holds = f"{each.verdict.outcome} in {each.holds} of {len(each.choices)}"
+        axes.set_title(f"{each.verdict.name}: {holds} ({say_unit(each.verdict)})", fontsize=9, loc="left")
+    handles = [
+        Line2D([], [], color=BLUE, marker="o", ms=3, label="the verdict stays"),
+        Line2D([], [], color=VERMILLION, marker="x", ms=3, label="another verdict"),
+    ]
+    return finish_figure(figure, "Each claim over a fixed grid of choices, sorted by effect", caption, handles)
+
+
+def _format_tick(verdict: Verdict, value: float, _: object) -> str:
+    return format_effect(value, verdict)
 
 
 def has_effect(verdict: Verdict) -> bool:
@@ -91,18 +134,24 @@ def has_effect(verdict: Verdict) -> bool:
 def _draw_interval(axes: Axes, verdict: Verdict) -> None:
     """One claim's row; the axis is in the unit that is printed."""
     reference, small = verdict.claim.reference, verdict.claim.smallest_effect
-    low, high = verdict.interval
+    low, high = verdict.interval_95
     axes.axvspan(reference - small, reference + small, color=ORANGE, alpha=0.35, lw=0)
     axes.axvline(find_null(verdict.claim), color="black", lw=1)
     axes.plot([low, high], [0, 0], "-", color=BLUE, lw=2)
     axes.plot([low, high], [0, 0], "|", color=BLUE, ms=10, mew=2)
     axes.plot(verdict.effect, 0, "D", color=BLUE, ms=6)
-    axes.set(yticks=[], ylim=(-1, 1))
+    twins = verdict.by_twin
+    for place, twin in enumerate(twins, start=1):
+        axes.plot([twin.low, twin.high], [-place, -place], "-", color=GREY, lw=1)
+        axes.plot(twin.effect, -place, "o", color=GREY, ms=3)
+    names = ["all", *(twin.twin for twin in twins)] if twins else []
+    axes.set_yticks([-place for place in range(len(names))], names)
+    axes.set_ylim(-len(twins) - 0.7, 0.7)
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
-    axes.xaxis.set_major_formatter(lambda value, _: format_effect(value, verdict))
+    axes.xaxis.set_major_formatter(partial(_format_tick, verdict))
     axes.tick_params(labelsize=7)
-    axes.set_title(f"{verdict.name}: {verdict.verdict} ({say_unit(verdict)})", fontsize=9, loc="left")
+    axes.set_title(f"{verdict.name}: {verdict.word} ({say_unit(verdict)})", fontsize=9, loc="left")
     axes.spines[["left", "right", "top"]].set_visible(False)
 
 

@@ -14,12 +14,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pipeline.analysis.conclusion import Conclusion, list_records
 from pipeline.analysis.entries import Entry
 from pipeline.analysis.results import dump_conclusion
+from pipeline.analysis.statistics import find_ties
 from pipeline.errors import AnalysisError
 from pipeline.report.escape import escape_latex, escape_markdown
 from pipeline.study.variants import published_variants
 
 NO_RUN = "(no run)"
 NO_VALUE = "-"
+LIKE_BEST = "cannot be told from the best"
+FEWEST_SEEDS_TO_EXPLORE = 3
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -50,7 +53,22 @@ def tabulate(conclusion: Conclusion) -> pd.DataFrame:
         for column in conclusion.columns:
             if conclusion.rows[0].entries[column].kind == "measured":
                 frame[f"{column} 95 % CI"] = [_format_interval(row.entries[column]) for row in conclusion.rows]
+        if told := _tell_from_best(conclusion):
+            frame[LIKE_BEST] = told
     return frame
+
+
+def _tell_from_best(conclusion: Conclusion) -> list[str]:
+    """Of each row whether its test error can be told from the lowest: Holm over all pairs of paired t tests.
+
+    Empty below three complete seeds.
+    """
+    errors = 1 - conclusion.runs.pivot(index="seed", columns="variant", values="final/test_accuracy").dropna()
+    if len(errors) < FEWEST_SEEDS_TO_EXPLORE or errors.shape[1] < 2:
+        return []
+    ties = find_ties(errors)
+    known = set(errors.columns)
+    return [("yes" if row.variant in ties else "no") if row.variant in known else NO_VALUE for row in conclusion.rows]
 
 
 def name_rows(conclusion: Conclusion) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.entries import measure_entry
-from pipeline.analysis.sentences import format_effect, say_unit
+from pipeline.analysis.numbers import format_effect, say_unit
 from pipeline.analysis.verdict import Verdict
 from pipeline.data.datasets import shows_digits
 from pipeline.report.escape import escape_markdown
@@ -132,7 +132,7 @@ def _tabulate_claims(verdicts: Sequence[Verdict]) -> str:
     lines = ["", "| claim | verdict | effect (interval) | n seeds |", "| --- | --- | --- | ---: |"]
     for verdict in verdicts:
         lines.append(
-            f"| {escape_markdown(verdict.statement)} | {verdict.verdict} | {_say_effect(verdict)} | {verdict.n_seeds} |"
+            f"| {escape_markdown(verdict.statement)} | {verdict.word} | {_say_effect(verdict)} | {verdict.n_seeds} |"
         )
     return "\n".join([*lines, ""])
 
@@ -141,7 +141,7 @@ def _say_effect(verdict: Verdict) -> str:
     """The effect with its interval; a headline, and what cannot be tested, have none."""
     if verdict.parts or not verdict.n_seeds:
         return "-"
-    low, high = (format_effect(bound, verdict) for bound in verdict.interval)
+    low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
     return f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)} ({low} to {high})"
 
 

@@ -53,7 +53,7 @@ class Choice:
 def choose_run(comparison: Comparison, named: str = "", frozen_late: bool = False) -> Choice:
     """The run that the evidence carries; `named` is the user's variant, "" leaves the choice to the claims.
 
-    `frozen_late` says that the claims were frozen after the first run had begun. Raises AnalysisError, or
+    `frozen_late` says that the claims were frozen after the first run, or never. Raises AnalysisError, or
     UnknownVariant, where the evidence does not carry the choice.
     """
     deciding = [verdict for verdict in comparison.verdicts if _bounds_harm(verdict)]
@@ -65,11 +65,11 @@ def choose_run(comparison: Comparison, named: str = "", frozen_late: bool = Fals
             _check_arm(variant, arm, deciding)
             reason += f"; the experiment's claims do not speak against it ({_list_verdicts(deciding)})"
         if frozen_late:
-            reason += ". These claims were frozen after the first run had begun, so they are weak evidence"
+            reason += ". These claims were not frozen before the first run, so they are weak evidence"
     else:
         if frozen_late and deciding:
             raise AnalysisError(
-                "the claims were frozen after the first run had begun, so they may have been chosen by test results; "
+                "the claims were not frozen before the first run, so they may have been chosen by test results; "
                 "train anew, or name the variant with --variant"
             )
         arm = _decide_arm(deciding)
@@ -105,6 +105,8 @@ def _say_obstacle(verdict: Verdict) -> str:
     """Why a verdict decides nothing, and what to do."""
     if verdict.verdict == "DEVIATED":
         return "it changed after the first run; put it back, or train anew under another name"
+    if verdict.outcome_with:
+        return f"{'; '.join(verdict.troubles)}; look into these runs, or train more seeds"
     if verdict.reason:
         return f"{verdict.reason}; train the missing cells with `python -m pipeline sweep`"
     needed = "more than 10,000" if verdict.seeds_needed is None else f"about {verdict.seeds_needed}"

@@ -23,9 +23,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.study.fields import Key, check_table, choice, label, number, refuse, require_keys, several, text, window
+
+Standing = Literal["", "late", "never"]
+"""When the claims of an experiment were frozen: before the first run (""), after it, or never."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,8 @@ class Sweep:
 
         What the file declares is frozen before the first of them starts.
         """
-        freeze_plan(self.store, self.experiment_id, load_experiment(self.path))  # of all seeds, whatever was chosen
+        if cells:  # of all seeds, whatever was chosen
+            freeze_plan(self.store, self.experiment_id, load_experiment(self.path))
         words = [f"--since={self.since}", name_place(self.path)]
         failed = []
         with end_launched_run(self.store, "sweep"):

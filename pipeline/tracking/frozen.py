@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
+import pandas as pd
+
+from pipeline.study.claims import Standing
 from pipeline.study.experiment import Experiment, hash_plan, load_experiment
 from pipeline.tracking.store import Store, project_root
 
 FROZEN = "plan.frozen"
 FROZEN_AT = "plan.frozen_at"
+GRACE = timedelta(seconds=10)
+"""A run is created a moment before its start freezes the plan."""
 
 
 def freeze_plan(store: Store, experiment_id: str, experiment: Experiment) -> dict[str, str]:
@@ -22,6 +28,20 @@ def freeze_plan(store: Store, experiment_id: str, experiment: Experiment) -> dic
         store.client.set_experiment_tag(experiment_id, FROZEN_AT, datetime.now(UTC).isoformat(timespec="seconds"))
         store.client.set_experiment_tag(experiment_id, FROZEN, json.dumps(plan))
         return plan
+
+
+def read_frozen(store: Store, experiment_id: str) -> tuple[dict[str, str] | None, str]:
+    """(the frozen hashes, None if there are none; when they were frozen, as ISO 8601 text); writes nothing."""
+    tags = store.client.get_experiment(experiment_id).tags
+    return (dict(json.loads(tags[FROZEN])) if FROZEN in tags else None), tags.get(FROZEN_AT, "")
+
+
+def judge_freezing(frozen_at: str, started: Iterable[datetime]) -> Standing:
+    """Whether a plan was frozen before the first run, after it, or never; `started` is when the runs did."""
+    if not frozen_at:
+        return "never"
+    moment = pd.Timestamp(frozen_at)
+    return "late" if any(start + GRACE < moment for start in started if not pd.isna(start)) else ""
 
 
 def freeze_declared(store: Store, run_id: str) -> None:

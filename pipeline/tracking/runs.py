@@ -22,6 +22,7 @@ from pipeline.study.tags import (
     HOST,
     OUTCOME,
     PARAM_DATA_NAME,
+    PARAM_DATA_SHA256,
     REASON,
     REPOSITORY,
     RUN_NAME,
@@ -39,7 +40,8 @@ PARAMS: Mapping[str, str] = MappingProxyType(
     {
         "arch": "arch",
         **{name_option(name): name for name in SETTINGS},
-        "data-sha256": "data_sha256",
+        PARAM_DATA_SHA256: "data_sha256",
+        PARAM_DATA_NAME: "data_name",
         "depth-called": "depth_called",
         "depth-counted": "depth_counted",
         "kernel": "kernel",
@@ -87,12 +89,21 @@ ROWS: Keys = MappingProxyType(
     }
 )
 """The params from which study.facts.restore_row rebuilds what a run has trained."""
-CURVES = (metrics.TRAIN_LOSS, metrics.TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.HONEST_TEST_LOSS)
+CURVES = (
+    *(metrics.TRAIN_LOSS, metrics.TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.HONEST_TEST_LOSS),
+    metrics.TEST_ACCURACY,
+)
 NUMBERS = (
     *(name for name in SETTINGS if name in NUMERIC),
     *("depth_called", "depth_counted", "kernel", "parameters", "trainable_parameters"),
 )
-TEXTS = (*TAGS.values(), *(name for name in SETTINGS if name not in (*NUMERIC, *LATER)), "data_sha256", "status")
+TEXTS = (
+    *TAGS.values(),
+    *(name for name in SETTINGS if name not in (*NUMERIC, *LATER)),
+    "data_sha256",
+    "data_name",
+    "status",
+)
 UNKNOWN = -1
 PAGE = 1000
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.analysis.comparison import Comparison, Question, ask_experiment, compare_runs
+from pipeline.analysis.design import NO_HISTORY, Records
+from pipeline.analysis.prospects import foresee
+from pipeline.errors import AnalysisError
 from pipeline.report.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
-from pipeline.report.conclusion import describe_onsets, describe_verdict, shorten_note, write_conclusion
+from pipeline.report.conclusion import describe_onsets, describe_verdict, say_remarks, shorten_note, write_conclusion
+from pipeline.report.lessons import say_prospects
 from pipeline.report.render import render_png
+from pipeline.report.report_figures import plot_specifications
 from pipeline.report.table import render_table, tabulate, write_caption
-from pipeline.study.experiment import open_experiment
+from pipeline.study.experiment import load_experiment, open_experiment
 from pipeline.study.tags import NOTE, TABLE_SHA256
-from pipeline.tracking.frozen import FROZEN_AT, freeze_plan
+from pipeline.tracking.frozen import judge_freezing, read_frozen
+from pipeline.tracking.predicted import read_predicted
 from pipeline.tracking.recorder import Recorder, open_run
 from pipeline.tracking.runs import read_history, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
@@ -27,13 +33,12 @@ TABLES = {"csv": "csv", "md": "markdown", "tex": "latex", "html": "html", "json"
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A comparison with the place it came from; `late` where its claims were frozen after the first run began."""
+    """A comparison with the place it came from, and when its claims were frozen (ISO 8601, "" if never)."""
 
     store: Store
     experiment_id: str
     comparison: Comparison
     frozen_at: str = ""
-    late: bool = False
 
     @property
     def link(self) -> str:
@@ -61,12 +66,34 @@ def find_comparison(
     experiment_id = find_experiment(store, declared.name if declared else experiment)
     runs = read_runs(store, experiment_id)
     question = Question(rule=rule or ("all-seeds" if declared else "newest"), asked=asked or {}, show=show)
+    frozen, frozen_at = read_frozen(store, experiment_id)
     if declared:
-        question = ask_experiment(declared, question, freeze_plan(store, experiment_id, declared))
-    frozen_at = store.client.get_experiment(experiment_id).tags.get(FROZEN_AT, "")
-    late = bool(question.claims) and bool((runs["started"] < pd.Timestamp(frozen_at)).any())
-    comparison = compare_runs(runs, lambda run_ids: read_history(store, run_ids), question)
-    return Found(store=store, experiment_id=experiment_id, comparison=comparison, frozen_at=frozen_at, late=late)
+        question = ask_experiment(declared, question, frozen, judge_freezing(frozen_at, runs["started"]))
+    comparison = compare_in(store, experiment_id, runs, question)
+    return Found(store=store, experiment_id=experiment_id, comparison=comparison, frozen_at=frozen_at)
+
+
+def compare_in(store: Store, experiment_id: str, runs: pd.DataFrame, question: Question) -> Comparison:
+    """Answer a question from `runs` (tracking.runs.read_runs); curves and predictions are read when they are needed."""
+    return compare_runs(
+        runs,
+        lambda run_ids: read_history(store, run_ids),
+        question,
+        lambda run_ids, needed: read_predicted(store, experiment_id, run_ids, needed),
+    )
+
+
+def foresee_claims(path: str, store: Store, experiment_id: str, runs: pd.DataFrame) -> list[str]:
+    """What each claim of an experiment's file can come to, with the spread of the runs that are there."""
+    declared = load_experiment(path)
+    if not declared.claims:
+        return []
+    try:
+        question = ask_experiment(declared, Question(rule="all-seeds"), None)
+        records = compare_in(store, experiment_id, runs, question).records
+    except AnalysisError:  # nothing comparable has finished yet
+        records = Records(runs=runs.iloc[:0], history=NO_HISTORY)
+    return say_prospects(declared, foresee(declared, records))
 
 
 def record_comparison(recorder: Recorder, found: Found) -> None:
@@ -79,7 +106,12 @@ def record_comparison(recorder: Recorder, found: Found) -> None:
     client.log_table(run_id, tabulate(conclusion).reset_index(names="variant"), "conclusion.json")
     if comparison.verdicts:
         verdicts = [describe_verdict(verdict) for verdict in comparison.verdicts]
-        client.log_dict(run_id, {"verdicts": verdicts}, "verdicts.json")
+        client.log_dict(run_id, {"verdicts": verdicts, "remarks": say_remarks(comparison)}, "verdicts.json")
+        grids = [
+            {"claim": each.verdict.name, "choices": list(map(asdict, each.choices))}
+            for each in comparison.specifications
+        ]
+        client.log_dict(run_id, {"specifications": grids}, "specifications.json")
     if comparison.pairs is not None:
         client.log_text(run_id, comparison.pairs.to_csv(index=False), "pairs.csv")
     if not comparison.onsets.empty:
@@ -87,7 +119,7 @@ def record_comparison(recorder: Recorder, found: Found) -> None:
     recorder.log_files("figures", ((f"{name}.png", render_png(drawn)) for name, drawn in draw_comparison(comparison)))
     text = write_conclusion(comparison, f"Conclusion of {experiment.name}")
     client.log_text(run_id, text, "conclusion.md")
-    tags = {f"verdict.{verdict.name}": verdict.verdict for verdict in comparison.verdicts}
+    tags = {f"verdict.{verdict.name}": verdict.word for verdict in comparison.verdicts}
     recorder.log({}, {**tags, TABLE_SHA256: conclusion.sha256, NOTE: shorten_note(text)})
     client.set_experiment_tag(experiment.experiment_id, NOTE, shorten_note(text))
     save_view(client, experiment)
@@ -96,6 +128,8 @@ def record_comparison(recorder: Recorder, found: Found) -> None:
 def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     """(name, figure) of every figure that the runs can fill."""
     runs, history, caption = comparison.runs, comparison.history, write_caption(comparison.conclusion)
+    if any(each.choices for each in comparison.specifications):
+        yield "specifications", plot_specifications(comparison.specifications, caption=caption)
     yield "losses_notebook", plot_loss_curves(history, runs, source="notebook", caption=caption)
     yield "losses_honest", plot_loss_curves(history, runs, source="honest", caption=caption)
     yield "gap", plot_gap(runs, caption=caption)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.analysis.claims import judge_claims
+from pipeline.analysis import claims
+from pipeline.analysis.design import Design, Records
 from pipeline.study.claims import Claim
 from pipeline.study.variants import VARIANTS, matched_twins
 
@@ -114,5 +115,13 @@ def plant_errors(mean: float, spread: float = 0.0001):
     return runs.assign(**{"final/test_accuracy": 0.99 - effects.ravel()})
 
 
-def judge(claim: Claim, runs, history=NO_HISTORY, **more):
-    return judge_claims([claim], runs, history, **more)[0]
+def judge_claims(declared, runs, history=NO_HISTORY, design=None, **more):
+    return claims.judge_claims(declared, Records(runs=runs, history=history, **more), design)
+
+
+def judge(claim: Claim, runs, history=NO_HISTORY, design=None, **more):
+    return judge_claims([claim], runs, history, design, **more)[0]
+
+
+def declare(frozen=None, planned=None, **more) -> Design:
+    return Design(frozen=frozen, planned=planned or {}, **more)

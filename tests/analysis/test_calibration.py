@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.analysis.claims import judge_claims
 from pipeline.study.claims import Claim
 from tests.analysis.studies import (
     DEPTH,
@@ -17,6 +16,7 @@ from tests.analysis.studies import (
     ONSET,
     draw_curves,
     judge,
+    judge_claims,
     plant_gap,
     plant_history,
     plant_runs,

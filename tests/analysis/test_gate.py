@@ -6,15 +6,17 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from pipeline.analysis.conclusion import conclude
-from pipeline.analysis.gate import GATED, check_against, gate_passed, prediction_interval
+from pipeline.analysis.gate import EVERY, check_against, gate_passed
+from pipeline.analysis.gate_bounds import LOSS, bound_mean, bound_run, pool_spread, scale_error
+from pipeline.analysis.gate_metrics import GATED, IMAGES
 from pipeline.analysis.results import dump_conclusion
 from pipeline.analysis.selection import select_runs
 from pipeline.errors import AnalysisError
 from pipeline.report.gate import render_junit, render_summary
-from tests.frames import make_runs
+from pipeline.study.predicted import Predicted
+from tests.frames import PUBLISHED_NAMES, make_runs
 
 NAMES = ["conv2_3x3", "conv7_3x3"]
 
@@ -48,27 +50,31 @@ def test_missing_weights_hash_is_not_judged():
 def test_new_seed_is_held_against_the_interval_of_the_stored():
     judgements = check_against(store(), rerun([77]), confidence=0.95)
     assert results(judgements) == [(name, 77, metric, "pass") for name in NAMES for metric in GATED]
-    stored = make_runs(NAMES, seeds=range(5)).query("variant == 'conv2_3x3'")["final/test_loss"]
-    # four intervals share the five per cent
-    assert judgements[0].expected == pytest.approx(prediction_interval(stored, 1 - 0.05 / 4))
-    assert "98.75%" in judgements[0].detail
-    assert "n = 5 stored seeds" in judgements[0].detail
+    stored = make_runs(NAMES, seeds=range(5))
+    groups = [np.log(own["final/test_loss"].to_numpy()) for _, own in stored.groupby("variant")]
+    # four bounds share half of the five per cent
+    bounds = bound_run(pool_spread(groups), 5, 0.025 / 4)
+    expected = (np.exp(groups[0].mean() - bounds.half), np.exp(groups[0].mean() + bounds.half))
+    assert judgements[0].expected == pytest.approx(expected)
+    assert judgements[0].detail.startswith(
+        "n = 5 stored, SD pooled over variants (df 8), bounds at 99.38%; sees a shift"
+    )
 
 
 def test_new_seed_outside_the_interval_fails_in_its_cell_alone():
     runs = rerun([77])
-    runs.loc[1, "final/test_loss"] = 0.5
+    runs.loc[1, "final/test_loss"] = 1.5
     judgements = check_against(store(), runs)
     failed = [judgement for judgement in judgements if judgement.result == "fail"]
     assert results(failed) == [("conv7_3x3", 77, "final/test_loss", "fail")]
-    assert failed[0].value == 0.5
+    assert failed[0].value == 1.5
     assert not gate_passed(judgements)
 
 
 def test_other_thread_count_is_a_new_draw_judged_without_its_own_seed():
     judgements = check_against(store(), rerun([2], threads=4))
     assert {judgement.metric for judgement in judgements} == set(GATED)
-    assert all("n = 4 stored seeds" in judgement.detail for judgement in judgements)
+    assert all("n = 4 stored, " in judgement.detail for judgement in judgements)
 
 
 def test_other_code_or_versions_are_a_new_draw():
@@ -82,7 +88,7 @@ def test_other_code_or_versions_are_a_new_draw():
 def test_one_stored_seed_cannot_judge_unless_a_tolerance_is_declared():
     unjudged = check_against(store([0]), rerun([1]))
     assert {judgement.result for judgement in unjudged} == {"not judged"}
-    assert unjudged[0].detail.startswith("n = 1 stored, a prediction interval needs 2")
+    assert unjudged[0].detail.startswith("n = 1 stored, no spread to judge by; store more seeds")
     assert unjudged[0].detail.endswith("give --tolerance final/test_loss=VALUE")
     assert not gate_passed(unjudged)
     judged = check_against(store([0]), rerun([1]), tolerances={"final/test_loss": 0.05})
@@ -160,21 +166,104 @@ def test_unknown_tolerance_is_refused():
         check_against(store(), rerun([1]), tolerances={"test_loss": 1.0})
 
 
-@pytest.mark.parametrize(("n", "confidence"), [(2, 0.9), (5, 0.95), (10, 0.99)])
-def test_prediction_interval_covers_a_new_draw_as_often_as_it_says(n, confidence):
-    draws = np.random.default_rng(n).normal(3, 2, size=(2000, n + 1))
-    bounds = np.array([prediction_interval(sample, confidence) for sample in draws[:, :-1]])
-    covered = ((bounds[:, 0] <= draws[:, -1]) & (draws[:, -1] <= bounds[:, 1])).sum()
-    exact = stats.binomtest(int(covered), len(draws), confidence)
-    assert exact.pvalue > 0.001
+def draw(kind, size, rng):
+    """Values with SD 1."""
+    if kind == "normal":
+        return rng.normal(size=size)
+    return rng.standard_t(3, size=size) / 3**0.5 if kind == "t3" else rng.exponential(size=size) - 1
 
 
-def test_prediction_interval_is_that_of_the_t_distribution():
-    sample = np.array([0.061, 0.058, 0.066, 0.060])
-    scale = sample.std(ddof=1) * np.sqrt(1 + 1 / 4)
-    assert prediction_interval(sample) == pytest.approx(stats.t.interval(0.95, 3, loc=sample.mean(), scale=scale))
-    with pytest.raises(AnalysisError, match="at least two stored seeds"):
-        prediction_interval([1.0])
+@pytest.mark.parametrize("kind", ["normal", "t3", "skewed"])
+@pytest.mark.parametrize("seeds", [2, 5])
+def test_healthy_runs_pass_in_ninety_five_percent(kind, seeds):
+    """14 variants, two metrics, one new run each; at 2,000 studies the Monte-Carlo error is 0.5 points."""
+    rng = np.random.default_rng(seeds)
+    names = [str(variant) for variant in range(14)]
+    stored, new = dict.fromkeys(names, seeds), dict.fromkeys(names, 1)
+    failed = 0
+    for _ in range(2000):
+        bad = False
+        for _ in GATED:
+            groups = draw(kind, (14, seeds), rng)
+            off, spread = draw(kind, 14, rng) - groups.mean(axis=1), pool_spread(list(groups))
+            bad |= bool((np.abs(off) > bound_run(spread, seeds, 0.0125 / 28).half).any())
+            bad |= bool(abs(off.mean()) > bound_mean(spread, stored, new, 0.0125 / 2).half)
+        failed += bad
+    assert failed / 2000 <= 0.05
+
+
+def test_the_smallest_shift_is_seen_in_eighty_percent():
+    """At 4,000 studies the Monte-Carlo error is 0.6 points; the bound itself varies with the spread."""
+    rng = np.random.default_rng(8)
+    names = [str(variant) for variant in range(14)]
+    seen = 0
+    for _ in range(4000):
+        groups = rng.normal(size=(14, 5))
+        bounds = bound_mean(pool_spread(list(groups)), dict.fromkeys(names, 5), dict.fromkeys(names, 1), 0.00625)
+        off = rng.normal(size=14) - groups.mean(axis=1) + bounds.smallest
+        seen += abs(off.mean()) > bounds.half
+    assert seen / 4000 == pytest.approx(0.8, abs=0.02)
+
+
+def test_a_shift_of_all_runs_fails_where_each_of_them_passes():
+    names = PUBLISHED_NAMES
+    runs = make_runs(names, seeds=range(5))
+    stored = dump_conclusion(conclude(select_runs(runs, rule="all-seeds")))
+    new = make_runs(names, seeds=[77])
+    new = new.assign(run_id="new" + new["run_id"])
+    healthy = check_against(stored, new)
+    assert gate_passed(healthy)
+    shifted = check_against(stored, new.assign(**{"final/test_loss": 1.2 * new["final/test_loss"]}))
+    failed = [judgement for judgement in shifted if judgement.result == "fail"]
+    assert results(failed) == [(EVERY, None, "final/test_loss, mean shift", "fail")]
+    assert failed[0].detail.startswith("14 new runs, on the metric's own scale; sees a shift of a factor of 1.")
+
+
+def test_bounds_that_are_too_wide_judge_nothing():
+    runs = make_runs(NAMES, seeds=range(2)).assign(**{"final/test_loss": [0.1, 0.1, 0.5, 0.9]})
+    stored = dump_conclusion(conclude(select_runs(runs, rule="all-seeds")))
+    judgements = [each for each in check_against(stored, rerun([77])) if each.metric == "final/test_loss"]
+    assert {judgement.result for judgement in judgements} == {"not judged"}
+    assert "bounds too wide to judge by; sees a shift" in judgements[0].detail
+    judged = check_against(stored, rerun([77]), tolerances={"final/test_loss": 9.0})
+    assert {each.result for each in judged if each.metric == "final/test_loss"} == {"pass"}
+
+
+def test_scales_come_back():
+    error = scale_error(10_000)
+    for accuracy in (0.0, 0.5, 0.9912, 1.0):
+        assert error.backward(float(error.forward(accuracy))) == pytest.approx(accuracy)
+    assert LOSS.backward(float(LOSS.forward(0.03))) == pytest.approx(0.03)
+
+
+def test_images_that_all_stored_seeds_got_right_are_a_metric():
+    runs, new = make_runs(NAMES, seeds=range(5)), rerun([77])
+    rng = np.random.default_rng(9)
+    hard = np.arange(1000) < 30
+
+    def answer(wrong):
+        return Predicted(
+            label=np.zeros(1000, dtype=np.uint8),
+            predicted=wrong.astype(np.uint8),
+            log_probability=np.zeros(1000, dtype=np.float32),
+        )
+
+    def predict(run_id, easy):
+        return {run_id: answer(np.where(hard, rng.random(1000) < 0.5, rng.random(1000) < easy))}
+
+    stored = {}
+    for run_id in runs["run_id"]:
+        stored |= predict(run_id, 0.002)
+    good, bad = dict(stored), dict(stored)
+    for run_id in new["run_id"]:
+        good |= predict(run_id, 0.002)
+        bad |= predict(run_id, 0.08)
+    text = dump_conclusion(conclude(select_runs(runs, rule="all-seeds")))
+    assert {each.result for each in check_against(text, new, predicted=good) if each.metric == IMAGES} == {"pass"}
+    found = [each for each in check_against(text, new, predicted=bad) if each.metric == IMAGES]
+    assert {each.result for each in found} == {"fail"}
+    assert found[0].value > 50
+    assert not [each for each in check_against(text, new, predicted={}) if each.metric == IMAGES]
 
 
 def mixed_judgements():

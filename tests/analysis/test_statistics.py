@@ -16,6 +16,7 @@ from pipeline.analysis.statistics import (
     compare_all_pairs,
     estimate_mean,
     estimate_reduction,
+    find_ties,
     permute_signs,
     t_interval,
     weigh_agreement,
@@ -116,7 +117,7 @@ def test_reduction_is_the_ratio_within_each_seed():
 def test_all_pairs_agree_with_the_paired_t_test_and_find_the_odd_one():
     values = pd.DataFrame(RNG.normal(size=(6, 5)) + 5 * RNG.normal(size=(6, 1)), columns=list("abcde"))
     values["c"] += 8
-    pairs = compare_all_pairs(values, permutations=500).set_index(["first", "second"])
+    pairs = compare_all_pairs(values).set_index(["first", "second"])
     assert len(pairs) == 10
     expected = stats.ttest_rel(values["a"], values["d"])
     assert pairs.loc[("a", "d"), "p"] == pytest.approx(expected.pvalue)
@@ -125,13 +126,24 @@ def test_all_pairs_agree_with_the_paired_t_test_and_find_the_odd_one():
     assert set(found) == {("a", "c"), ("b", "c"), ("c", "d"), ("c", "e")}
 
 
-def test_all_pairs_keep_the_family_wise_error():
-    studies = 300
-    smallest = [
-        compare_all_pairs(pd.DataFrame(RNG.normal(size=(5, 6))), permutations=199)["p_adjusted"].min()
-        for _ in range(studies)
-    ]
-    assert 0.01 < np.mean(np.array(smallest) <= 0.05) <= bound_rate(0.05, studies)
+@pytest.mark.parametrize(("odd", "spread"), [(0, 1.0), (2, 1.0), (2, 4.0)])
+def test_all_pairs_keep_the_family_wise_error(odd, spread):
+    """Pairs of 12 equal variants beside some far off; at 1,000 studies the Monte-Carlo error is 0.7 points."""
+    false = 0
+    for _ in range(1000):
+        draws = RNG.normal(size=(5, 12 + odd))
+        draws[:, :6] *= spread
+        draws[:, 12:] += 40
+        pairs = compare_all_pairs(pd.DataFrame(draws))
+        equal = (pairs["first"] < 12) & (pairs["second"] < 12)
+        false += (pairs.loc[equal, "p_adjusted"] <= 0.05).any()
+    assert 0.005 < false / 1000 <= bound_rate(0.05, 1000)
+
+
+def test_those_that_cannot_be_told_from_the_best():
+    values = pd.DataFrame(0.01 * RNG.normal(size=(8, 4)) + [1.0, 1.0, 2.0, 3.0], columns=list("abcd"))
+    assert find_ties(values) == {"a", "b"}
+    assert find_ties(pd.DataFrame({"a": [1.0, 1.9], "b": [1.5, 1.6]})) == {"a", "b"}
 
 
 def test_all_pairs_need_whole_blocks():

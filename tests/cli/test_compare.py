@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline.study.experiment import hash_plan, load_experiment
+from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.store import find_experiment, open_store
 from tests.conftest import call
 from tests.tracking.planted import plant_run, plant_study
@@ -41,6 +43,9 @@ def study(store_folder: Path) -> str:
 def declared(study: str, store_uri: str, tmp_path: Path) -> str:
     path = tmp_path / "study.toml"
     path.write_text(TOML)
+    client = open_store().client
+    client.set_experiment_tag(study, FROZEN, json.dumps(hash_plan(load_experiment(path))))
+    client.set_experiment_tag(study, FROZEN_AT, "2020-01-01T00:00:00+00:00")
     return str(path)
 
 
@@ -84,6 +89,39 @@ def test_a_declared_experiment_gets_verdicts_that_are_logged(study: str, declare
     assert (verdict["n_seeds"], verdict["twins_agree"], verdict["twins"]) == (5, 2, 2)
     assert verdict["effect"] == pytest.approx(-0.15, abs=0.01)
     assert len(verdict["run_ids"]) == 20
+
+
+def test_claims_frozen_late_say_so_everywhere(study: str, declared: str) -> None:
+    client = open_store().client
+    client.set_experiment_tag(study, FROZEN_AT, "2100-01-01T00:00:00+00:00")
+    result = call("compare", declared)
+    assert result.stdout.startswith(
+        "SUPPORTED (LATE): Regularisation closes the gap\n  LATE: frozen after the first run"
+    )
+    assert result.stderr.startswith("LATE: frozen after the first run had started")
+    _, run_id = newest_compare_run(study)
+    tags = client.get_run(run_id).data.tags
+    assert tags["verdict.gap"] == "SUPPORTED (LATE)"
+    assert "| gap | **SUPPORTED (LATE)** |" in tags["mlflow.note.content"]
+    (verdict,) = json.loads(Path(client.download_artifacts(run_id, "verdicts.json")).read_text())["verdicts"]
+    assert verdict["standing"] == "late"
+    assert verdict["sentence"].startswith("LATE: ")
+
+
+@pytest.mark.parametrize("command", ["compare", "report", "plan"])
+def test_a_reading_command_freezes_nothing(study: str, declared: str, command: str, tmp_path: Path) -> None:
+    client = open_store().client
+    for tag in (FROZEN, FROZEN_AT):
+        client.delete_experiment_tag(study, tag)
+    output = ["--output", str(tmp_path / "page.html")] if command == "report" else []
+    result = call(command, declared, *output)
+    assert result.exit_code == 0, result.output
+    assert not {FROZEN, FROZEN_AT} & set(client.get_experiment(study).tags)
+    if command == "plan":
+        line = "gap: SUPPORTED, REFUTED, NEGLIGIBLE or INCONCLUSIVE; SUPPORTED with "
+        assert any(each.startswith(line) for each in result.stdout.splitlines())
+    if command == "compare":
+        assert result.stdout.startswith("SUPPORTED (NEVER FROZEN): ")
 
 
 def test_a_claim_that_changed_after_it_was_frozen_has_deviated(declared: str) -> None:

@@ -86,7 +86,7 @@ def test_claims_that_were_written_after_the_runs_choose_nothing(store_uri: str, 
     result = call("promote", str(path))
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
-        "Error: the claims were frozen after the first run had begun, so they may have been chosen by test results; "
+        "Error: the claims were not frozen before the first run, so they may have been chosen by test results; "
         "train anew, or name the variant with --variant"
     )
 

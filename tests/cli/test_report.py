@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.study.experiment import hash_plan, load_experiment
+from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
 from tests.conftest import call
@@ -54,6 +56,9 @@ def declared(study: str, store_uri: str, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "study.toml"
     path.write_text(TOML)
+    client = open_store().client
+    client.set_experiment_tag(study, FROZEN, json.dumps(hash_plan(load_experiment(path))))
+    client.set_experiment_tag(study, FROZEN_AT, "2020-01-01T00:00:00+00:00")
     return str(path)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.analysis.comparison import Question, compare_runs
-from pipeline.analysis.onset import OnsetShare, estimate_onset_share
+from pipeline.analysis.networks import Across
+from pipeline.analysis.statistics import t_interval
 from pipeline.analysis.verdict import Verdict
 from pipeline.report.conclusion import describe_onsets, describe_verdict, say_conclusion, shorten_note, write_conclusion
 from tests.analysis.studies import ERROR, GAP, HEADLINE, ONSET
@@ -34,7 +35,7 @@ def test_terminal_shows_the_evidence_of_each_claim(comparison):
     lines = say_conclusion(comparison).splitlines()
     verdict = comparison.verdicts[0]
     (line,) = [line for line in lines if verdict.run_ids[0] in line][:1]
-    assert line.startswith(f"  n 4 seeds, {verdict.twins_agree} of {verdict.twins} twins, seeds needed ")
+    assert line.startswith(f"  n 4 seeds, {verdict.twins} twins")
     assert f", runs: {', '.join(verdict.run_ids[:3])} ... ({len(verdict.run_ids)}, all in verdicts.json)" in line
     assert verdict.run_ids[3] not in line
     assert sum("all in verdicts.json" in line for line in lines) == sum(bool(v.run_ids) for v in comparison.verdicts)
@@ -44,8 +45,8 @@ def test_verdict_is_json_with_every_field(comparison):
     for verdict in comparison.verdicts:
         described = describe_verdict(verdict)
         json.dumps(described, allow_nan=False)
-        fields = set(vars(verdict)) - {"interval"}
-        assert fields | {"low", "high", "statement"} == set(described)
+        fields = set(vars(verdict)) - {"interval", "interval_95"}
+        assert fields | {"low", "high", "low_95", "high_95", "statement"} == set(described)
         assert described["run_ids"] == list(verdict.run_ids)
         assert described["seeds_needed"] == verdict.seeds_needed
     gap, _, headline, share = map(describe_verdict, comparison.verdicts)
@@ -55,13 +56,14 @@ def test_verdict_is_json_with_every_field(comparison):
     assert gap["reduction"]["low"] <= gap["reduction"]["share"] <= gap["reduction"]["high"]
     assert headline["parts"] == ["gap", "error"]
     assert headline["effect"] is None
-    assert share["onset_share"]["n"] > 0
+    assert [twin["twin"] for twin in share["by_twin"]] == [twin.twin for twin in comparison.verdicts[3].by_twin]
 
 
 def test_numpy_and_missing_numbers_become_plain():
-    share = OnsetShare(first=10, last=15, share=np.float64(0.5), low=math.nan, high=math.inf, n=np.int64(4), censored=0)
-    described = describe_verdict(Verdict(claim=GAP, onset_share=share, per_seed=((np.int64(3), np.float64(0.25)),)))
-    assert described["onset_share"] | {"share": 0.5, "low": None, "high": None, "n": 4} == described["onset_share"]
+    across = Across(twins=np.int64(4), mean=np.float64(0.5), low=math.nan, high=math.inf, new_low=0.0, new_high=1.0)
+    described = describe_verdict(Verdict(claim=GAP, across=across, per_seed=((np.int64(3), np.float64(0.25)),)))
+    expected = {"twins": 4, "mean": 0.5, "low": None, "high": None, "new_low": 0.0, "new_high": 1.0}
+    assert described["across"] == expected
     assert type(described["per_seed"][0]["seed"]) is int
     assert described["reduction"] == {"share": None, "low": None, "high": None}
     assert (described["p"], described["p_twins"], described["level"]) == (None, None, None)
@@ -75,7 +77,7 @@ def test_table_and_sentence_name_the_same_unit(comparison):
     assert effects[0].endswith(" nats")
     assert effects[1].endswith(" %")
     sentences = [verdict.sentence for verdict in comparison.verdicts]
-    assert effects[0] in sentences[0]
+    assert effects[0].removeprefix("-") in sentences[0]
     assert effects[1] in sentences[3]
 
 
@@ -102,35 +104,33 @@ def test_onsets_are_a_row_a_run():
 
 
 def test_onset_shares_are_said_for_plain_and_regularised(comparison):
-    frame = comparison.onsets.join(comparison.runs.set_index("run_id")["regularised"])
-    share = estimate_onset_share(frame[~frame["regularised"]], 10, 15)
-    beside = estimate_onset_share(frame[frame["regularised"]], 10, 15)
-    assert share.share > 0
-    line = (
-        "Onset of overfitting in epochs 10 to 15 (Kaplan-Meier share of runs): "
-        f"plain {100 * share.share:.1f} %, 95 % CI {100 * share.low:.1f} to {100 * share.high:.1f}, "
-        f"n = {share.n} runs, {share.censored} censored; "
-        f"regularised {100 * beside.share:.1f} %, 95 % CI {100 * beside.low:.1f} to {100 * beside.high:.1f}, "
-        f"n = {beside.n} runs, {beside.censored} censored.\n"
-    )
+    frame = comparison.runs.join(comparison.onsets["onset"], on="run_id")
+    said = []
+    for name, own in (("plain", frame[~frame["regularised"]]), ("regularised", frame[frame["regularised"]])):
+        shares = 100 * own.groupby("seed")["onset"].agg(lambda onsets: onsets.between(10, 15).mean())
+        mean, low, high = t_interval(shares)
+        bounds = f", 95 % CI {max(low, 0):.1f} to {min(high, 100):.1f} over 4 seeds" if low < high else ""
+        said.append(f"{name} {mean:.1f} %{bounds} ({len(own)} runs, {own['onset'].isna().sum()} without an onset)")
+    line = f"Share of runs that begin to overfit in epochs 10 to 15: {'; '.join(said)}.\n"
+    assert shares.size > 0
     assert line in say_conclusion(comparison)
     assert line in write_conclusion(comparison, "t")
 
 
 def test_onsets_are_left_unsaid_where_not_watched():
     def refuse(run_ids):
-        raise AssertionError("no history is needed below 15 epochs")
+        raise AssertionError("no history is needed below 18 epochs")
 
-    short = compare_runs(make_runs(TWINS, epochs=14), refuse, Question(asked={"epochs": 14}))
-    assert "Onset" not in say_conclusion(short)
+    short = compare_runs(make_runs(TWINS, epochs=17), refuse, Question(asked={"epochs": 17}))
+    assert "begin to overfit" not in say_conclusion(short)
     bare = compare(TWINS, claims=(), history=lambda runs: make_history(runs).iloc[:0])
-    assert "Onset" not in say_conclusion(bare)
-    fifteen = say_conclusion(compare(["conv3_3x3"], epochs=15, claims=()))
-    assert "plain" in fifteen
-    assert "regularised " not in fifteen.splitlines()[0]
+    assert "begin to overfit" not in say_conclusion(bare)
+    eighteen = say_conclusion(compare(["conv3_3x3"], epochs=18, claims=()))
+    assert "plain" in eighteen
+    assert "regularised " not in eighteen.splitlines()[0]
 
 
 def test_claim_without_runs_names_none():
     text = say_conclusion(compare(["conv3_3x3"], claims=(GAP,)))
-    assert "n 0 seeds, 0 of 0 twins, seeds needed -, runs: none" in text
+    assert "n 0 seeds, 0 twins, runs: none" in text
     assert "Runs behind" not in write_conclusion(compare(["conv3_3x3"], claims=(GAP,)), "t")

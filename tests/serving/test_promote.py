@@ -63,7 +63,7 @@ def test_a_named_variant_is_taken_and_the_card_says_so() -> None:
     assert choice.variant.name == "conv2_3x3_reg"
     assert choice.reason.startswith("The user named the variant. If the name was chosen by test scores, ")
     assert "do not speak against it (error SUPPORTED, loss SUPPORTED). " in choice.reason
-    assert "frozen after the first run had begun" in choice.reason
+    assert "not frozen before the first run" in choice.reason
     assert "claims" not in choose_run(compare(claims=()), "conv2_3x3").reason
 
 
@@ -77,7 +77,7 @@ def test_a_named_variant_is_taken_and_the_card_says_so() -> None:
         (compare(frozen={"error": "x"}, planned={}), "", False, 'the claim "error" is DEVIATED: it changed after the'),
         (compare(claims=(GAP,)), "", False, "no claim of the experiment chooses between regularised and plain; give"),
         (compare(claims=()), "", False, "no claim of the experiment chooses between regularised and plain; give an"),
-        (compare(), "", True, "the claims were frozen after the first run had begun, so they may have been chosen by"),
+        (compare(), "", True, "the claims were not frozen before the first run, so they may have been chosen by"),
         (compare(), "conv2_3x3", False, "the claims (error SUPPORTED, loss SUPPORTED) choose the regularised arm, and"),
         (compare(), "conv3_5x5_reg", False, "conv3_5x5_reg has no matched twin, so the experiment's claims say"),
         (

@@ -1,0 +1,81 @@
+"""Read back what runs predicted for each test image."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import StoreError
+from pipeline.study.predicted import Predicted
+from pipeline.tracking.artifacts import locate_artifacts
+from pipeline.tracking.mlflow_internals import open_artifacts
+from pipeline.tracking.runs import read_origins
+from pipeline.tracking.store import STORE_ERRORS, Store
+
+PREDICTIONS = "predictions.npz"
+UNREADABLE = (*STORE_ERRORS, OSError, ValueError, KeyError, zipfile.BadZipFile)
+MOST_CHEAP = 1000  # files that are read in some seconds
+RECENT = ("recent_wrong", "recent_log_probability")
+
+
+def read_predicted(
+    store: Store, experiment_id: str, run_ids: Sequence[str], everywhere: bool = True
+) -> dict[str, Predicted]:
+    """predictions.npz of these runs, by run id; only those in a folder of this machine unless asked `everywhere`.
+
+    Unless asked `everywhere`, more than MOST_CHEAP runs are not read at all.
+    A run without the file, or with one that is damaged or out of reach, is left out. Raises StoreError.
+    """
+    if not everywhere and len(run_ids) > MOST_CHEAP:
+        return {}
+    places = read_origins(store, experiment_id)["artifact_uri"]
+    found = {}
+    for run_id in run_ids:
+        uri = places.get(run_id)
+        folder = locate_artifacts(uri) if uri else None
+        if uri is None or (folder is None and not everywhere):
+            continue
+        with contextlib.suppress(*UNREADABLE):
+            found[run_id] = _read(uri)
+    return found
+
+
+def read_run(store: Store, run_id: str) -> Predicted:
+    """predictions.npz of one run; raises StoreError where it is missing, damaged or out of reach."""
+    try:
+        return _read(store.client.get_run(run_id).info.artifact_uri)
+    except UNREADABLE as error:
+        raise StoreError(
+            f"run {run_id} has no {PREDICTIONS} that can be read; train it again, or name another"
+        ) from error
+
+
+def _read(artifact_uri: str) -> Predicted:
+    """The file below an artifact root, from where it is or through a download."""
+    folder = locate_artifacts(artifact_uri)
+    if folder is not None:
+        return _parse((folder / PREDICTIONS).read_bytes())
+    return _parse(Path(open_artifacts(artifact_uri).download_artifacts(PREDICTIONS)).read_bytes())
+
+
+def _parse(content: bytes) -> Predicted:
+    """The arrays of a file; raises ValueError, KeyError or BadZipFile for a damaged one."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        recent = {name: arrays[name] for name in RECENT if name in arrays}
+        number = int(arrays["recent"]) if "recent" in arrays and len(recent) == len(RECENT) else 0
+        read = Predicted(
+            label=arrays["label"],
+            predicted=arrays["predicted"],
+            log_probability=arrays["log_probability"],
+            recent=number,
+            **recent,
+        )
+    lengths = {len(read.label), len(read.predicted), len(read.log_probability), *map(len, recent.values())}
+    if len(lengths) > 1:
+        raise ValueError("its arrays are not of one length")
+    return read

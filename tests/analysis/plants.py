@@ -1,0 +1,70 @@
+"""Real trainings with a planted fault, as rows of a runs frame: does the gate notice?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.data.datasets import Dataset, load_mnist
+from pipeline.study.predicted import Predicted
+from pipeline.study.settings import Settings
+from pipeline.study.variants import VARIANTS
+from pipeline.training import network
+from pipeline.training.evaluation import compile_evaluation, measure_penalty
+from pipeline.training.run import Result, train_run
+from tests.conftest import SUBSET
+from tests.frames import make_run
+
+EPOCHS = 15
+IMAGES = 600
+FAULTS = ("learning rate x 10", "learning rate / 10", "10 % of labels shifted", "half the epochs", "dropout left on")
+
+
+def shift_labels(dataset: Dataset) -> Dataset:
+    """The data with one training label in ten replaced by the next class."""
+    labels = dataset.raw.y_train.copy()
+    labels[::10] = (labels[::10] + 1) % 10
+    return replace(dataset, raw=replace(dataset.raw, y_train=labels))
+
+
+def keep_dropout(result: Result, dataset: Dataset) -> tuple[float, float]:
+    """(test loss with penalty, accuracy) of a network that evaluates with its dropouts on."""
+    values = keras.ops.convert_to_tensor(dataset.x_test)
+    for layer in result.network.layers:
+        values = layer(values, training=True) if isinstance(layer, keras.layers.Dropout) else layer(values)
+    chances = keras.ops.convert_to_numpy(values).astype(float)
+    right = chances[np.arange(len(chances)), dataset.y_test]
+    loss = -np.log(np.maximum(right, 1e-30)).mean() + measure_penalty(result.network)
+    return float(loss), float((chances.argmax(axis=1) == dataset.y_test).mean())
+
+
+def train_rows(
+    names: Sequence[str], seeds: Sequence[int], fault: str = ""
+) -> tuple[pd.DataFrame, dict[str, Predicted]]:
+    """A row of each variant and seed, trained with a fault, and what each run predicted."""
+    dataset = load_mnist(str(SUBSET), subset=IMAGES)
+    data = shift_labels(dataset) if fault == "10 % of labels shifted" else dataset
+    rates = {"learning rate x 10": 0.01, "learning rate / 10": 0.0001}
+    rows, predicted = [], {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "LEARNING_RATE", rates.get(fault, network.LEARNING_RATE))
+        for minute, (name, seed) in enumerate((name, seed) for seed in seeds for name in names):
+            keras.backend.clear_session()
+            epochs = EPOCHS // 2 if fault == "half the epochs" else EPOCHS
+            result = train_run(VARIANTS[name], Settings(epochs=epochs, subset=IMAGES, seed=seed, threads=1), data)
+            loss, accuracy = result.finals["final/test_loss"], result.finals["final/test_accuracy"]
+            predictions = compile_evaluation(result.network)(dataset.x_test, dataset.y_test).predictions
+            if fault == "dropout left on":
+                loss, accuracy = keep_dropout(result, dataset)
+            row = make_run(name, seed, minute, epochs=EPOCHS, subset=IMAGES, data_sha256=dataset.sha256)
+            row |= {"final/test_loss": loss, "final/test_accuracy": accuracy, "weights_sha256": result.weights_sha256}
+            row["run_id"] = f"{fault or 'healthy'}-{name}-{seed}"
+            rows.append(row)
+            if fault != "dropout left on":
+                predicted[row["run_id"]] = Predicted(label=dataset.y_test, **predictions._asdict())
+    return pd.DataFrame(rows), predicted

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from pipeline.analysis.conclusion import conclude
+from pipeline.analysis.gate import check_against, gate_passed
+from pipeline.analysis.results import dump_conclusion
+from pipeline.analysis.selection import select_runs
+from tests.analysis.plants import FAULTS, train_rows
+from tests.frames import PUBLISHED_NAMES
+
+pytestmark = pytest.mark.slow
+
+STORED, NEW = range(3), [77]
+
+
+@pytest.fixture(scope="module")
+def stored():
+    """(result file, what its runs predicted) of three seeds of the 14 variants, trained on 600 images."""
+    runs, predicted = train_rows(PUBLISHED_NAMES, STORED)
+    selection = select_runs(runs, "auto", "all-seeds")
+    return dump_conclusion(conclude(selection)), predicted
+
+
+def test_healthy_trainings_pass(stored):
+    text, predicted = stored
+    runs, answers = train_rows(PUBLISHED_NAMES, NEW)
+    assert gate_passed(check_against(text, runs, predicted=predicted | answers))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_faults_fail(stored, fault):
+    text, predicted = stored
+    runs, answers = train_rows(PUBLISHED_NAMES, NEW, fault)
+    judgements = check_against(text, runs, predicted=predicted | answers)
+    assert any(judgement.result == "fail" for judgement in judgements), fault
