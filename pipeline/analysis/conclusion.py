@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -76,9 +76,18 @@ class Conclusion:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the content: every raw number, its run ids, and what identifies each run; no names, no dates."""
+        """Hash of the content: every raw number, its run ids, and what identifies each run; no names, no dates.
+
+        A run that was imported counts under the id that it had in its first store.
+        """
         evidence = self.runs.drop(columns=["run_name", "experiment", "ended"])
-        content = {"rows": [asdict(row) for row in self.rows], "runs": list_records(evidence)}
+        first = dict(zip(evidence["run_id"], evidence.pop("origin"), strict=True)) if "origin" in evidence else {}
+        evidence["run_id"] = [first.get(run_id, run_id) for run_id in evidence["run_id"]]
+        rows = [
+            replace(row, entries={name: entry.rename_runs(first) for name, entry in row.entries.items()})
+            for row in self.rows
+        ]
+        content = {"rows": [asdict(row) for row in rows], "runs": list_records(evidence)}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -151,4 +160,6 @@ def _keep_evidence(runs: pd.DataFrame) -> pd.DataFrame:
     names = ["run_id", "run_name", "experiment", "variant", "seed", "threads", "fingerprint", "weights_sha256", "ended"]
     metrics = [column for column in runs.columns if column.startswith("final/")]
     evidence = runs[names].assign(ended=runs["ended"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    if "origin" in runs:
+        evidence["origin"] = runs["origin"].where(runs["origin"] != "", runs["run_id"])
     return evidence.join(runs[metrics].replace([np.inf, -np.inf], np.nan)).reset_index(drop=True)

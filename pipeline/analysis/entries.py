@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -45,6 +45,10 @@ class Entry:
     low: float | None = None
     high: float | None = None
     run_ids: tuple[str, ...] = ()
+
+    def rename_runs(self, names: Mapping[str, str]) -> Entry:
+        """The entry with other ids for the runs that are in `names`."""
+        return replace(self, run_ids=tuple(names.get(run_id, run_id) for run_id in self.run_ids))
 
 
 @cache

@@ -16,6 +16,7 @@ WEIGHTS_SHA256 = "weights.sha256"
 TABLE_SHA256 = "table.sha256"
 CHECKPOINT_REFUSED = "checkpoint.refused"
 REQUEST = "request.id"
+ORIGIN = "bundle.source_run_id"  # of an imported run: the id that it had in its first store, and has in every bundle
 EVIDENCE = "evidence"  # of a run that was imported without model and figures
 
 HOST = "host"

@@ -20,6 +20,7 @@ from pipeline.study.tags import (
     FINGERPRINT,
     GIT_DIRTY,
     HOST,
+    ORIGIN,
     OUTCOME,
     PARAM_DATA_NAME,
     PARAM_DATA_SHA256,
@@ -62,6 +63,7 @@ TAGS: Mapping[str, str] = MappingProxyType(
         FINGERPRINT: "fingerprint",
         HOST: "host",
         EVIDENCE: "evidence",
+        ORIGIN: "origin",
     }
 )
 RESULTS: Keys = MappingProxyType(

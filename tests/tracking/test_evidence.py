@@ -60,10 +60,13 @@ def test_imported_evidence_is_read_like_the_run_itself(
 def test_commands_work_on_evidence_or_say_what_is_missing(
     evidence: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    there = call("compare", "--epochs", "2").stderr.splitlines()[-1].rpartition(" ")[2]  # the table's sha256
     open_in(tmp_path / "elsewhere", monkeypatch)
     call("bundle", "import", str(evidence))
     assert call("doctor").output.startswith("healthy: ")
-    assert "TEST_LOSS" in call("compare", "--epochs", "2").output
+    compared = call("compare", "--epochs", "2")
+    assert "TEST_LOSS" in compared.output
+    assert compared.stderr.splitlines()[-1].rpartition(" ")[2] == there
     assert call("report", "--epochs", "2").exit_code == 0
     picture = tmp_path / "digit.png"
     from tests.serving.pictures import draw, load_test_digits, save

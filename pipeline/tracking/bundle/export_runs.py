@@ -10,14 +10,13 @@ from pathlib import Path
 from mlflow.entities import DatasetInput, LoggedModel, Metric, Run
 
 from pipeline.errors import StoreError
-from pipeline.study.tags import OUTCOME
+from pipeline.study.tags import ORIGIN, OUTCOME
 from pipeline.tracking.artifacts import EVIDENCE_FILES, locate_artifacts
 from pipeline.tracking.bundle.archive import BundleWriter
 from pipeline.tracking.bundle.evidence import EXPERIMENT_TAGS, pick_tags
 from pipeline.tracking.bundle.manifest import (
     FORMAT,
     LEASE,
-    ORIGIN,
     OUTCOMES,
     STATUSES,
     BundledFile,

@@ -19,10 +19,10 @@ from mlflow.entities import Experiment as ExperimentEntity
 
 from pipeline.errors import CellTaken, StoreError
 from pipeline.faults import fault_point
-from pipeline.study.tags import FINGERPRINT, HEARTBEAT, KIND, OUTCOME, RUN_NAME, USER, WEIGHTS_SHA256
+from pipeline.study.tags import FINGERPRINT, HEARTBEAT, KIND, ORIGIN, OUTCOME, RUN_NAME, USER, WEIGHTS_SHA256
 from pipeline.tracking.bundle.archive import BundleReader
 from pipeline.tracking.bundle.export_runs import find_origin, search_kind
-from pipeline.tracking.bundle.manifest import ORIGIN, BundledInput, BundledModel, BundledRun, BundleError, Point
+from pipeline.tracking.bundle.manifest import BundledInput, BundledModel, BundledRun, BundleError, Point
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.process import hold_lease, identify_process
 from pipeline.tracking.store import Store, find_experiment, mend_artifact_root, store_errors

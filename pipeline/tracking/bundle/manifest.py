@@ -12,11 +12,9 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pipeline.errors import PipelineError
-from pipeline.study.tags import KIND, OUTCOME, RUN_NAME
+from pipeline.study.tags import KIND, ORIGIN, OUTCOME, RUN_NAME
 
 FORMAT = 1
-ORIGIN = "bundle.source_run_id"
-"""Tag of an imported run: the id that it had in its first store, and has in every bundle."""
 STATUSES = ("FINISHED", "KILLED", "FAILED")
 OUTCOMES = ("finished", "killed", "failed")
 LEASE = "lease."
