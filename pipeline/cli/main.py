@@ -18,6 +18,7 @@ from pipeline.cli.doctor import doctor
 from pipeline.cli.gate import gate
 from pipeline.cli.predict import predict
 from pipeline.cli.promote import promote
+from pipeline.cli.publish import publish
 from pipeline.cli.replay import replay
 from pipeline.cli.report import report
 from pipeline.cli.smoke import smoke
@@ -107,6 +108,7 @@ for command in (
     compare,
     report,
     replay,
+    publish,
     gate,
     smoke,
     variants,

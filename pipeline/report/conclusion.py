@@ -47,7 +47,7 @@ def write_conclusion(comparison: Comparison, title: str) -> str:
     """Markdown: the verdicts as a table and in sentences, the onsets, the conclusion table, then every claim's runs."""
     parts, verdicts = [f"# {title}\n"], comparison.verdicts
     if verdicts:
-        parts.append(_tabulate_verdicts(verdicts))
+        parts.append(tabulate_verdicts(verdicts))
         parts += [
             f"{_name_evidence(verdict)}: {_name_few(verdict.run_ids)}\n" for verdict in verdicts if verdict.run_ids
         ]
@@ -182,7 +182,7 @@ def _say_onsets(comparison: Comparison) -> list[str]:
     return [f"Share of runs that begin to overfit in epochs {first} to {last}: {'; '.join(said)}."] if said else []
 
 
-def _tabulate_verdicts(verdicts: Sequence[Verdict]) -> str:
+def tabulate_verdicts(verdicts: Sequence[Verdict]) -> str:
     """The verdicts as a pipe table."""
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
     for verdict in verdicts:

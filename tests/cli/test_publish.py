@@ -1,0 +1,59 @@
+"""What the repository publishes is what its evidence gives, in a store that has nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.workflows.publish import BLOCK
+from tests.conftest import ROOT, call
+
+EVIDENCE = sorted((ROOT / "experiments" / "results").glob("*.zip"))
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a store with the repository's evidence."""
+    folder = tmp_path_factory.mktemp("evidence")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        result = call("bundle", "import", *map(str, EVIDENCE))
+    assert result.exit_code == 0, result.output
+    assert len(re.findall(r"^[\w.-]+-s\d+: run [0-9a-f]{32}$", result.output, re.MULTILINE)) > 1
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+@pytest.fixture
+def store(imported: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", imported)
+
+
+def test_the_published_results_are_those_of_the_evidence(store: None, tmp_path: Path) -> None:
+    readme = Path(shutil.copy(ROOT / "README.md", tmp_path))
+    readme.write_text(BLOCK.sub(r"\1nothing\2", readme.read_text()))
+    result = call("publish", "--output", str(tmp_path / "results.md"), "--readme", str(readme))
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "results.md").read_text() == (ROOT / "docs" / "results.md").read_text()
+    assert readme.read_text() == (ROOT / "README.md").read_text()
+
+
+def test_evidence_counts_as_finished(store: None) -> None:
+    done = re.search(
+        r"^(\d+) done, 0 running, 0 started, (\d+) to do$", call("plan", "experiments/mnist14.toml").output, re.M
+    )
+    assert done
+    assert int(done[1]) + int(done[2]) == 14
+    assert int(done[1]) > 1
+    assert call("doctor").output.startswith("healthy: ")
+
+
+def test_a_file_without_marks_is_refused(store: None, tmp_path: Path) -> None:
+    (tmp_path / "own.md").write_text("# Mine\n")
+    result = call("publish", "--output", str(tmp_path / "results.md"), "--readme", str(tmp_path / "own.md"))
+    assert result.exit_code == 1
+    assert "has no line <!-- results --> with <!-- end of results --> below it; add both" in result.stderr
