@@ -20,7 +20,7 @@ HEADER = (
 )
 LEGEND = (
     "Accuracy in %; losses and gap in nats. The test loss has the L2 penalty in it, as the notebook reads it; the "
-    "honest gap is test minus train loss with dropout off and without the penalty. `notebook` is what the notebook published."
+    "honest gap is test minus train loss with dropout off and without the penalty. `notebook` is what it published."
 )
 
 
