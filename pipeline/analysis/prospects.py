@@ -79,7 +79,7 @@ def find_design_obstacle(claim: Claim, experiment: Experiment) -> str:
     if not twins:
         return "the experiment has no matched twins"
     if len(experiment.seeds) < FEWEST_SEEDS:
-        return f"a verdict needs {FEWEST_SEEDS} seeds, and {len(experiment.seeds)} are declared"
+        return f"a verdict needs {FEWEST_SEEDS} seeds, and the experiment declares {len(experiment.seeds)}"
     factor = "kernel" if claim.by == "kernel" else "depth_counted"
     steps = sorted({getattr(plain, factor) for plain, _ in twins})
     if claim.by and len(steps) < FEWEST_STEPS:

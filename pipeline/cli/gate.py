@@ -75,8 +75,7 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     store = open_store()
     experiment_id = find_experiment(store, declared.name if declared else experiment)
     runs = read_runs(store, experiment_id)
-    finished = list(runs.loc[runs["outcome"] == "finished", "run_id"])
-    predicted = read_predicted(store, experiment_id, finished, everywhere=False)
+    predicted = read_predicted(store, experiment_id, list(runs["run_id"]), everywhere=False)
     table = declared.table if declared else VARIANTS
     judgements = check_against(stored, runs, **options, variants=table, predicted=predicted)
     if junit:

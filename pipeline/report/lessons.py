@@ -18,7 +18,7 @@ def say_single_seeds(comparison: Comparison) -> list[str]:
     astray = ", ".join(f"{each.claim} {each.astray} of {each.seeds}" for each in count_astray(comparison.verdicts))
     said = [f"Seeds that alone point the other way: {astray}"] if astray else []
     wins, seeds = count_best(comparison.runs)
-    if wins:
+    if wins and (astray or comparison.conclusion.rule == "all-seeds"):
         names = ", ".join(f"{name} with {count}" for name, count in wins.items())
         said.append(f"Lowest test error, of {seeds} seeds: {names}")
     return [f"What one seed would have concluded. {'. '.join(said)}."] if said else []

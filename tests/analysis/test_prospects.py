@@ -38,7 +38,7 @@ def test_the_chance_of_negligible_is_that_of_the_interval_within():
 
 def test_what_a_design_can_never_reach_is_said_before_it_runs():
     few = foresee(declare(GAP, seeds=(0, 1)), NONE)[0]
-    assert few.obstacle == "a verdict needs 5 seeds, and 2 are declared"
+    assert few.obstacle == "a verdict needs 5 seeds, and the experiment declares 2"
     slope = foresee(declare(DEPTH), NONE)[0]
     assert slope.obstacle == "a slope needs twins of 3 different depths, and they have 2 and 3"
     alone = foresee(declare(GAP, variants=NAMES[:1]), NONE)[0]

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.analysis.conclusion import conclude
+from pipeline.analysis.design import Design, Records
+from pipeline.analysis.selection import select_runs
+from pipeline.analysis.specification import vary_choices
+from pipeline.errors import AnalysisError
+from pipeline.report.curves import plot_intervals, plot_specifications
+from pipeline.report.table import LIKE_BEST, tabulate
+from tests.analysis.studies import DEPTH, GAP, NO_HISTORY, judge_claims, plant_gap
+from tests.frames import make_runs
+
+EFFECTS = np.array([-0.03, -0.02, -0.05, -0.01]) + 0.004 * np.random.default_rng(1).normal(size=(6, 4))
+
+
+def test_each_twin_has_a_row_below_its_claim():
+    runs = plant_gap(EFFECTS)
+    (axes,) = plot_intervals(judge_claims([GAP], runs)).axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["all", "conv2_3x3", "conv2_5x5", "conv3_3x3", "conv3_5x5"]
+    drawn = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
+    assert drawn == pytest.approx(EFFECTS.mean(axis=0))
+
+
+def test_choices_are_drawn_with_whether_the_verdict_stays():
+    runs = plant_gap(EFFECTS)
+    found = vary_choices(judge_claims([GAP, DEPTH], runs), Records(runs=runs, history=NO_HISTORY), Design())
+    (axes,) = plot_specifications(found).axes  # two depths carry no slope
+    assert axes.get_title("left") == "gap: SUPPORTED in 11 of 11 (nats)"
+    assert sum(line.get_marker() == "o" for line in axes.lines) == 11
+    with pytest.raises(AnalysisError, match=r"^no claim was tested, so there is nothing to vary; train the seeds"):
+        plot_specifications([])
+
+
+def test_the_table_says_what_cannot_be_told_from_the_best():
+    runs = make_runs(["conv2_3x3", "conv3_3x3", "conv5_3x3"], seeds=range(6))
+    means = runs["variant"].map({"conv2_3x3": 0.99, "conv3_3x3": 0.99, "conv5_3x3": 0.9})
+    runs["final/test_accuracy"] = means + 0.001 * np.random.default_rng(2).normal(size=len(runs))
+    frame = tabulate(conclude(select_runs(runs, rule="all-seeds")))
+    told = frame.loc[["conv2_3x3", "conv3_3x3", "conv5_3x3", "conv7_3x3"], LIKE_BEST]
+    assert told.tolist() == ["yes", "yes", "no", "-"]
+    few = runs[runs["seed"] < 2]
+    assert LIKE_BEST not in tabulate(conclude(select_runs(few, rule="all-seeds")))
