@@ -8,7 +8,7 @@ from pipeline.analysis.design import Design, Records
 from pipeline.analysis.selection import select_runs
 from pipeline.analysis.specification import vary_choices
 from pipeline.errors import AnalysisError
-from pipeline.report.curves import plot_intervals, plot_specifications
+from pipeline.report.report_figures import plot_intervals, plot_specifications
 from pipeline.report.table import LIKE_BEST, tabulate
 from tests.analysis.studies import DEPTH, GAP, NO_HISTORY, judge_claims, plant_gap
 from tests.frames import make_runs
