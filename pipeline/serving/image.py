@@ -29,10 +29,10 @@ NOISES = 8  # so many times the paper's noise is no ink yet
 OWN_PEAK = 0.45  # of a part's own darkest value; below it are shadows, smudges and soft edges
 DRAINED = 0.7  # a dark place at the edge that is less deep than this, beside the deepest, is a line or a shadow
 LEAST_SIZE = 0.035  # of the picture's shorter side; anything smaller is dust
-SPECK = 0.06  # of the largest part's ink; less is a speck, unless it is close
-CLOSE, FRAGMENT_CLOSE = 0.06, 0.18  # gaps, of the digit's size, across which whole parts and small ones belong together
-FRAGMENT = 0.6  # of the digit's size; what is less high may be a stroke that is not connected
-SECOND = 0.2  # of the digit's ink; another part with more is named in the warning
+CLOSE, STROKE_CLOSE = 0.06, 0.3  # gaps, of the digit's size, across which any part and a loose stroke belong to it
+STROKE = 0.6  # of the digit's size; what is less high may be a loose stroke
+SPECK = 0.03  # of the digit's ink; a part with less is dust
+SECOND, SECOND_HEIGHT = 0.15, 0.45  # of the digit's ink and height; other parts with more may be digits too
 MOST_OTHERS = 4  # with more it is a text or a texture
 RECTANGLE = 0.86  # how much of its smallest rectangle a sheet fills; a disc fills 0.79
 FAINTEST = 0.15  # of the darkest ink; below it are the artefacts of a JPEG
@@ -47,7 +47,16 @@ class Part:
     mass: float
     peak: float
     at_edge: bool
-    size: int
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.box[2] - self.box[0]
+
+    @property
+    def size(self) -> int:
+        """The longer side of the box in pixels."""
+        return max(self.height, self.box[3] - self.box[1])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -164,19 +173,22 @@ def choose_part(parts: tuple[Part, ...]) -> Part | None:
 def gather_parts(layer: Layer, main: Part) -> tuple[npt.NDArray[np.bool_], int]:
     """The pixels of the main part with the strokes that belong to it, and how many others may be digits."""
     chosen = layer.labels == main.number
-    rest = [part for part in layer.parts if part is not main]
-    others = 0
-    if rest:
-        far = ndimage.distance_transform_edt(~chosen)
-        gaps = ndimage.minimum(far, layer.labels, [part.number for part in rest])
-        for part, gap in zip(rest, gaps, strict=True):
-            low = part.box[2] - part.box[0] < FRAGMENT * main.size  # a stroke, such as the bar of a 5
-            close = FRAGMENT_CLOSE if low else CLOSE
-            if gap <= close * main.size and part.mass > 0.01 * main.mass:
-                chosen |= layer.labels == part.number
-            elif part.mass > SECOND * main.mass:
-                others += 1
-    return chosen, others
+    far = ndimage.distance_transform_edt(~chosen)
+    left = []
+    for part in layer.parts:
+        gap = far[layer.labels == part.number].min()
+        if gap <= (STROKE_CLOSE if _is_stroke(part, main) else CLOSE) * main.size:
+            chosen |= layer.labels == part.number
+        elif part.mass > SPECK * main.mass:
+            left.append(part)
+    alone = sum(part.mass > SECOND * main.mass or part.height > SECOND_HEIGHT * main.size for part in left)
+    return chosen, alone or int(sum(part.mass for part in left) > SECOND * main.mass)
+
+
+def _is_stroke(part: Part, main: Part) -> bool:
+    """Whether a part is less high than a digit and above or below the main one, as the bar of a 5 may be."""
+    together = min(part.box[3], main.box[3]) - max(part.box[1], main.box[1])
+    return part.height < STROKE * main.size and together > (part.box[3] - part.box[1]) / 3
 
 
 def weigh_ink(layer: Layer, chosen: npt.NDArray[np.bool_]) -> Array:
@@ -213,26 +225,18 @@ def is_sheet(part: npt.NDArray[np.bool_]) -> bool:
 
 def _describe_parts(labels: Labels, ink: Array) -> list[Part]:
     """Every part that is large enough and no frame around others, in the order of their numbers."""
-    regions = regionprops(labels, ink)
-    edge = (labels.shape[0] - 1, labels.shape[1] - 1)
     parts = []
-    for region in regions:
+    for region in regionprops(labels, ink):
         top, left, bottom, right = region.bbox
-        size = max(bottom - top, right - left)
-        if size < LEAST_SIZE * min(labels.shape):
-            continue
-        rim = top <= 1 or left <= 1 or bottom >= edge[0] or right >= edge[1]
-        mass = float(region.image_intensity.sum())
-        parts.append(
-            Part(
-                number=region.label,
-                box=region.bbox,
-                mass=mass,
-                peak=float(region.image_intensity.max()),
-                at_edge=rim,
-                size=size,
-            )
+        part = Part(
+            number=region.label,
+            box=region.bbox,
+            mass=float(region.image_intensity.sum()),
+            peak=float(region.image_intensity.max()),
+            at_edge=min(top, left) <= 1 or bottom >= labels.shape[0] - 1 or right >= labels.shape[1] - 1,
         )
+        if part.size >= LEAST_SIZE * min(labels.shape):
+            parts.append(part)
     return [part for part in parts if not _is_frame(part, parts)]
 
 
