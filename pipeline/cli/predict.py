@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) 
     targets = _name_targets(paths, options.pop("explain"), options.pop("explain_in"))
     run = _find_model(**options)
     word = "digit" if shows_digits(run.facts.get("data-name", "")) else "class"
-    results = list(_look_at_all(paths, targets, whole=word == "class"))
+    results = list(_look_at_all(run, paths, targets))
     looks = [result for result in results if not isinstance(result, str)]
     if request:
         answers: list[list[float]] = []
@@ -73,13 +74,17 @@ def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) 
         click.get_current_context().exit(1)
 
 
-def _look_at_all(paths: Sequence[Path], targets: Sequence[Path], *, whole: bool) -> Iterable[Look | str]:
+def _look_at_all(run: FinishedRun, paths: Sequence[Path], targets: Sequence[Path]) -> Iterable[Look | str]:
     """What the network will see of each picture, or why that is nothing; saves the explanations."""
-    from pipeline.serving.look import look_at
+    from pipeline.data.named import shows_digits
+    from pipeline.serving.look import describe_distance, look_at
+    from pipeline.tracking.registry import read_sample
+    from pipeline.tracking.store import open_store
 
+    whole, sample = not shows_digits(run.facts.get("data-name", "")), read_sample(open_store(), run.run_id)
     for place, path in enumerate(paths):
         try:
-            look = look_at(path, whole=whole)
+            look = look_at(path, whole=whole, ink=run.ink)
         except DataError as error:
             yield str(error)
             continue
@@ -90,7 +95,8 @@ def _look_at_all(paths: Sequence[Path], targets: Sequence[Path], *, whole: bool)
             targets[place].parent.mkdir(parents=True, exist_ok=True)
             look.draw().save(targets[place])
             click.echo(f"saved {targets[place]}", err=True)
-        yield look
+        distance = describe_distance(look, sample)
+        yield replace(look, doubts=(*look.doubts, distance)) if distance else look
 
 
 def _write_request(looks: Sequence[Look], normalization: str) -> str:

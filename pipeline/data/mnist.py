@@ -32,6 +32,11 @@ class Dataset:
     x_test: Array
 
     @property
+    def ink(self) -> str:
+        """What the training images look like: "light" on dark ground as MNIST's are, or "dark" on light ground."""
+        return find_ink(self.raw.x_train)
+
+    @property
     def y_train(self) -> Array:
         """Training labels, uint8 (N,)."""
         return self.raw.y_train
@@ -69,6 +74,12 @@ def hash_images(images: ImageSet) -> str:
     """One sha256 over the four arrays' own, in a fixed order."""
     lines = "".join(f"{name} {digest}\n" for name, digest in images.hash_arrays().items())
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def find_ink(images: Array) -> str:
+    """The ink of images, uint8 (N, H, W): "dark" where their outermost pixels are mostly light, else "light"."""
+    edges = np.concatenate([images[:, (0, -1)].ravel(), images[:, :, (0, -1)].ravel()])
+    return "dark" if np.median(edges) > 127 else "light"
 
 
 def take_subset(images: ImageSet, size: int) -> ImageSet:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from skimage.color import label2rgb
 
+from pipeline.data.likeness import UNUSUAL, Sample
 from pipeline.errors import DataError
 from pipeline.serving.image import SIDE, Array, Digit, Reading, read_digit
 from pipeline.serving.picture import read_grey, take_edge
@@ -21,9 +22,9 @@ UNSURE = 0.8  # a top probability below this is named
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Look:
-    """What the network will see of a picture, uint8 (28, 28), light on dark; `steps` are the drawing of how it came.
+    """What the network will see of a picture, uint8 (28, 28) as the training images are.
 
-    `doubts` are sentences on what makes the answer unsure.
+    `steps` are pictures of how it came, `doubts` sentences on what makes the answer unsure.
     """
 
     path: Path
@@ -42,19 +43,38 @@ class Look:
         return sheet
 
 
-def look_at(path: Path, *, whole: bool) -> Look:
-    """The digit in a picture file, or with `whole` all of the picture; raises DataError with the path, OSError."""
+def look_at(path: Path, *, whole: bool, ink: str = "light") -> Look:
+    """The digit in a picture file, or with `whole` all of the picture, in the ink that the training images have.
+
+    Raises DataError with the path, and OSError.
+    """
     try:
         grey = read_grey(path)
         if whole:
-            return Look(path=path, seen=fit_picture(grey), steps=(_draw_grey(grey),))
+            return Look(path=path, seen=_tint(fit_picture(grey), ink), steps=(_draw_grey(grey),))
         reading = read_digit(grey)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     doubts: tuple[str, ...] = ()
     if reading.others:
         doubts = (f"it shows {reading.others + 1} parts that may be digits; the largest was read",)
-    return Look(path=path, seen=reading.digit, steps=_draw_steps(reading), doubts=doubts)
+    return Look(path=path, seen=_tint(reading.digit, ink), steps=_draw_steps(reading), doubts=doubts)
+
+
+def _tint(seen: Digit, ink: str) -> Digit:
+    """Light on dark as it was made, or its negative."""
+    return seen if ink == "light" else 255 - seen
+
+
+def describe_distance(look: Look, sample: Sample | None) -> str:
+    """A sentence on a picture that is unlike the training images; empty for one like them, or without a sample."""
+    likeness = float(sample.compare(look.seen[np.newaxis])[0]) if sample else 1.0
+    if sample is None or likeness >= sample.usual:
+        return ""
+    return (
+        f"unlike the images that the network learned from (likeness {likeness:.2f}, below that of "
+        f"{100 - 100 * UNUSUAL:.0f} % of the test images, {sample.usual:.2f})"
+    )
 
 
 def describe_doubt(probabilities: Sequence[float], word: str) -> str:

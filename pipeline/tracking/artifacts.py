@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
@@ -17,6 +17,7 @@ from mlflow.models import Model
 from mlflow.utils import requirements_utils
 
 from pipeline import interrupts
+from pipeline.data.likeness import draw_sample
 from pipeline.data.mnist import Dataset
 from pipeline.faults import fault_point
 from pipeline.report import figures
@@ -29,6 +30,11 @@ if TYPE_CHECKING:  # importing it would import TensorFlow
     from pipeline.training.run import Result
 
 MODEL_NAME = "model"
+SAMPLE_NAME = "training_sample.npz"
+NORMALIZATIONS = {
+    "l2": "each column of an image divided by its L2 norm, or by 1 where that is 0",
+    "scale": "divided by 255",
+}
 ARTIFACTS = (
     "config.json",
     "environment.json",
@@ -49,7 +55,8 @@ def record_result(recorder: Recorder, variant: Variant, settings: Settings, data
     """Log everything of a finished training; the finals come last, so that a run with finals is complete."""
     recorder.log_figures(draw_figures(dataset, result))
     record_predictions(recorder, dataset, result)
-    recorder.insist(record_model, recorder, result)
+    record_sample(recorder, dataset)
+    recorder.insist(record_model, recorder, dataset, result)
     note = write_note(variant, settings, dataset, result.finals)
     with interrupts.shield():
         tags = {"weights.sha256": result.weights_sha256, "mlflow.note.content": note}
@@ -89,13 +96,26 @@ def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> 
         recorder.insist(recorder.client.log_artifact, recorder.run_id, str(path))
 
 
+def record_sample(recorder: Recorder, dataset: Dataset) -> None:
+    """Log training_sample.npz: some training images, by which `predict` knows a picture that is unlike all of them."""
+    sample = draw_sample(dataset.raw)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / SAMPLE_NAME
+        np.savez_compressed(path, images=sample.images, usual=sample.usual)
+        recorder.insist(recorder.client.log_artifact, recorder.run_id, str(path))
+
+
 def look_up_packages() -> None:
     """Do now what MLflow does before it saves its first model: find the packages of all modules, in some seconds."""
     requirements_utils._init_packages_to_modules_map()
 
 
-def record_model(recorder: Recorder, result: Result) -> None:
-    """Log the network in MLflow's keras flavour, with its signature and explicit requirements, once a run."""
+def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
+    """Log the network in MLflow's keras flavour, once a run.
+
+    With its signature, explicit requirements, one test image as the network takes it for an example, and metadata that
+    say what an array of pixels must become.
+    """
     from mlflow.keras.utils import get_model_signature  # imports TensorFlow
 
     experiment_id = recorder.client.get_run(recorder.run_id).info.experiment_id
@@ -106,14 +126,36 @@ def record_model(recorder: Recorder, result: Result) -> None:
         Model.log(
             artifact_path=None,
             name=MODEL_NAME,
-            flavor=mlflow.keras,
+            flavor=_KerasFlavor,
             run_id=recorder.run_id,
             model=result.network,
             signature=get_model_signature(result.network),
+            input_example=dataset.x_test[:1],
+            validate_serving_input=False,
+            metadata={"normalization": dataset.normalization, "ink": dataset.ink, "input": describe_input(dataset)},
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("tensorflow", "keras", "numpy")],
             step=len(result.history),
         )
     fault_point("model-logged")
+
+
+class _KerasFlavor:
+    """MLflow's keras flavour, which writes an input example into a folder that is not there (mlflow issue 16183)."""
+
+    @staticmethod
+    def save_model(path: str, *, validate_serving_input: bool, **model: Any) -> None:
+        """Make the folder, then save into it; the switch is Model.log's alone, which hands it on."""
+        del validate_serving_input
+        Path(path).mkdir()
+        mlflow.keras.save_model(path=path, **model)
+
+
+def describe_input(dataset: Dataset) -> str:
+    """What a user of the logged model has to do with pixels of 0 to 255 first, in a sentence."""
+    return (
+        f"float32 {tuple(dataset.x_train.shape[1:])} with {dataset.ink} ink; make it of uint8 pixels (N, 28, 28) by "
+        f'pipeline.data.mnist.normalise(pixels, "{dataset.normalization}"): {NORMALIZATIONS[dataset.normalization]}'
+    )
 
 
 @contextmanager

@@ -122,7 +122,7 @@ class Recorder(Observer):
         except STORE_ERRORS:  # another run logged the same data at the same moment, and MLflow keeps them once
             self.insist(self.client.log_inputs, self.run_id, inputs)
         self.log_params({"data-sha256": dataset.sha256, "data-name": dataset.name})
-        self.log({}, {"data.sha256": dataset.sha256, "data.source": dataset.source})
+        self.log({}, {"data.sha256": dataset.sha256, "data.source": dataset.source, "data.ink": dataset.ink})
 
     def end(self, outcome: str, reason: str, status: str) -> None:
         """Say how the run ended, in tags of our own: `mlflow run` overwrites the status."""

@@ -6,15 +6,17 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
+from mlflow.models import Model
+from PIL import Image, ImageOps
 
 from pipeline.data.mnist import normalise
 from pipeline.tracking.registry import find_run, register_champion
 from pipeline.tracking.store import open_store
-from tests.conftest import call
+from tests.conftest import SUBSET, call
 from tests.serving.pictures import draw, load_test_digits, save
 
 NUMBER = 60
@@ -146,6 +148,44 @@ def test_standard_input_is_a_picture(run_id: str, seven: Path) -> None:
     result = CliRunner().invoke(main, arguments, input=seven.read_bytes(), prog_name="python -m pipeline")
     of_file = call("predict", str(seven), "--run", run_id)
     assert result.stdout.splitlines()[1].split()[1:] == of_file.stdout.splitlines()[1].split()[1:]
+
+
+def test_a_network_of_dark_ink_is_shown_dark_ink(run_id: str, seven: Path, tmp_path: Path) -> None:
+    """The same digits as MNIST's, dark on light; the picture is dark on light too, and so is its negative made."""
+    with np.load(SUBSET) as subset:
+        arrays = {name: 255 - array if name.startswith("x") else array for name, array in subset.items()}
+    np.savez(tmp_path / "dark.npz", **arrays)
+    result = call("train", "--arch", "conv2_3x3", "--epochs", "1", "--data", str(tmp_path / "dark.npz"))
+    dark = result.output.partition("run ")[2].split()[0]
+    assert open_store().client.get_run(dark).data.tags["data.ink"] == "dark"
+    negative = save(ImageOps.invert(Image.open(seven)), tmp_path / "negative.png")
+    light_request, dark_request = (
+        np.array(json.loads(call("predict", str(seven), str(negative), "--run", each, "--request").stdout)["inputs"])
+        for each in (run_id, dark)
+    )
+    assert light_request[:, 0].max() == 0
+    assert dark_request[:, 0].min() > 0.1
+    assert np.allclose(dark_request[0], dark_request[1], atol=0.02)
+
+
+def test_what_is_no_digit_is_said_to_be_unlike_the_training_images(run_id: str, seven: Path, tmp_path: Path) -> None:
+    fence = np.full((200, 200), 240, np.uint8)
+    fence[100:112, 40:160] = 20
+    for left in (40, 76, 112, 148):
+        fence[40:160, left : left + 12] = 20
+    path = save(Image.fromarray(fence), tmp_path / "fence.png")
+    result = call("predict", str(path), str(seven), "--run", run_id)
+    assert f"Warning: {path}: unlike the images that the network learned from (likeness 0." in result.stderr
+    assert f"{seven}: unlike" not in result.stderr
+
+
+def test_the_logged_model_says_what_it_takes(run_id: str) -> None:
+    model = Model.load(f"runs:/{run_id}/model")
+    assert model.metadata["normalization"] == "l2"
+    assert model.metadata["ink"] == "light"
+    assert 'normalise(pixels, "l2")' in model.metadata["input"]
+    example = model.load_input_example(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model"))
+    assert np.allclose(example, normalise(load_test_digits(1), "l2"))
 
 
 def test_two_pictures_of_one_name_are_not_explained_in_one_file(run_id: str, seven: Path, tmp_path: Path) -> None:
