@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from pipeline.data.formats import Array, ImageSet
+from pipeline.data.arrays import Array
+from pipeline.data.formats import ImageSet
 
 SAMPLE = 1000
 STRAY = 1.0  # pixels by which strokes may lie beside each other and still be alike

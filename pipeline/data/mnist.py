@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.formats import Array, ImageSet, read_path
+from pipeline.data.arrays import Array
+from pipeline.data.formats import ImageSet, describe_path
 from pipeline.data.sources import find_mnist, is_mnist
 from pipeline.errors import DataError
 
@@ -20,7 +21,8 @@ class Dataset:
     """What a training sees.
 
     `x_*` are float32 (N, 28, 28, 1) and normalised, `raw` holds the same images as uint8 (N, 28, 28) with their labels.
-    `sha256` covers the four raw arrays in use, so a subset has another one than the whole set.
+    `sha256` covers the four raw arrays in use, so a subset has another one than the whole set. `notes` say what was
+    done to the arrays of a file to read them, a sentence each.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Dataset:
     raw: ImageSet
     x_train: Array
     x_test: Array
+    notes: tuple[str, ...] = ()
 
     @property
     def ink(self) -> str:
@@ -54,7 +57,11 @@ def load_mnist(data: str = "auto", *, subset: int = 0, normalization: str = "l2"
     IDX files. `subset` keeps that many training images and a sixth as many test images, stratified; 0 keeps all.
     Raises DataError.
     """
-    images, source = find_mnist() if data == "auto" else (read_path(Path(data)), data)
+    notes: tuple[str, ...] = ()
+    if data == "auto":
+        images, source = find_mnist()
+    else:
+        (images, notes), source = describe_path(Path(data).expanduser()), data
     name = "mnist" if data == "auto" or is_mnist(images) else f"data-{hash_images(images)[:12]}"
     if subset:
         images = take_subset(images, subset)
@@ -65,6 +72,7 @@ def load_mnist(data: str = "auto", *, subset: int = 0, normalization: str = "l2"
         sha256=hash_images(images),
         normalization=normalization,
         raw=images,
+        notes=notes,
         x_train=normalise(images.x_train, normalization),
         x_test=normalise(images.x_test, normalization),
     )

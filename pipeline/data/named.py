@@ -10,8 +10,10 @@ from rich.console import Console
 from pipeline.data.formats import ImageSet, read_idx_folder
 from pipeline.data.mnist import Dataset, load_mnist
 from pipeline.data.sources import KnownSet, cache_path, download, find_known
+from pipeline.errors import DataError
 
 FASHION = "fashion-mnist"
+MEANT = {"mnist": "auto", "auto": "auto", FASHION: FASHION, "fashionmnist": FASHION, "fashion": FASHION}
 FASHION_SHA256 = {
     "x_train": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
     "y_train": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
@@ -34,6 +36,8 @@ def load_data(data: str = "auto", *, subset: int = 0, normalization: str = "l2")
 
     `subset` and `normalization` as load_mnist has them. Raises DataError.
     """
+    if (meant := MEANT.get(data.lower().replace("_", "-"))) not in (None, data) and not Path(data).exists():
+        raise DataError(f'{data} does not exist; did you mean "{meant}"?')
     if data != FASHION:
         return load_mnist(data, subset=subset, normalization=normalization)
     cache = cache_path().with_name(f"{FASHION}.npz")
