@@ -8,7 +8,7 @@ kept, then moved so that their centre of mass is the field's centre (http://yann
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ NOISES = 8  # so many times the paper's noise is no ink yet
 OWN_PEAK = 0.45  # of a part's own darkest value; below it are shadows, smudges and soft edges
 DRAINED = 0.7  # a dark place at the edge that is less deep than this, beside the deepest, is a line or a shadow
 LEAST_SIZE = 0.035  # of the picture's shorter side; anything smaller is dust
-CLOSE, STROKE_CLOSE = 0.06, 0.3  # gaps, of the digit's size, across which any part and a loose stroke belong to it
+CLOSE, STROKE_CLOSE = 0.08, 0.3  # gaps, of the digit's size, across which any part and a stroke belong to it
 STROKE = 0.6  # of the digit's size; what is less high may be a loose stroke
 SPECK = 0.03  # of the digit's ink; a part with less is dust
 SECOND, SECOND_HEIGHT = 0.15, 0.45  # of the digit's ink and height; other parts with more may be digits too
@@ -40,13 +40,23 @@ FAINTEST = 0.15  # of the darkest ink; below it are the artefacts of a JPEG
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
-    """Connected ink: its number in the picture of parts, its box (top, left, bottom, right) and the ink in it."""
+    """Connected ink: its number in the picture of parts, its box (top, left, bottom, right) and the ink in it.
+
+    Parts of one `basin` are connected by faint ink.
+    """
 
     number: int
+    basin: int
     box: tuple[int, int, int, int]
     mass: float
     peak: float
     at_edge: bool
+
+    def join(self, other: Part) -> Part:
+        """Both, under this one's number."""
+        (top, left, bottom, right), far = self.box, other.box
+        box = (min(top, far[0]), min(left, far[1]), max(bottom, far[2]), max(right, far[3]))
+        return replace(self, box=box, mass=self.mass + other.mass)
 
     @property
     def height(self) -> int:
@@ -124,7 +134,7 @@ def find_parts(surface: Array, noise: float, *, relative: bool) -> Layer:
     basins = label(ink > floor, connectivity=2)
     peaks = np.asarray(ndimage.maximum(ink, basins, np.arange(basins.max() + 1)), np.float32)
     labels = label((basins > 0) & (ink > OWN_PEAK * peaks[basins]), connectivity=2).astype(np.int32)
-    return Layer(paper=paper, ink=ink, labels=labels, parts=tuple(_describe_parts(labels, ink)))
+    return Layer(paper=paper, ink=ink, labels=labels, parts=tuple(_describe_parts(labels, basins, ink)))
 
 
 def find_paper(surface: Array) -> Array:
@@ -138,7 +148,9 @@ def find_paper(surface: Array) -> Array:
     closed = ndimage.grey_closing(edge, len(edge) // 4, mode="wrap")
     paper = _fill(surface, rows, columns, closed)
     deepest = float((paper - surface).max())
-    drained = np.where(closed - edge < DRAINED * deepest, edge, closed)
+    dips, _ = ndimage.label(closed - edge > LEAST_CONTRAST / 4)
+    depths = np.asarray(ndimage.maximum(closed - edge, dips, np.arange(dips.max() + 1)))
+    drained = np.where((dips > 0) & (depths[dips] < DRAINED * deepest), edge, closed)
     return paper if np.array_equal(drained, closed) else _fill(surface, rows, columns, drained)
 
 
@@ -172,23 +184,31 @@ def choose_part(parts: tuple[Part, ...]) -> Part | None:
 
 def gather_parts(layer: Layer, main: Part) -> tuple[npt.NDArray[np.bool_], int]:
     """The pixels of the main part with the strokes that belong to it, and how many others may be digits."""
+    digit, left = main, [part for part in layer.parts if part is not main]
     chosen = layer.labels == main.number
-    far = ndimage.distance_transform_edt(~chosen)
-    left = []
-    for part in layer.parts:
-        gap = far[layer.labels == part.number].min()
-        if gap <= (STROKE_CLOSE if _is_stroke(part, main) else CLOSE) * main.size:
+    while left:
+        far = ndimage.distance_transform_edt(~chosen)
+        gaps = {part.number: float(far[layer.labels == part.number].min()) for part in left}
+        joining = [part for part in left if gaps[part.number] <= _reach(part, digit) * digit.size]
+        if not joining:
+            break
+        for part in joining:
             chosen |= layer.labels == part.number
-        elif part.mass > SPECK * main.mass:
-            left.append(part)
-    alone = sum(part.mass > SECOND * main.mass or part.height > SECOND_HEIGHT * main.size for part in left)
-    return chosen, alone or int(sum(part.mass for part in left) > SECOND * main.mass)
+            digit = digit.join(part)
+        left = [part for part in left if part not in joining]
+    left = [part for part in left if part.mass > SPECK * digit.mass]
+    alone = sum(part.mass > SECOND * digit.mass or part.height > SECOND_HEIGHT * digit.size for part in left)
+    return chosen, alone or int(sum(part.mass for part in left) > SECOND * digit.mass)
 
 
-def _is_stroke(part: Part, main: Part) -> bool:
-    """Whether a part is less high than a digit and above or below the main one, as the bar of a 5 may be."""
-    together = min(part.box[3], main.box[3]) - max(part.box[1], main.box[1])
-    return part.height < STROKE * main.size and together > (part.box[3] - part.box[1]) / 3
+def _reach(part: Part, digit: Part) -> float:
+    """The gap, of the digit's size, across which a part still belongs to it.
+
+    That is more for what is faintly connected, and for what is less high and above or below, as the bar of a 5 may be.
+    """
+    together = min(part.box[3], digit.box[3]) - max(part.box[1], digit.box[1])
+    stroke = part.height < STROKE * digit.size and together > (part.box[3] - part.box[1]) / 3
+    return STROKE_CLOSE if stroke or part.basin == digit.basin else CLOSE
 
 
 def weigh_ink(layer: Layer, chosen: npt.NDArray[np.bool_]) -> Array:
@@ -219,17 +239,20 @@ def is_sheet(part: npt.NDArray[np.bool_]) -> bool:
     filled = ndimage.binary_fill_holes(part)
     points = np.argwhere(filled ^ ndimage.binary_erosion(filled)).astype(np.float64)
     angles = np.linspace(0, np.pi / 2, 46)
-    areas = [np.ptp(points @ (np.cos(a), np.sin(a))) * np.ptp(points @ (-np.sin(a), np.cos(a))) for a in angles]
-    return bool(filled.sum() > RECTANGLE * min(areas))
+    sides = [
+        (1 + np.ptp(points @ (np.cos(a), np.sin(a))), 1 + np.ptp(points @ (-np.sin(a), np.cos(a)))) for a in angles
+    ]
+    return bool(filled.sum() > RECTANGLE * min(width * height for width, height in sides))
 
 
-def _describe_parts(labels: Labels, ink: Array) -> list[Part]:
+def _describe_parts(labels: Labels, basins: Labels, ink: Array) -> list[Part]:
     """Every part that is large enough and no frame around others, in the order of their numbers."""
     parts = []
     for region in regionprops(labels, ink):
         top, left, bottom, right = region.bbox
         part = Part(
             number=region.label,
+            basin=int(basins[tuple(region.coords[0])]),
             box=region.bbox,
             mass=float(region.image_intensity.sum()),
             peak=float(region.image_intensity.max()),
