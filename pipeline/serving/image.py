@@ -107,12 +107,13 @@ def read_digit(grey: Array) -> Reading:
     chosen, others = gather_parts(layer, main)
     if others > MOST_OTHERS:
         raise DataError(f"{others + 1} parts of the picture may be digits; crop it to one")
+    ink = measure_ink(layer.paper, 1 - picture if negative else picture, relative=not negative)
     return Reading(
         picture=picture,
         paper=1 - layer.paper if negative else layer.paper,
         labels=layer.labels,
         chosen=chosen,
-        digit=centre_digit(weigh_ink(layer, chosen)),
+        digit=centre_digit(weigh_ink(ink, chosen)),
         others=others,
     )
 
@@ -128,13 +129,18 @@ def fit_work_size(grey: Array) -> Array:
 def find_parts(surface: Array, noise: float, *, relative: bool) -> Layer:
     """Whatever is darker than the paper around it; `relative` measures by the paper's brightness."""
     paper = find_paper(surface)
-    scale = np.maximum(paper, 0.05) if relative else np.float32(1)
-    ink = ((paper - surface) / scale).astype(np.float32)
+    ink = measure_ink(paper, surface, relative=relative)
     floor = max(LEAST_CONTRAST, NOISES * noise)
     basins = label(ink > floor, connectivity=2)
     peaks = np.asarray(ndimage.maximum(ink, basins, np.arange(basins.max() + 1)), np.float32)
     labels = label((basins > 0) & (ink > OWN_PEAK * peaks[basins]), connectivity=2).astype(np.int32)
     return Layer(paper=paper, ink=ink, labels=labels, parts=tuple(_describe_parts(labels, basins, ink)))
+
+
+def measure_ink(paper: Array, surface: Array, *, relative: bool) -> Array:
+    """How much darker than the paper each pixel is, from 0 to 1."""
+    scale = np.maximum(paper, 0.05) if relative else np.float32(1)
+    return np.asarray((paper - surface) / scale, np.float32)
 
 
 def find_paper(surface: Array) -> Array:
@@ -211,12 +217,12 @@ def _reach(part: Part, digit: Part) -> float:
     return STROKE_CLOSE if stroke or part.basin == digit.basin else CLOSE
 
 
-def weigh_ink(layer: Layer, chosen: npt.NDArray[np.bool_]) -> Array:
+def weigh_ink(ink: Array, chosen: npt.NDArray[np.bool_]) -> Array:
     """How dark the digit is, 0 to 1, with its soft edges, and 0 around it."""
     near = ndimage.binary_dilation(chosen, iterations=3)
-    darkest = float(np.quantile(layer.ink[chosen], 0.9))
-    ink = np.where(near, layer.ink / darkest, 0).clip(0, 1)
-    return np.where(ink > FAINTEST, ink, 0).astype(np.float32)
+    darkest = float(np.quantile(ink[chosen], 0.9))
+    weights = np.where(near, ink / darkest, 0).clip(0, 1)
+    return np.where(weights > FAINTEST, weights, 0).astype(np.float32)
 
 
 def centre_digit(ink: Array) -> Digit:
