@@ -30,7 +30,7 @@ DIGITS = {
 OTHERS = {
     "subject": "classes of 28x28 pictures",
     "word": "classes",
-    "knows": "It knows the pictures of its data set alone, light on dark ground, 28x28. On others it was not measured.",
+    "knows": "It knows the pictures of its data set alone, 28x28. On others it was not measured.",
 }
 TEMPLATE = """\
 # {name}, seed {seed}: {subject}
