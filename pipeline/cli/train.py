@@ -121,6 +121,8 @@ def _train(
 
     console = Console()
     click.echo(f"data {dataset.name}: {dataset.x_train.shape} training, {dataset.x_test.shape} test")
+    for note in dataset.notes:
+        click.echo(f"data {note}")
     with console.status("Loading TensorFlow"), quiet_stderr():
         from pipeline.training.run import train_run
         from pipeline.training.runtime import prepare_runtime
