@@ -24,7 +24,7 @@ COMMANDS = {
     "training": ("training",),
     "study_epochs": ("training", "--epochs=25", "--variant=conv2_3x3", "--variant=conv5_3x3_reg", "--without=XLA)"),
     "whole_epochs": ("training", "--images=60000", "--variant=conv2_3x3", "--without=XLA)"),
-    **{name: (name,) for name in ("choices", "study", "throughput", "fixed_cost", "scale")},
+    **{name: (name,) for name in ("choices", "study", "throughput", "fixed_cost", "scale", "pictures")},
 }
 """The sections, each with the module that measures it and its options."""
 FINDINGS = FOLDER / "FINDINGS.md"

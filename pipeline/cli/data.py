@@ -6,16 +6,32 @@ import click
 
 
 @click.command()
-@click.option("--data", "source", default="auto", show_default=True, help='"auto", an .npz file or an IDX folder.')
+@click.option(
+    "--data",
+    "source",
+    default="auto",
+    show_default=True,
+    help='"auto" for MNIST, "fashion-mnist", or a file or folder with labelled images.',
+)
 def data(source: str) -> None:
-    """Find the data set, verify it and say what it is; fetches MNIST if need be.
+    """Find, verify and describe the data set; fetches MNIST if need be.
+
+    Read are .npz files, CSV tables (label, then 784 pixels), folders with the four IDX files, gzipped or not, and
+    folders with a folder of pictures for each class: grey images of 28x28, classes 0 to 9. What is done to an array to
+    read it is said.
 
     \b
     python -m pipeline data
     python -m pipeline data --data ~/fashion-mnist
+    python -m pipeline data --data digit-recognizer/train.csv
     """
     from pipeline.data.datasets import load_data
+    from pipeline.data.described import describe_images, list_warnings
 
     dataset = load_data(source)
     click.echo(f"{dataset.name}: {len(dataset.y_train):,} training and {len(dataset.y_test):,} test images")
     click.echo(f"from {dataset.source}, sha256 {dataset.sha256}")
+    for line in (*describe_images(dataset), *dataset.notes):
+        click.echo(line)
+    for line in list_warnings(dataset.raw):
+        click.echo(f"Warning: {line}", err=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from pipeline.cli.quiet import quiet_stderr
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
+    from pipeline.serving.look import Look
     from pipeline.tracking.registry import FinishedRun
 
 MODEL = "mnist-study"
@@ -29,54 +31,129 @@ ENDING = ".seen.png"
     help="Where --variant looks, by name or file; else MLflow's own.",
 )
 @click.option("--model", default=MODEL, show_default=True, help="Use the champion of this registered model.")
-@click.option("--explain", is_flag=True, help=f"Save what the network sees as IMAGE{ENDING}.")
+@click.option("--explain", is_flag=True, help=f"Save how the picture was read, step by step, as IMAGE{ENDING}.")
 @click.option("--explain-in", type=click.Path(file_okay=False, path_type=Path), help="Save it in this folder instead.")
+@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
 @click.option("--request", is_flag=True, help="Print the request for `mlflow models serve` instead of predicting.")
-def predict(images: tuple[Path, ...], request: bool, **options: Any) -> None:
+def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) -> None:
     """Say which digit each IMAGE shows, with the probabilities of all ten.
 
-    A PNG or JPEG file of any size with one digit, dark on light or light on dark; it is centred and scaled as MNIST's
-    are. A network that was trained on Fashion-MNIST names a class, 0 to 9, and is shown the whole picture. The
-    champion that `promote` has chosen answers, or the run that an option names.
+    A picture of one digit, as a scanner or a phone takes it: PNG, JPEG, GIF, BMP, WebP or TIFF, up to 120 million
+    pixels, dark on light or light on dark; shadows, ruled paper, a desk around the sheet and dust are left out. IMAGE
+    may also be a folder of pictures, or - for standard input. A network that was trained on Fashion-MNIST names a
+    class, 0 to 9, and is shown the whole picture. The champion that `promote` has chosen answers, or the run that an
+    option names.
+
+    A warning names what makes an answer unsure. A picture that cannot be read costs only its own answer; the exit code
+    is then 1. With --format json each picture is one line: file, digit, probabilities and warnings, or error.
 
     \b
     python -m pipeline predict seven.png photo.jpg
+    python -m pipeline predict --format json scans/
     python -m pipeline predict --variant conv2_3x3 --experiment pairs --explain seven.png
     """
-    import numpy as np
+    from pipeline.data.datasets import shows_digits
+    from pipeline.serving.picture import list_pictures
 
-    from pipeline.data.datasets import normalise, shows_digits
-    from pipeline.serving.image import draw_seen, fit_picture, make_digit, read_grey
-
-    greys = [read_grey(image) for image in images]
-    targets = _name_targets(images, options.pop("explain"), options.pop("explain_in"))
+    paths = list_pictures(images)
+    targets = _name_targets(paths, options.pop("explain"), options.pop("explain_in"))
     run = _find_model(**options)
     word = "digit" if shows_digits(run.facts.get("data-name", "")) else "class"
-    shown = zip(images, greys, strict=True)
-    digits = np.stack([make_digit(*each) if word == "digit" else fit_picture(each[1]) for each in shown])
-    seen = normalise(digits, run.normalization)
-    for target, digit, values in zip(targets, digits, seen, strict=bool(targets)):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draw_seen(digit, values[..., 0]).save(target)
-        click.echo(f"saved {target}", err=True)
+    results = list(_look_at_all(run, paths, targets))
+    looks = [result for result in results if not isinstance(result, str)]
     if request:
-        click.echo(json.dumps({"inputs": seen.tolist()}))
-        return
+        answers: list[list[float]] = []
+        lines = _write_request(looks, run.normalization)
+    else:
+        answers = _ask_network(run, looks)
+        lines = _list_json(paths, results, answers) if form == "json" else _tabulate(looks, answers, word)
+    click.echo(lines, nl=bool(lines))
+    if form == "text" or request:
+        _tell(results, answers, word)
+    if len(looks) < len(results):
+        click.get_current_context().exit(1)
+
+
+def _look_at_all(run: FinishedRun, paths: Sequence[Path], targets: Sequence[Path]) -> Iterable[Look | str]:
+    """What the network will see of each picture, or why that is nothing; saves the explanations."""
+    from pipeline.data.datasets import shows_digits
+    from pipeline.serving.look import describe_distance, look_at
+    from pipeline.tracking.registry import read_sample
+    from pipeline.tracking.store import open_store
+
+    whole, sample = not shows_digits(run.facts.get("data-name", "")), read_sample(open_store(), run.run_id)
+    for place, path in enumerate(paths):
+        try:
+            look = look_at(path, whole=whole, ink=run.ink)
+        except DataError as error:
+            yield str(error)
+            continue
+        except OSError as error:
+            yield f"{path}: {error.strerror or error}"
+            continue
+        if targets:
+            targets[place].parent.mkdir(parents=True, exist_ok=True)
+            look.draw().save(targets[place])
+            click.echo(f"saved {targets[place]}", err=True)
+        distance = describe_distance(look, sample)
+        yield replace(look, doubts=(*look.doubts, distance)) if distance else look
+
+
+def _write_request(looks: Sequence[Look], normalization: str) -> str:
+    """The JSON body for /invocations; empty without a picture."""
+    import numpy as np
+
+    from pipeline.data.datasets import normalise
+
+    if not looks:
+        return ""
+    return json.dumps({"inputs": normalise(np.stack([look.seen for look in looks]), normalization).tolist()})
+
+
+def _ask_network(run: FinishedRun, looks: Sequence[Look]) -> list[list[float]]:
+    """The probabilities of each picture."""
+    import numpy as np
+
+    if not looks:
+        return []
     with quiet_stderr():
         from pipeline.serving.predict import load_verified, predict_digits
 
-        probabilities = predict_digits(load_verified(run), digits, run.normalization)
-    click.echo(_tabulate(images, probabilities.tolist(), word))
+        digits = np.stack([look.seen for look in looks])
+        return [[float(p) for p in row] for row in predict_digits(load_verified(run), digits, run.normalization)]
+
+
+def _tell(results: Sequence[Look | str], answers: Sequence[Sequence[float]], word: str) -> None:
+    """Say on standard error what makes answers unsure, then which pictures have none."""
+    looks = [result for result in results if not isinstance(result, str)]
+    for look, row in zip(looks, answers, strict=False):
+        for doubt in _list_doubts(look, row, word):
+            click.echo(f"Warning: {look.path}: {doubt}", err=True)
+    for result in results:
+        if isinstance(result, str):
+            click.echo(f"Error: {result}", err=True)
+
+
+def _list_doubts(look: Look, row: Sequence[float], word: str) -> list[str]:
+    """Everything that makes an answer unsure."""
+    from pipeline.serving.look import describe_doubt
+
+    return [doubt for doubt in (*look.doubts, describe_doubt(row, word)) if doubt]
 
 
 def _name_targets(images: Sequence[Path], explain: bool, folder: Path | None) -> list[Path]:
     """Where each picture of what the network sees goes; none if nobody asked. Raises DataError for the same twice."""
     if not explain and folder is None:
         return []
-    targets = [(folder or image.parent) / f"{image.name}{ENDING}" for image in images]
+    targets = [(folder or image.parent) / f"{_name(image)}{ENDING}" for image in images]
     if len(set(targets)) < len(targets):
         raise DataError("two of the pictures have one name and would be explained in one file; predict them apart")
     return targets
+
+
+def _name(image: Path) -> str:
+    """A file's name; standard input gets one."""
+    return "stdin" if image == Path("-") else image.name
 
 
 def _find_model(run_id: str | None, variant: str | None, experiment: str, model: str) -> FinishedRun:
@@ -106,11 +183,26 @@ def _find_model(run_id: str | None, variant: str | None, experiment: str, model:
     return run
 
 
-def _tabulate(images: Sequence[Path], probabilities: Sequence[Sequence[float]], word: str) -> str:
-    """A line a picture: the digit (or what `word` calls it), then the probability of each of the ten."""
-    width = max(len("picture"), *(len(str(image)) for image in images))
+def _list_json(paths: Sequence[Path], results: Sequence[Look | str], answers: Sequence[Sequence[float]]) -> str:
+    """One object a line and picture: file, and digit, probabilities, warnings, or error."""
+    rows, lines = iter(answers), []
+    for path, result in zip(paths, results, strict=True):
+        if isinstance(result, str):
+            lines.append(json.dumps({"file": str(path), "error": result.removeprefix(f"{path}: ")}))
+            continue
+        row = next(rows)
+        answer = {"digit": max(range(len(row)), key=row.__getitem__), "probabilities": [round(p, 6) for p in row]}
+        lines.append(json.dumps({"file": str(path), **answer, "warnings": _list_doubts(result, row, "digit")}))
+    return "\n".join(lines)
+
+
+def _tabulate(looks: Sequence[Look], answers: Sequence[Sequence[float]], word: str) -> str:
+    """A line a picture: the digit (or what `word` calls it), then the probability of each; empty without any."""
+    if not looks:
+        return ""
+    width = max(len("picture"), *(len(str(look.path)) for look in looks))
     lines = [f"{'picture':<{width}}  {word}" + "".join(f"{digit:>7}" for digit in range(10))]
-    for image, row in zip(images, probabilities, strict=True):
+    for look, row in zip(looks, answers, strict=True):
         digit = max(range(10), key=row.__getitem__)
-        lines.append(f"{image!s:<{width}}  {digit:>5}" + "".join(f"{value:>7.3f}" for value in row))
+        lines.append(f"{look.path!s:<{width}}  {digit:>5}" + "".join(f"{value:>7.3f}" for value in row))
     return "\n".join(lines)

@@ -56,6 +56,8 @@ class EpochLines(RunProgress):
     def show_data(self, dataset: Dataset) -> None:
         """Say what it is trained on."""
         click.echo(f"data {dataset.name}: {dataset.x_train.shape} training, {dataset.x_test.shape} test")
+        for note in dataset.notes:
+            click.echo(f"data {note}")
 
     @contextmanager
     def during(self, phase: str) -> Iterator[None]:

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from pipeline.data.arrays import Array
 from pipeline.data.fetch import KnownSet, cache_path, download, find_known, find_mnist, is_mnist
-from pipeline.data.formats import Array, ImageSet, read_idx_folder, read_path
+from pipeline.data.formats import ImageSet, describe_path, read_idx_folder
 from pipeline.errors import DataError
 
 TRAIN_PER_TEST = 6  # MNIST's own proportion: 60,000 to 10,000
 FASHION = "fashion-mnist"
+MEANT = {"mnist": "auto", "auto": "auto", FASHION: FASHION, "fashionmnist": FASHION, "fashion": FASHION}
+"""What those mean who write a known set in another way."""
 FASHION_SHA256 = {
     "x_train": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
     "y_train": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
@@ -37,7 +40,8 @@ class Dataset:
     """What a training sees.
 
     `x_*` are float32 (N, 28, 28, 1) and normalised, `raw` holds the same images as uint8 (N, 28, 28) with their labels.
-    `sha256` covers the four raw arrays in use, so a subset has another one than the whole set.
+    `sha256` covers the four raw arrays in use, so a subset has another one than the whole set. `notes` say what was
+    done to the arrays of a file to read them, a sentence each.
     """
 
     name: str
@@ -47,6 +51,12 @@ class Dataset:
     raw: ImageSet
     x_train: Array
     x_test: Array
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ink(self) -> str:
+        """What the training images look like: "light" on dark ground as MNIST's are, or "dark" on light ground."""
+        return find_ink(self.raw.x_train)
 
     @property
     def y_train(self) -> Array:
@@ -64,6 +74,8 @@ def load_data(data: str = "auto", *, subset: int = 0, normalization: str = "l2")
 
     `subset` and `normalization` as load_mnist has them. Raises DataError.
     """
+    if (meant := MEANT.get(data.lower().replace("_", "-"))) not in (None, data) and not Path(data).exists():
+        raise DataError(f'{data} does not exist; did you mean "{meant}"?')
     if data != FASHION:
         return load_mnist(data, subset=subset, normalization=normalization)
     cache = cache_path().with_name(f"{FASHION}.npz")
@@ -81,7 +93,11 @@ def load_mnist(data: str = "auto", *, subset: int = 0, normalization: str = "l2"
     IDX files. `subset` keeps that many training images and a sixth as many test images, stratified; 0 keeps all.
     Raises DataError.
     """
-    images, source = find_mnist() if data == "auto" else (read_path(Path(data)), data)
+    notes: tuple[str, ...] = ()
+    if data == "auto":
+        images, source = find_mnist()
+    else:
+        (images, notes), source = describe_path(Path(data).expanduser()), data
     name = "mnist" if data == "auto" or is_mnist(images) else f"data-{hash_images(images)[:12]}"
     if subset:
         images = take_subset(images, subset)
@@ -92,6 +108,7 @@ def load_mnist(data: str = "auto", *, subset: int = 0, normalization: str = "l2"
         sha256=hash_images(images),
         normalization=normalization,
         raw=images,
+        notes=notes,
         x_train=normalise(images.x_train, normalization),
         x_test=normalise(images.x_test, normalization),
     )
@@ -101,6 +118,12 @@ def hash_images(images: ImageSet) -> str:
     """One sha256 over the four arrays' own, in a fixed order."""
     lines = "".join(f"{name} {digest}\n" for name, digest in images.hash_arrays().items())
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def find_ink(images: Array) -> str:
+    """The ink of images, uint8 (N, H, W): "dark" where their outermost pixels are mostly light, else "light"."""
+    edges = np.concatenate([images[:, (0, -1)].ravel(), images[:, :, (0, -1)].ravel()])
+    return "dark" if np.median(edges) > 127 else "light"
 
 
 def take_subset(images: ImageSet, size: int) -> ImageSet:

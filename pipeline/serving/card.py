@@ -32,7 +32,7 @@ DIGITS = {
 OTHERS = {
     "subject": "classes of 28x28 pictures",
     "word": "classes",
-    "knows": "It knows the pictures of its data set alone, light on dark ground, 28x28. On others it was not measured.",
+    "knows": "It knows the pictures of its data set alone, 28x28. On others it was not measured.",
 }
 TEMPLATE = """\
 # {name}, seed {seed}: {subject}
@@ -62,7 +62,9 @@ not cover other images.
 
 - {knows}
 - It names one of the ten for any picture, also for one that shows none of them. Its probabilities are not calibrated.
-- Input is float32 (N, 28, 28, 1), normalised as above; `python -m pipeline predict` does that for PNG and JPEG files.
+- Input is float32 (N, 28, 28, 1), {ink} ink, normalised as above: `pipeline.data.datasets.normalise(pixels,
+  "{normalization}")` makes it of uint8 pixels (N, 28, 28). Raw pixels give wrong answers, and MLflow refuses uint8.
+  `python -m pipeline predict` does all that for picture files.
 
 ## Fingerprint
 
@@ -97,6 +99,7 @@ def write_card(choice: Choice, source: Source) -> str:
         train=f"{int(facts['subset']):,}" if int(facts["subset"]) else "all",
         test=source.test_images,
         normalization=facts["normalization"],
+        ink=facts.get("data.ink", "light"),
         epochs=facts["epochs"],
         batch_size=facts["batch-size"],
         learning_rate=facts["learning-rate"],

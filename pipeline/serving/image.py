@@ -1,99 +1,231 @@
-"""A digit in a picture file, made into what MNIST would have made of it: 28x28, light on dark, centred by its mass.
+"""A digit in a picture, made into what MNIST would have made of it: 28x28, light on dark, centred by its mass.
 
-MNIST's digits were scaled to fit 20x20 with their aspect kept and edges smoothed, then moved as a whole so that their
-centre of mass is the field's centre (http://yann.lecun.com/exdb/mnist). Ink is what differs from the picture's edge, so
-black on white and white on black are the same.
+The steps, each a picture of `--explain`: the paper is the picture without its ink, so light, shadows, ruled lines and
+desks are paper; what differs from it by about half of its own darkest value is ink; connected ink is a part; the part
+with the most ink, with the strokes close to it, is the digit. MNIST's digits were scaled to fit 20x20 with their aspect
+kept, then moved so that their centre of mass is the field's centre (http://yann.lecun.com/exdb/mnist).
 """
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+from scipy import ndimage
+from skimage.measure import label, regionprops
+from skimage.morphology import reconstruction
 
 from pipeline.errors import DataError
 
 Array = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int32]
+Digit = npt.NDArray[np.uint8]
 SIDE, BOX, CENTRE = 28, 20, 14
-MOST_PIXELS = 50_000_000
-SHRINK_FROM = 2048  # pixels a side; the digit ends in 20
-LEAST_CONTRAST = 0.1  # between ink and paper, of the range from black to white
+WORK_SIDE = 320  # pixels of the longer side while ink is looked for; the digit ends in 20
+LEAST_CONTRAST = 0.1  # between ink and paper, of the paper's own brightness
+NOISES = 8  # so many times the paper's noise is no ink yet
+OWN_PEAK = 0.45  # of a part's own darkest value; below it are shadows, smudges and soft edges
+DRAINED = 0.7  # a dark place at the edge that is less deep than this, beside the deepest, is a line or a shadow
+LEAST_SIZE = 0.035  # of the picture's shorter side; anything smaller is dust
+CLOSE, STROKE_CLOSE = 0.08, 0.3  # gaps, of the digit's size, across which any part and a stroke belong to it
+STROKE = 0.6  # of the digit's size; what is less high may be a loose stroke
+SPECK = 0.03  # of the digit's ink; a part with less is dust
+SECOND, SECOND_HEIGHT = 0.15, 0.45  # of the digit's ink and height; other parts with more may be digits too
+MOST_OTHERS = 4  # with more it is a text or a texture
+RECTANGLE = 0.86  # how much of its smallest rectangle a sheet fills; a disc fills 0.79
 FAINTEST = 0.15  # of the darkest ink; below it are the artefacts of a JPEG
-NOISES = 8  # so many times what three quarters of the edge deviate by is still paper
-ENLARGEMENT = 10
 
 
-def read_digit(path: Path) -> npt.NDArray[np.uint8]:
-    """The digit in a PNG or JPEG file as MNIST shows one: uint8 (28, 28), 0 is background.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """Connected ink: its number in the picture of parts, its box (top, left, bottom, right) and the ink in it.
 
-    Raises DataError for a file that is no picture, is damaged or too large, or shows nothing; OSError as open() does.
+    Parts of one `basin` are connected by faint ink.
     """
-    return make_digit(path, read_grey(path))
+
+    number: int
+    basin: int
+    box: tuple[int, int, int, int]
+    mass: float
+    peak: float
+    at_edge: bool
+
+    def join(self, other: Part) -> Part:
+        """Both, under this one's number."""
+        (top, left, bottom, right), far = self.box, other.box
+        box = (min(top, far[0]), min(left, far[1]), max(bottom, far[2]), max(right, far[3]))
+        return replace(self, box=box, mass=self.mass + other.mass)
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.box[2] - self.box[0]
+
+    @property
+    def size(self) -> int:
+        """The longer side of the box in pixels."""
+        return max(self.height, self.box[3] - self.box[1])
 
 
-def make_digit(path: Path, grey: Array) -> npt.NDArray[np.uint8]:
-    """The digit in a picture that was read from `path`, as read_digit gives it; raises DataError for an empty one."""
-    ink = find_ink(grey)
-    if ink is None:
-        raise DataError(f"{path}: the picture is empty; give one digit that stands out from its background")
-    return centre_digit(ink)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer:
+    """What is darker (or, of the negative, lighter) than the paper: the paper, the ink in it (0 to 1), the parts."""
+
+    paper: Array
+    ink: Array
+    labels: Labels
+    parts: tuple[Part, ...]
 
 
-def fit_picture(grey: Array) -> npt.NDArray[np.uint8]:
-    """The whole picture on dark ground as Fashion-MNIST shows a thing, scaled to fit 28x28, uint8; nothing is centred.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reading:
+    """How a picture was read: all of one size but `digit`, which is uint8 (28, 28).
 
-    What has a light edge is taken for its negative, as the data set's own pictures were.
+    `chosen` marks the pixels of the digit, `others` counts parts beside it that may be digits too.
     """
-    light = 1 - grey if np.median(_take_edge(grey)) > 0.5 else grey
-    height, width = (max(1, round(length * SIDE / max(grey.shape))) for length in grey.shape)
-    scaled = np.asarray(Image.fromarray(light).resize((width, height), Image.Resampling.LANCZOS)).clip(0, 1)
-    top, left = (SIDE - height) // 2, (SIDE - width) // 2
-    field = np.zeros((SIDE, SIDE), np.uint8)
-    field[top : top + height, left : left + width] = np.rint(255 * scaled)
-    return field
+
+    picture: Array
+    paper: Array
+    labels: Labels
+    chosen: npt.NDArray[np.bool_]
+    digit: Digit
+    others: int
 
 
-def read_grey(path: Path) -> Array:
-    """The picture upright and in grey, 0 black to 1 white, float32 (height, width); raises as read_digit."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, which nobody asked for
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG")) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    raise Image.DecompressionBombError
-                return _flatten(ImageOps.exif_transpose(picture))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        limit = f"{MOST_PIXELS // 1_000_000} million pixels"
-        raise DataError(f"{path}: the picture has more than {limit}; give a smaller one") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: no PNG or JPEG picture; give one") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the file system's, not the picture's
-            raise
-        raise DataError(f"{path}: the picture is damaged ({error}); give another") from error
+def read_digit(grey: Array) -> Reading:
+    """The digit in a picture in grey (height, width), 0 black to 1 white; raises DataError where none stands out."""
+    picture = fit_work_size(grey)
+    smooth = ndimage.gaussian_filter(picture, 0.8)
+    noise = 1.5 * float(np.median(np.abs(smooth - ndimage.gaussian_filter(smooth, 2))))
+    dark, light = find_parts(smooth, noise, relative=True), find_parts(1 - smooth, noise, relative=False)
+    layer, negative = choose_layer(dark, light)
+    main = choose_part(layer.parts)
+    if main is None:
+        raise DataError("the picture is empty; give one digit that stands out from its background")
+    chosen, others = gather_parts(layer, main)
+    if others > MOST_OTHERS:
+        raise DataError(f"{others + 1} parts of the picture may be digits; crop it to one")
+    ink = measure_ink(layer.paper, 1 - picture if negative else picture, relative=not negative)
+    return Reading(
+        picture=picture,
+        paper=1 - layer.paper if negative else layer.paper,
+        labels=layer.labels,
+        chosen=chosen,
+        digit=centre_digit(weigh_ink(ink, chosen)),
+        others=others,
+    )
 
 
-def find_ink(grey: Array) -> Array | None:
-    """How much each pixel differs from the paper, 0 to 1, float32 (height, width); None if nothing stands out.
+def fit_work_size(grey: Array) -> Array:
+    """The picture with a longer side of WORK_SIDE pixels."""
+    factor = WORK_SIDE / max(grey.shape)
+    height, width = (max(8, round(length * factor)) for length in grey.shape)
+    way = Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(grey).resize((width, height), way)).clip(0, 1)
 
-    The paper is what the edge mostly is, and what deviates as the edge itself does is paper too.
+
+def find_parts(surface: Array, noise: float, *, relative: bool) -> Layer:
+    """Whatever is darker than the paper around it; `relative` measures by the paper's brightness."""
+    paper = find_paper(surface)
+    ink = measure_ink(paper, surface, relative=relative)
+    floor = max(LEAST_CONTRAST, NOISES * noise)
+    basins = label(ink > floor, connectivity=2)
+    peaks = np.asarray(ndimage.maximum(ink, basins, np.arange(basins.max() + 1)), np.float32)
+    labels = label((basins > 0) & (ink > OWN_PEAK * peaks[basins]), connectivity=2).astype(np.int32)
+    return Layer(paper=paper, ink=ink, labels=labels, parts=tuple(_describe_parts(labels, basins, ink)))
+
+
+def measure_ink(paper: Array, surface: Array, *, relative: bool) -> Array:
+    """How much darker than the paper each pixel is, from 0 to 1."""
+    scale = np.maximum(paper, 0.05) if relative else np.float32(1)
+    return np.asarray((paper - surface) / scale, np.float32)
+
+
+def find_paper(surface: Array) -> Array:
+    """The surface with every dark place filled up to its lowest rim, from where it would drain to the picture's edge.
+
+    A shadow, a desk or a ruled line reaches the edge and stays; ink does not, and a digit that the edge cuts is closed
+    off first.
     """
-    edge = _take_edge(grey)
-    paper = np.median(edge)
-    noise = NOISES * float(np.quantile(np.abs(edge - paper), 0.75))
-    lighter = grey - paper
-    ink = lighter if lighter.max() >= -lighter.min() else -lighter
-    darkest = float(ink.max())
-    if darkest < max(LEAST_CONTRAST, noise):
-        return None
-    return np.where(ink > max(noise, FAINTEST * darkest), ink / darkest, 0).astype(np.float32)
+    rows, columns = _walk_edge(surface.shape)
+    edge = surface[rows, columns]
+    closed = ndimage.grey_closing(edge, len(edge) // 4, mode="wrap")
+    paper = _fill(surface, rows, columns, closed)
+    deepest = float((paper - surface).max())
+    dips, _ = ndimage.label(closed - edge > LEAST_CONTRAST / 4)
+    depths = np.asarray(ndimage.maximum(closed - edge, dips, np.arange(dips.max() + 1)))
+    drained = np.where((dips > 0) & (depths[dips] < DRAINED * deepest), edge, closed)
+    return paper if np.array_equal(drained, closed) else _fill(surface, rows, columns, drained)
 
 
-def centre_digit(ink: Array) -> npt.NDArray[np.uint8]:
+def choose_layer(dark: Layer, light: Layer) -> tuple[Layer, bool]:
+    """The layer that holds the digit, and whether it is light on dark.
+
+    The hole of a 0 lies within the 0, so where one contains the other the outer one is ink, unless it is a sheet.
+    """
+    first, second = choose_part(dark.parts), choose_part(light.parts)
+    if first is None or second is None:
+        return (light, True) if first is None and second is not None else (dark, False)
+    if _contains(first.box, second.box):
+        return (dark, False) if _is_ink(dark, first, second) else (light, True)
+    if _contains(second.box, first.box):
+        return (light, True) if _is_ink(light, second, first) else (dark, False)
+    strong = first.mass * first.peak >= second.mass * second.peak
+    return (dark, False) if strong else (light, True)
+
+
+def _is_ink(layer: Layer, outer: Part, inner: Part) -> bool:
+    """Whether a part that contains one of the opposite shade is ink, and not a sheet or a gleam with ink on it."""
+    return outer.peak > inner.peak / 2 and not is_sheet(layer.labels == outer.number)
+
+
+def choose_part(parts: tuple[Part, ...]) -> Part | None:
+    """The part with the most ink; what the picture's edge cuts, only if all else is small. None without any."""
+    whole = max((part for part in parts if not part.at_edge), key=lambda part: part.mass, default=None)
+    most = max(parts, key=lambda part: part.mass, default=None)
+    return whole if whole and most and whole.mass > SECOND * most.mass else most
+
+
+def gather_parts(layer: Layer, main: Part) -> tuple[npt.NDArray[np.bool_], int]:
+    """The pixels of the main part with the strokes that belong to it, and how many others may be digits."""
+    digit, left = main, [part for part in layer.parts if part is not main]
+    chosen = layer.labels == main.number
+    while left:
+        far = ndimage.distance_transform_edt(~chosen)
+        gaps = {part.number: float(far[layer.labels == part.number].min()) for part in left}
+        joining = [part for part in left if gaps[part.number] <= _reach(part, digit) * digit.size]
+        if not joining:
+            break
+        for part in joining:
+            chosen |= layer.labels == part.number
+            digit = digit.join(part)
+        left = [part for part in left if part not in joining]
+    left = [part for part in left if part.mass > SPECK * digit.mass]
+    alone = sum(part.mass > SECOND * digit.mass or part.height > SECOND_HEIGHT * digit.size for part in left)
+    return chosen, alone or int(sum(part.mass for part in left) > SECOND * digit.mass)
+
+
+def _reach(part: Part, digit: Part) -> float:
+    """The gap, of the digit's size, across which a part still belongs to it.
+
+    That is more for what is faintly connected, and for what is less high and above or below, as the bar of a 5 may be.
+    """
+    together = min(part.box[3], digit.box[3]) - max(part.box[1], digit.box[1])
+    stroke = part.height < STROKE * digit.size and together > (part.box[3] - part.box[1]) / 3
+    return STROKE_CLOSE if stroke or part.basin == digit.basin else CLOSE
+
+
+def weigh_ink(ink: Array, chosen: npt.NDArray[np.bool_]) -> Array:
+    """How dark the digit is, 0 to 1, with its soft edges, and 0 around it."""
+    near = ndimage.binary_dilation(chosen, iterations=3)
+    darkest = float(np.quantile(ink[chosen], 0.9))
+    weights = np.where(near, ink / darkest, 0).clip(0, 1)
+    return np.where(weights > FAINTEST, weights, 0).astype(np.float32)
+
+
+def centre_digit(ink: Array) -> Digit:
     """The ink scaled to fit 20x20 and placed in 28x28 by its centre of mass, uint8; needs a pixel that is not 0."""
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     tight = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -108,44 +240,60 @@ def centre_digit(ink: Array) -> npt.NDArray[np.uint8]:
     return field
 
 
-def draw_seen(digit: npt.NDArray[np.uint8], normalised: Array) -> Image.Image:
-    """The centred digit, uint8 (28, 28), and right of it the network's input, (28, 28) from 0 to 1; both enlarged."""
-    bar = np.full((SIDE, 1), 128, np.uint8)
-    pair = np.hstack([digit, bar, np.rint(255 * normalised).astype(np.uint8)])
-    return Image.fromarray(np.kron(pair, np.ones((ENLARGEMENT, ENLARGEMENT), np.uint8)))
+def is_sheet(part: npt.NDArray[np.bool_]) -> bool:
+    """Whether a part, with what is in it, is a rectangle in any position."""
+    filled = ndimage.binary_fill_holes(part)
+    points = np.argwhere(filled ^ ndimage.binary_erosion(filled)).astype(np.float64)
+    angles = np.linspace(0, np.pi / 2, 46)
+    sides = [
+        (1 + np.ptp(points @ (np.cos(a), np.sin(a))), 1 + np.ptp(points @ (-np.sin(a), np.cos(a)))) for a in angles
+    ]
+    return bool(filled.sum() > RECTANGLE * min(width * height for width, height in sides))
 
 
-def _flatten(picture: Image.Image) -> Array:
-    """The picture in grey, 0 to 1; what is transparent becomes paper."""
-    if picture.mode.startswith("I"):  # 16 bits a pixel
-        return np.asarray(_shrink(picture.convert("F")), np.float32) / np.float32(65535)
-    if not picture.has_transparency_data:
-        return np.asarray(_shrink(picture.convert("RGB")).convert("L"), np.float32) / np.float32(255)
-    picture = _shrink(picture.convert("RGBA"))
-    grey = np.asarray(picture.convert("L"), np.float32) / np.float32(255)
-    alpha = np.asarray(picture.getchannel("A"), np.float32) / np.float32(255)
-    paper = _guess_paper(grey, alpha)
-    return paper + (grey - paper) * alpha
+def _describe_parts(labels: Labels, basins: Labels, ink: Array) -> list[Part]:
+    """Every part that is large enough and no frame around others, in the order of their numbers."""
+    parts = []
+    for region in regionprops(labels, ink):
+        top, left, bottom, right = region.bbox
+        part = Part(
+            number=region.label,
+            basin=int(basins[tuple(region.coords[0])]),
+            box=region.bbox,
+            mass=float(region.image_intensity.sum()),
+            peak=float(region.image_intensity.max()),
+            at_edge=min(top, left) <= 1 or bottom >= labels.shape[0] - 1 or right >= labels.shape[1] - 1,
+        )
+        if part.size >= LEAST_SIZE * min(labels.shape):
+            parts.append(part)
+    return [part for part in parts if not _is_frame(part, parts)]
 
 
-def _shrink(picture: Image.Image) -> Image.Image:
-    """The picture with at most some 2,000 to 4,000 pixels a side, so that a photo takes little memory."""
-    factor = max(picture.size) // SHRINK_FROM
-    return picture.reduce(factor) if factor > 1 else picture
+def _is_frame(part: Part, parts: list[Part]) -> bool:
+    """Whether a part is a thin line around others."""
+    top, left, bottom, right = part.box
+    thin = part.mass / part.peak < 0.15 * (bottom - top) * (right - left)
+    return thin and any(_contains(part.box, other.box) for other in parts if other is not part)
 
 
-def _guess_paper(grey: Array, alpha: Array) -> Array:
-    """The grey of what shines through: that of the edge, or where the edge is clear, the opposite of the ink."""
-    opaque = _take_edge(alpha) >= 0.5
-    if 2 * opaque.sum() >= len(opaque):
-        return np.asarray(np.median(_take_edge(grey)[opaque]), np.float32)
-    ink = float((grey * alpha).sum() / max(float(alpha.sum()), 1.0))
-    return np.asarray(ink < 0.5, np.float32)
+def _contains(outer: tuple[int, int, int, int], inner: tuple[int, int, int, int]) -> bool:
+    """Whether a box lies within another."""
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
 
 
-def _take_edge(values: Array) -> Array:
-    """The outermost pixels, in one row."""
-    return np.concatenate([values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
+def _fill(surface: Array, rows: Labels, columns: Labels, edge: Array) -> Array:
+    """The surface with every place filled up to where it would drain to the edge."""
+    seed = np.ones_like(surface)
+    seed[rows, columns] = edge
+    return np.asarray(reconstruction(np.maximum(seed, surface), surface, method="erosion"), np.float32)
+
+
+def _walk_edge(shape: tuple[int, ...]) -> tuple[Labels, Labels]:
+    """The places of the outermost pixels, once around."""
+    places = np.arange(shape[0] * shape[1]).reshape(shape)
+    ring = np.concatenate([places[0], places[1:, -1], places[-1, -2::-1], places[-2:0:-1, 0]])
+    rows, columns = np.unravel_index(ring, shape)
+    return rows.astype(np.int32), columns.astype(np.int32)
 
 
 def _place(mass: float, length: int) -> int:

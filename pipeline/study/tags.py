@@ -27,6 +27,7 @@ PID_STARTED = "pid_started"
 GIT_DIRTY = "git.dirty"
 DATA_SHA256 = "data.sha256"
 DATA_SOURCE = "data.source"
+DATA_INK = "data.ink"
 
 RUN_NAME = "mlflow.runName"
 NOTE = "mlflow.note.content"

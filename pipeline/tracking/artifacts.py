@@ -19,6 +19,7 @@ import numpy as np
 from mlflow.models import Model
 
 from pipeline.data.datasets import Dataset, load_data
+from pipeline.data.likeness import draw_sample
 from pipeline.errors import StoreError
 from pipeline.faults import fault_point
 from pipeline.study.settings import Settings
@@ -31,6 +32,11 @@ if TYPE_CHECKING:  # importing it would import TensorFlow
     from pipeline.training.run import Result
 
 MODEL_NAME = "model"
+SAMPLE_NAME = "training_sample.npz"
+NORMALIZATIONS = {
+    "l2": "each column of an image divided by its L2 norm, or by 1 where that is 0",
+    "scale": "divided by 255",
+}
 ARTIFACTS = (
     "config.json",
     "environment.json",
@@ -72,8 +78,21 @@ def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> 
         recorder.call(recorder.client.log_artifact, recorder.run_id, str(path))
 
 
-def record_model(recorder: Recorder, result: Result) -> None:
-    """Log the network in MLflow's keras flavour, with its signature and explicit requirements, once a run."""
+def record_sample(recorder: Recorder, dataset: Dataset) -> None:
+    """Log training_sample.npz: some training images, by which `predict` knows a picture that is unlike all of them."""
+    sample = draw_sample(dataset.raw)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / SAMPLE_NAME
+        np.savez_compressed(path, images=sample.images, usual=sample.usual)
+        recorder.call(recorder.client.log_artifact, recorder.run_id, str(path))
+
+
+def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
+    """Log the network in MLflow's keras flavour, once a run.
+
+    With its signature, explicit requirements, one test image as the network takes it for an example, and metadata that
+    say what an array of pixels must become.
+    """
     from mlflow.keras.utils import get_model_signature  # imports TensorFlow
 
     experiment_id = recorder.client.get_run(recorder.run_id).info.experiment_id
@@ -84,14 +103,36 @@ def record_model(recorder: Recorder, result: Result) -> None:
         Model.log(
             artifact_path=None,
             name=MODEL_NAME,
-            flavor=mlflow.keras,
+            flavor=_KerasFlavor,
             run_id=recorder.run_id,
             model=result.network,
             signature=get_model_signature(result.network),
+            input_example=dataset.x_test[:1],
+            validate_serving_input=False,
+            metadata={"normalization": dataset.normalization, "ink": dataset.ink, "input": describe_input(dataset)},
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("tensorflow", "keras", "numpy")],
             step=len(result.history),
         )
     fault_point("model-logged")
+
+
+class _KerasFlavor:
+    """MLflow's keras flavour, which writes an input example into a folder that is not there (mlflow issue 16183)."""
+
+    @staticmethod
+    def save_model(path: str, *, validate_serving_input: bool, **model: Any) -> None:
+        """Make the folder, then save into it; the switch is Model.log's alone, which hands it on."""
+        del validate_serving_input
+        Path(path).mkdir()
+        mlflow.keras.save_model(path=path, **model)
+
+
+def describe_input(dataset: Dataset) -> str:
+    """What a user of the logged model has to do with pixels of 0 to 255 first, in a sentence."""
+    return (
+        f"float32 {tuple(dataset.x_train.shape[1:])} with {dataset.ink} ink; make it of uint8 pixels (N, 28, 28) by "
+        f'pipeline.data.datasets.normalise(pixels, "{dataset.normalization}"): {NORMALIZATIONS[dataset.normalization]}'
+    )
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from pipeline.study.settings import Settings
 from pipeline.study.tags import (
     ATTEMPT,
     COMMIT,
+    DATA_INK,
     DATA_SHA256,
     DATA_SOURCE,
     EPOCH,
@@ -138,7 +139,7 @@ class Recorder(Observer):
         except STORE_ERRORS:  # another run logged the same data at the same moment, and MLflow keeps them once
             self.call(self.client.log_inputs, self.run_id, inputs)
         self.log_params({PARAM_DATA_SHA256: dataset.sha256, PARAM_DATA_NAME: dataset.name})
-        self.log({}, {DATA_SHA256: dataset.sha256, DATA_SOURCE: dataset.source})
+        self.log({}, {DATA_SHA256: dataset.sha256, DATA_SOURCE: dataset.source, DATA_INK: dataset.ink})
 
     def end(self, outcome: str, reason: str, status: str) -> None:
         """Say how the run ended, in tags of our own: `mlflow run` overwrites the status."""

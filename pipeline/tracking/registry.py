@@ -12,10 +12,11 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from pipeline.data.likeness import Sample
 from pipeline.errors import StoreError
 from pipeline.study.facts import OWN_FILE, format_options, restore_row, restore_settings
-from pipeline.study.tags import EVIDENCE, KIND, OUTCOME, VARIANT, WEIGHTS_SHA256
-from pipeline.tracking.artifacts import MODEL_NAME, find_missing_artifacts
+from pipeline.study.tags import DATA_INK, EVIDENCE, KIND, OUTCOME, VARIANT, WEIGHTS_SHA256
+from pipeline.tracking.artifacts import MODEL_NAME, SAMPLE_NAME, find_missing_artifacts
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import Store, store_errors
@@ -38,6 +39,11 @@ class FinishedRun:
     normalization: str
     weights_sha256: str
     facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ink(self) -> str:
+        """What the training images look like, "light" on dark or "dark" on light; earlier versions knew light alone."""
+        return self.facts.get(DATA_INK, "light")
 
 
 def find_run(store: Store, run_id: str) -> FinishedRun:
@@ -111,6 +117,14 @@ def count_test_images(store: Store, run_id: str) -> int:
     path = store.client.download_artifacts(run_id, "predictions.npz")
     with np.load(Path(path), allow_pickle=False) as predictions:
         return len(predictions["label"])
+
+
+def read_sample(store: Store, run_id: str) -> Sample | None:
+    """Some of a run's training images; None for a run of an earlier version, which has logged none."""
+    if not any(file.path == SAMPLE_NAME for file in store.client.list_artifacts(run_id)):
+        return None
+    with np.load(Path(store.client.download_artifacts(run_id, SAMPLE_NAME)), allow_pickle=False) as arrays:
+        return Sample(images=arrays["images"], usual=float(arrays["usual"]))
 
 
 def register_champion(store: Store, model: str, run: FinishedRun, card: str) -> tuple[int, bool]:

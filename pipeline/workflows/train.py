@@ -17,7 +17,7 @@ from pipeline.report.render import render_png, shrink_png
 from pipeline.study.settings import Settings
 from pipeline.study.tags import FINGERPRINT, NOTE, WEIGHTS_SHA256
 from pipeline.study.variants import Variant
-from pipeline.tracking.artifacts import record_model, record_predictions
+from pipeline.tracking.artifacts import record_model, record_predictions, record_sample
 from pipeline.tracking.frozen import freeze_declared
 from pipeline.tracking.recorder import Recorder, record_run
 from pipeline.tracking.resume import find_resumable, locate_checkpoints, resume_run
@@ -163,7 +163,8 @@ class _Run:
         drawn = draw_figures(self.dataset, result)
         self.recorder.log_files("figures", ((f"{name}.png", render_png(figure)) for name, figure in drawn))
         record_predictions(self.recorder, self.dataset, result)
-        self.recorder.call(record_model, self.recorder, result)
+        record_sample(self.recorder, self.dataset)
+        self.recorder.call(record_model, self.recorder, self.dataset, result)
         note = write_note(self.variant, self.settings, self.dataset, result.finals)
         with interrupts.shield():
             tags = {WEIGHTS_SHA256: result.weights_sha256, NOTE: note}

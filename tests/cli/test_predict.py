@@ -6,14 +6,17 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
-from PIL import Image
+from click.testing import CliRunner
+from mlflow.models import Model
+from PIL import Image, ImageOps
 
 from pipeline.data.datasets import normalise
 from pipeline.tracking.registry import find_run, register_champion
 from pipeline.tracking.store import open_store
-from tests.conftest import call
+from tests.conftest import SUBSET, call
 from tests.serving.pictures import draw, load_test_digits, save
 
 NUMBER = 60
@@ -52,7 +55,7 @@ def original(trained: tuple[str, str], store_folder: Path) -> np.ndarray:
 def test_a_picture_gets_a_digit_and_ten_probabilities(run_id: str, seven: Path) -> None:
     result = call("predict", str(seven), "--run", run_id)
     assert result.exit_code == 0, result.output
-    assert result.stderr == f"conv2_3x3_reg, seed 0, 2 epochs; run {run_id}\n"
+    assert result.stderr.startswith(f"conv2_3x3_reg, seed 0, 2 epochs; run {run_id}\n")
     header, line = result.stdout.splitlines()
     assert header.split() == ["picture", "digit", *map(str, range(10))]
     name, digit, *probabilities = line.split()
@@ -89,21 +92,100 @@ def test_the_champion_answers_unless_told_otherwise(run_id: str, seven: Path) ->
     store = open_store()
     assert register_champion(store, "crowned", find_run(store, run_id), "# card") == (1, True)
     result = call("predict", str(seven), "--model", "crowned")
-    assert result.stderr == f"crowned version 1: conv2_3x3_reg, seed 0, 2 epochs; run {run_id}\n"
+    assert result.stderr.startswith(f"crowned version 1: conv2_3x3_reg, seed 0, 2 epochs; run {run_id}\n")
     assert result.stdout == call("predict", str(seven), "--run", run_id).stdout
 
 
-def test_an_explanation_is_what_the_network_sees(run_id: str, seven: Path, tmp_path: Path) -> None:
+def test_an_explanation_shows_the_steps_and_what_the_network_sees(run_id: str, seven: Path, tmp_path: Path) -> None:
     beside = call("predict", str(seven), "--run", run_id, "--explain")
     elsewhere = call("predict", str(seven), "--run", run_id, "--explain-in", str(tmp_path / "new"), "--request")
     assert f"saved {seven}.seen.png\n" in beside.stderr
     assert f"saved {tmp_path / 'new' / 'seven.png.seen.png'}\n" in elsewhere.stderr
-    seen = np.asarray(Image.open(f"{seven}.seen.png"))
-    assert np.array_equal(seen, np.asarray(Image.open(tmp_path / "new" / "seven.png.seen.png")))
+    drawn = np.asarray(Image.open(f"{seven}.seen.png"))
+    assert np.array_equal(drawn, np.asarray(Image.open(tmp_path / "new" / "seven.png.seen.png")))
     (request,) = json.loads(elsewhere.stdout)["inputs"]
-    assert np.array_equal(np.rint(255 * np.array(request)[..., 0]), seen[::10, 290::10])
-    digit = seen[::10, :280:10]
+    digit = drawn[5::10, -275::10, 0]
     assert np.allclose(normalise(digit[None], "l2")[0], request)
+    width = (drawn.shape[1] - 280 - 12) // 3
+    original, paper, parts = (drawn[:, place * (width + 4) :][:, :width] for place in range(3))
+    assert original.min() < 40
+    assert paper.min() > 240  # no ink
+    assert (parts == (220, 30, 30)).all(axis=-1).sum() > 500  # the frame around the digit
+
+
+def test_one_bad_picture_costs_only_its_own_answer(run_id: str, seven: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(seven.read_bytes()[:500])
+    result = call("predict", str(tmp_path), "none.png", "--run", run_id)
+    assert result.exit_code == 1
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["picture", str(seven)]
+    *_, broken, missing = result.stderr.splitlines()
+    assert broken.startswith(f"Error: {tmp_path / 'broken.png'}: the picture is damaged (")
+    assert missing == "Error: none.png: No such file or directory"
+
+
+def test_json_is_one_object_a_picture(run_id: str, seven: Path, tmp_path: Path) -> None:
+    two = save(Image.fromarray(np.hstack([*load_test_digits(2)])), tmp_path / "two.png")
+    result = call("predict", str(seven), "none.png", str(two), "--run", run_id, "--format", "json")
+    assert result.exit_code == 1
+    first, missing, both = map(json.loads, result.stdout.splitlines())
+    assert list(first) == ["file", "digit", "probabilities", "warnings"]
+    assert first["file"] == str(seven)
+    assert first["probabilities"][first["digit"]] == max(first["probabilities"])
+    assert missing == {"file": "none.png", "error": "No such file or directory"}
+    assert "it shows 2 parts that may be digits; the largest was read" in both["warnings"]
+
+
+def test_two_digits_are_never_answered_without_a_word(run_id: str, tmp_path: Path) -> None:
+    two = save(Image.fromarray(np.hstack([*load_test_digits(2)])), tmp_path / "two.png")
+    result = call("predict", str(two), "--run", run_id)
+    assert f"Warning: {two}: it shows 2 parts that may be digits; the largest was read\n" in result.stderr
+
+
+def test_standard_input_is_a_picture(run_id: str, seven: Path) -> None:
+    from pipeline.cli.main import main
+
+    arguments = ["predict", "-", "--run", run_id]
+    result = CliRunner().invoke(main, arguments, input=seven.read_bytes(), prog_name="python -m pipeline")
+    of_file = call("predict", str(seven), "--run", run_id)
+    assert result.stdout.splitlines()[1].split()[1:] == of_file.stdout.splitlines()[1].split()[1:]
+
+
+def test_a_network_of_dark_ink_is_shown_dark_ink(run_id: str, seven: Path, tmp_path: Path) -> None:
+    """The same digits as MNIST's, dark on light; the picture is dark on light too, and so is its negative made."""
+    with np.load(SUBSET) as subset:
+        arrays = {name: 255 - array if name.startswith("x") else array for name, array in subset.items()}
+    np.savez(tmp_path / "dark.npz", **arrays)
+    result = call("train", "--arch", "conv2_3x3", "--epochs", "1", "--data", str(tmp_path / "dark.npz"))
+    dark = result.output.partition("run ")[2].split()[0]
+    assert open_store().client.get_run(dark).data.tags["data.ink"] == "dark"
+    negative = save(ImageOps.invert(Image.open(seven)), tmp_path / "negative.png")
+    light_request, dark_request = (
+        np.array(json.loads(call("predict", str(seven), str(negative), "--run", each, "--request").stdout)["inputs"])
+        for each in (run_id, dark)
+    )
+    assert light_request[:, 0].max() == 0
+    assert dark_request[:, 0].min() > 0.1
+    assert np.allclose(dark_request[0], dark_request[1], atol=0.02)
+
+
+def test_what_is_no_digit_is_said_to_be_unlike_the_training_images(run_id: str, seven: Path, tmp_path: Path) -> None:
+    fence = np.full((200, 200), 240, np.uint8)
+    fence[100:112, 40:160] = 20
+    for left in (40, 76, 112, 148):
+        fence[40:160, left : left + 12] = 20
+    path = save(Image.fromarray(fence), tmp_path / "fence.png")
+    result = call("predict", str(path), str(seven), "--run", run_id)
+    assert f"Warning: {path}: unlike the images that the network learned from (likeness 0." in result.stderr
+    assert f"{seven}: unlike" not in result.stderr
+
+
+def test_the_logged_model_says_what_it_takes(run_id: str) -> None:
+    model = Model.load(f"runs:/{run_id}/model")
+    assert model.metadata["normalization"] == "l2"
+    assert model.metadata["ink"] == "light"
+    assert 'normalise(pixels, "l2")' in model.metadata["input"]
+    example = model.load_input_example(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model"))
+    assert np.allclose(example, normalise(load_test_digits(1), "l2"))
 
 
 def test_two_pictures_of_one_name_are_not_explained_in_one_file(run_id: str, seven: Path, tmp_path: Path) -> None:
@@ -118,8 +200,7 @@ def test_two_pictures_of_one_name_are_not_explained_in_one_file(run_id: str, sev
     ("arguments", "code", "line"),
     [
         ([], 2, "Error: Missing argument 'IMAGE...'. (see python -m pipeline predict --help)"),
-        (["none.png"], 1, "Error: none.png: No such file or directory"),
-        (["."], 1, "Error: .: Is a directory"),
+        (["EMPTY"], 1, "Error: EMPTY: there is no picture file in this folder; give the pictures themselves"),
         (
             ["SEVEN"],
             1,
@@ -146,8 +227,10 @@ def test_two_pictures_of_one_name_are_not_explained_in_one_file(run_id: str, sev
     ],
 )
 def test_bad_input_is_one_line(run_id: str, seven: Path, arguments: list[str], code: int, line: str) -> None:
-    result = call("predict", *(str(seven) if word == "SEVEN" else word for word in arguments))
-    assert (result.output, result.exit_code) == (f"{line}\n", code)
+    (seven.parent / "empty").mkdir()
+    words = {"SEVEN": str(seven), "EMPTY": str(seven.parent / "empty")}
+    result = call("predict", *(words.get(word, word) for word in arguments))
+    assert (result.output, result.exit_code) == (f"{line.replace('EMPTY', words['EMPTY'])}\n", code)
 
 
 def test_a_run_that_did_not_finish_is_refused(run_id: str, seven: Path) -> None:

@@ -45,39 +45,93 @@ class Bomb:
         return os.system, ("touch executed",)
 
 
-def craft_header(path: Path, shape: tuple[int, ...], dtype: str = "|u1") -> Path:
+def craft(path: Path, shape: tuple[int, ...]) -> Path:
+    """Four headers of bytes, and nothing behind them."""
     stream = io.BytesIO()
-    np.lib.format.write_array_header_1_0(stream, {"shape": shape, "fortran_order": False, "descr": dtype})
+    np.lib.format.write_array_header_1_0(stream, {"shape": shape, "fortran_order": False, "descr": "|u1"})
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("x_train.npy", stream.getvalue())
+        for name in NAMES:
+            archive.writestr(f"{name}.npy", stream.getvalue())
     return path
 
 
-@pytest.mark.parametrize(
-    ("name", "make", "complaint"),
-    [
-        ("text", lambda path: path.write_bytes(b"<html>not found</html>"), "File is not a zip file"),
-        ("cut", lambda path: path.write_bytes(SUBSET.read_bytes()[:200_000]), "File is not a zip file"),
-        ("empty", lambda path: path.write_bytes(b""), "File is not a zip file"),
-        ("shape bomb", lambda path: craft_header(path, (2**40, 28, 28)), "is not (N, 28, 28)"),
-        ("side", lambda path: craft_header(path, (10, 32, 32)), "is not (N, 28, 28)"),
-        ("short", lambda path: craft_header(path, (10, 28, 28)), "0 of 7,840 bytes"),
-        ("floats", lambda path: craft_header(path, (10, 28, 28), "<f4"), "holds float32"),
-        ("pickle", lambda path: write_npz(path, x_train=np.array([Bomb()], dtype=object)), "holds object"),
-        ("labels", lambda path: write_npz(path, y_test=np.full(500, 10, np.uint8)), "labels outside 0..9"),
-        ("count", lambda path: write_npz(path, y_test=np.zeros(499, np.uint8)), "differ in number"),
-        ("none", lambda path: write_npz(path, y_test=np.zeros(0, np.uint8)), "is empty"),
-    ],
-)
-def test_a_bad_file_is_refused_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, make: Callable[[Path], object], complaint: str
-) -> None:
+CUT = "is damaged or no image set (File is not a zip file); fetch it again"
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a web page": (lambda path: path.write_bytes(b"<html>not found</html>"), "is a web page, not the file that it was"),
+    "an LFS pointer": (
+        lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid"),
+        "git lfs pull",
+    ),
+    "Parquet": (
+        lambda path: path.write_bytes(b"PAR1" + bytes(99)),
+        "is a Parquet file; read it with pandas.read_parquet",
+    ),
+    "MATLAB": (
+        lambda path: path.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(99)),
+        "is a MATLAB file; read it with scipy.io",
+    ),
+    "a pickle": (lambda path: path.write_bytes(pickle.dumps({"x": 1})), "is a Python pickle, which may run programs"),
+    "a zipped pickle": (
+        lambda path: path.write_bytes(gzip.compress(pickle.dumps({}))),
+        "is a Python pickle, which may",
+    ),
+    "PyTorch": (lambda path: write_torch(path), "is a PyTorch file, which may run programs"),
+    "something": (lambda path: path.write_bytes(b"seven"), "is no image set (it begins with b'seven'); name an .npz"),
+    "cut": (lambda path: path.write_bytes(SUBSET.read_bytes()[:200_000]), CUT),
+    "empty": (lambda path: path.write_bytes(b""), "is empty; fetch it again"),
+    "shape bomb": (lambda path: craft(path, (2**40, 28, 28)), "GiB to train on, and this machine has"),
+    "short": (lambda path: craft(path, (10, 28, 28)), "damaged or no image set (x_train.npy: 0 of 7,840 bytes"),
+    "side": (
+        lambda path: write_npz(path, x_train=np.zeros((2000, 32, 32), np.uint8)),
+        "x_train has shape (2000, 32, 32), not",
+    ),
+    "colour": (lambda path: write_npz(path, x_test=np.zeros((9, 28, 28, 3), np.uint8)), "images.mean(axis=-1)"),
+    "wide floats": (
+        lambda path: write_npz(path, x_test=np.full((9, 28, 28), -1.5)),
+        "x_test has values from -1.5 to -1.5",
+    ),
+    "code": (
+        lambda path: write_npz(path, x_train=np.array([Bomb()], dtype=object)),
+        "x_train.npy holds object, which may run",
+    ),
+    "labels": (
+        lambda path: write_npz(path, y_test=np.full(500, 10, np.uint8)),
+        "y_test has labels from 10 to 10, outside 0..9",
+    ),
+    "letters": (
+        lambda path: write_npz(path, y_test=np.array(["a"] * 500)),
+        "np.unique(labels, return_inverse=True)[1]",
+    ),
+    "count": (
+        lambda path: write_npz(path, y_test=np.zeros(499, np.uint8)),
+        "x_test holds 500 images and y_test 499 labels",
+    ),
+    "none": (lambda path: write_npz(path, y_test=np.zeros(0, np.uint8)), "y_test is empty"),
+    "other keys": (lambda path: np.savez(path, a=1, b=2), "holds a, b; x_train, y_train, x_test and y_test are wanted"),
+    "two keys": (
+        lambda path: write_npz(path, X_train=np.zeros(1)),
+        "x_train.npy and X_train.npy for x_train; keep one",
+    ),
+    "one of four": (lambda path: path.write_bytes(struct.pack(">4I", 0x803, 1, 28, 28)), "is one array of several"),
+    "a bad table": (lambda path: path.write_bytes(b"label,p\n1,2,3\n4\n"), "has shape"),
+}
+
+
+def write_torch(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
+    make, complaint = BAD[name]
     path = tmp_path / "data.npz"
     make(path)
     with pytest.raises(DataError) as caught:
         read_path(path)
     assert complaint in str(caught.value)
+    assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "executed").exists()
 
@@ -94,11 +148,11 @@ def test_any_flipped_byte_of_the_pixels_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("victim", "content", "complaint"),
     [
-        ("t10k-labels-idx1-ubyte", None, "no t10k-labels-idx1-ubyte"),
-        ("t10k-labels-idx1-ubyte", b"\0\0\x08\x03", "does not begin as an IDX file of 1 dimensions"),
-        ("t10k-labels-idx1-ubyte", b"", "unpack requires"),
+        ("t10k-labels-idx1-ubyte", None, "no file for y_test, such as t10k-labels-idx1-ubyte"),
+        ("t10k-labels-idx1-ubyte", b"\0\0\x08\x03", "unpack requires"),
+        ("t10k-labels-idx1-ubyte", b"", "t10k-labels-idx1-ubyte does not begin as an IDX file"),
         ("t10k-images-idx3-ubyte", struct.pack(">4I", 0x803, 500, 28, 28) + b"123", "3 of 392,000 bytes"),
-        ("t10k-images-idx3-ubyte", struct.pack(">4I", 0x803, 2**31, 28, 28), "is not (N, 28, 28)"),
+        ("t10k-images-idx3-ubyte", struct.pack(">4I", 0x803, 2**31, 28, 28), "GiB to train on, and this machine has"),
     ],
 )
 def test_a_bad_idx_folder_is_refused(tmp_path: Path, victim: str, content: bytes | None, complaint: str) -> None:

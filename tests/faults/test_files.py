@@ -26,6 +26,7 @@ from pipeline.data.formats import read_path
 from pipeline.errors import DataError
 from tests.conftest import ROOT, SUBSET
 
+NAMES = ("x_train", "y_train", "x_test", "y_test")
 READ = """
 import resource, sys
 from pathlib import Path
@@ -63,15 +64,17 @@ def write_bombs(folder: Path) -> list[Path]:
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"shape": (200_000, 28, 28), "fortran_order": False, "descr": "|u1"})
     with zipfile.ZipFile(promise, "w") as archive:
-        archive.writestr("x_train.npy", header.getvalue().replace(b"200000", b"999999999"))
-    with (
-        zipfile.ZipFile(zeros, "w", zipfile.ZIP_DEFLATED) as archive,
-        archive.open("x_train.npy", "w") as member,
-    ):
-        member.write(header.getvalue().replace(b"(200000,", b"(   100,"))
-        for _ in range(250):
-            member.write(bytes(2**20))
+        for name in NAMES:
+            archive.writestr(f"{name}.npy", header.getvalue().replace(b"200000", b"999999999"))
+    with zipfile.ZipFile(zeros, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in NAMES:
+            with archive.open(f"{name}.npy", "w") as member:
+                member.write(header.getvalue().replace(b"(200000,", b"(   100,"))
+                for _ in range(250):
+                    member.write(bytes(2**20))
     idx.mkdir()
+    for name in ("train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        (idx / name).touch()
     first = struct.pack(">4I", 0x803, 100, 28, 28)
     (idx / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(first) + gzip.compress(bytes(2**23), 1) * 100)
     return [promise, zeros, idx]
@@ -88,7 +91,8 @@ def test_a_bomb_is_refused_in_bounded_memory(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert all(" is damaged or no image set (" in line for line in lines[:3]), done.stdout
+    assert "GiB to train on, and this machine has" in lines[0]
+    assert all(" is damaged or no image set (" in line for line in lines[1:3]), done.stdout
     assert lines[3:] == ["read"]
 
 

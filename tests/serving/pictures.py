@@ -19,6 +19,12 @@ def load_test_digits(number: int) -> Digits:
         return np.asarray(subset["x_test"][:number])
 
 
+def load_test_labels(number: int) -> Digits:
+    """What the first test images of the subset show, uint8 (number,)."""
+    with np.load(SUBSET) as subset:
+        return np.asarray(subset["y_test"][:number])
+
+
 def draw(digit: Digits, size: int = 28, margin: int = 0, dark_on_light: bool = False) -> Image.Image:
     """The digit enlarged to `size`, off-centre in `margin` more pixels, in grey."""
     image = Image.fromarray(digit).resize((size, size), Image.Resampling.BICUBIC)

@@ -1,0 +1,120 @@
+"""What a network will see of a picture file, what makes that unsure, and a drawing of the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from skimage.color import label2rgb
+
+from pipeline.data.likeness import UNUSUAL, Sample
+from pipeline.errors import DataError
+from pipeline.serving.image import SIDE, Array, Digit, Reading, read_digit
+from pipeline.serving.picture import read_grey, take_edge
+
+PANEL = 280  # pixels, the height of each step in a drawing
+FRAME = (220, 30, 30)
+UNSURE = 0.8  # a top probability below this is named
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Look:
+    """What the network will see of a picture, uint8 (28, 28) as the training images are.
+
+    `steps` are pictures of how it came, `doubts` sentences on what makes the answer unsure.
+    """
+
+    path: Path
+    seen: Digit
+    steps: tuple[Image.Image, ...]
+    doubts: tuple[str, ...] = ()
+
+    def draw(self) -> Image.Image:
+        """The steps beside each other, the 28x28 last."""
+        panels = [_fit_panel(step) for step in (*self.steps, Image.fromarray(self.seen))]
+        sheet = Image.new("RGB", (sum(panel.width + 4 for panel in panels) - 4, PANEL), (128, 128, 128))
+        left = 0
+        for panel in panels:
+            sheet.paste(panel, (left, 0))
+            left += panel.width + 4
+        return sheet
+
+
+def look_at(path: Path, *, whole: bool, ink: str = "light") -> Look:
+    """The digit in a picture file, or with `whole` all of the picture, in the ink that the training images have.
+
+    Raises DataError with the path, and OSError.
+    """
+    try:
+        grey = read_grey(path)
+        if whole:
+            return Look(path=path, seen=_tint(fit_picture(grey), ink), steps=(_draw_grey(grey),))
+        reading = read_digit(grey)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    doubts: tuple[str, ...] = ()
+    if reading.others:
+        doubts = (f"it shows {reading.others + 1} parts that may be digits; the largest was read",)
+    return Look(path=path, seen=_tint(reading.digit, ink), steps=_draw_steps(reading), doubts=doubts)
+
+
+def _tint(seen: Digit, ink: str) -> Digit:
+    """Light on dark as it was made, or its negative."""
+    return seen if ink == "light" else 255 - seen
+
+
+def describe_distance(look: Look, sample: Sample | None) -> str:
+    """A sentence on a picture that is unlike the training images; empty for one like them, or without a sample."""
+    likeness = float(sample.compare(look.seen[np.newaxis])[0]) if sample else 1.0
+    if sample is None or likeness >= sample.usual:
+        return ""
+    return (
+        f"unlike the images that the network learned from (likeness {likeness:.2f}, below that of "
+        f"{100 - 100 * UNUSUAL:.0f} % of the test images, {sample.usual:.2f})"
+    )
+
+
+def describe_doubt(probabilities: Sequence[float], word: str) -> str:
+    """A sentence on an answer that is not clear; empty for one that is."""
+    *_, second, first = map(int, np.argsort(probabilities))
+    if probabilities[first] >= UNSURE:
+        return ""
+    return f"unsure: {word} {first} has {probabilities[first]:.2f}, {word} {second} {probabilities[second]:.2f}"
+
+
+def fit_picture(grey: Array) -> Digit:
+    """The whole picture on dark ground as Fashion-MNIST shows a thing, scaled to fit 28x28, uint8; nothing is centred.
+
+    What has a light edge is taken for its negative, as the data set's own pictures were.
+    """
+    light = 1 - grey if np.median(take_edge(grey)) > 0.5 else grey
+    height, width = (max(1, round(length * SIDE / max(grey.shape))) for length in grey.shape)
+    scaled = np.asarray(Image.fromarray(light).resize((width, height), Image.Resampling.LANCZOS)).clip(0, 1)
+    top, left = (SIDE - height) // 2, (SIDE - width) // 2
+    field = np.zeros((SIDE, SIDE), np.uint8)
+    field[top : top + height, left : left + width] = np.rint(255 * scaled)
+    return field
+
+
+def _draw_steps(reading: Reading) -> tuple[Image.Image, ...]:
+    """The picture, its paper, and its parts in colours with the digit framed."""
+    parts = Image.fromarray(np.rint(255 * label2rgb(reading.labels, reading.picture, bg_label=0)).astype(np.uint8))
+    rows, columns = np.nonzero(reading.chosen)
+    box = (columns.min() - 2, rows.min() - 2, columns.max() + 2, rows.max() + 2)
+    ImageDraw.Draw(parts).rectangle(tuple(map(int, box)), outline=FRAME, width=2)
+    return _draw_grey(reading.picture), _draw_grey(reading.paper), parts
+
+
+def _draw_grey(values: Array) -> Image.Image:
+    """Values from 0 to 1 as a picture."""
+    return Image.fromarray(np.rint(255 * values.clip(0, 1)).astype(np.uint8))
+
+
+def _fit_panel(picture: Image.Image) -> Image.Image:
+    """The picture enlarged or reduced to the height of a panel."""
+    way = Image.Resampling.NEAREST if picture.height < PANEL / 2 else Image.Resampling.BILINEAR
+    width = max(1, round(picture.width * PANEL / picture.height))
+    return picture.convert("RGB").resize((width, PANEL), way)
