@@ -187,7 +187,7 @@ def _read_table(path: Path) -> tuple[Array, Array | None]:
     pixels = table.drop(columns=[label] if label is not None else [])
     if not all(kind.kind in "iuf" for kind in pixels.dtypes):
         raise DataError(f"{path.name} has columns that are no numbers; give label, pixel0, pixel1 ...")
-    images = pixels.to_numpy()
+    images: Array = pixels.to_numpy()
     if images.shape[1] == SIDE * SIDE and images.dtype.kind == "i" and 0 <= images.min() <= images.max() <= 255:
         images = images.astype(np.uint8).reshape(-1, SIDE, SIDE)
     return images, None if label is None else table[label].to_numpy()
