@@ -23,6 +23,7 @@ from pipeline.errors import StoreError
 from pipeline.faults import fault_point
 from pipeline.study.settings import Settings
 from pipeline.study.tags import HOST
+from pipeline.tracking.mlflow_internals import open_artifacts
 from pipeline.tracking.recorder import Recorder
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, open_store, store_errors
 from pipeline.tracking.survey import PAGE, RunRecord, read_pages
@@ -140,9 +141,13 @@ def find_missing_artifacts(store: Store, run_id: str) -> list[str]:
 
 
 def locate_artifacts(uri: str) -> Path | None:
-    """The folder that an artifact URI names, None where it is on a server or in a cloud."""
-    parts = urlsplit(uri)
-    return Path(url2pathname(parts.path)) if parts.scheme in ("", "file") else None
+    """The folder that an artifact URI names, None where it is on a server or in a cloud.
+
+    A plain path may hold what has a meaning in an address, as "#"; MLflow undoes percent signs in both.
+    """
+    scheme = urlsplit(uri).scheme
+    path = urlsplit(uri).path if scheme == "file" else uri
+    return Path(url2pathname(path)) if scheme in ("", "file") else None
 
 
 def is_in_reach(run: RunRecord) -> bool:
@@ -189,5 +194,4 @@ def _read_models(store: Store, experiment_ids: list[str]) -> dict[str, list[str]
 
 def _list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
     """The paths of the artifacts directly in a folder of an artifact root; MLflow's client would read the run anew."""
-    found = mlflow.artifacts.list_artifacts(artifact_uri=f"{uri}/{folder}".rstrip("/"), tracking_uri=store.uri)
-    return [f"{folder}/{file.path.rpartition('/')[2]}".lstrip("/") for file in found]
+    return [file.path for file in open_artifacts(uri, store.uri).list_artifacts(folder or None)]

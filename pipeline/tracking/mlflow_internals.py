@@ -19,6 +19,8 @@ from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils import requirements_utils
 
+from pipeline.tracking.tracking_uri import name_database
+
 LOGGED_IMAGES = "mlflow.loggedImages"
 """The tag that lets MLflow's interface show the images of a run as a grid."""
 VIEW_TAG = "mlflow.sharedViewState."
@@ -39,7 +41,7 @@ Keys = Mapping[str, Mapping[str, str]]
 
 def make_tables(database: Path) -> None:
     """Make all tables of a store in a new SQLite file."""
-    engine = create_sqlalchemy_engine(f"sqlite:///{database}")
+    engine = create_sqlalchemy_engine(name_database(database))
     _initialize_tables(engine)
     engine.dispose()
 
@@ -120,18 +122,20 @@ def query_points(database: Path, run_ids: Sequence[str], names: Sequence[str]) -
 
 
 def set_artifact_root(database: Path, experiment_id: str, run_id: str) -> None:
-    """Give an experiment and a run a folder where they have only the address of a server's artifacts."""
+    """Give an experiment and a run a folder where they have only the address of a server's artifacts.
+
+    A path with a percent sign becomes an address too: MLflow would take %20 in it for a space, and write elsewhere.
+    """
     folder = (database.parent / "mlruns" / experiment_id).as_posix()
+    places = (("experiments", "artifact_location", "experiment_id", int(experiment_id), folder),)
+    places += (("runs", "artifact_uri", "run_uuid", run_id, f"{folder}/{run_id}/artifacts"),)  # type: ignore[assignment]
     with closing(sqlite3.connect(database, timeout=TIMEOUT)) as connection, connection:
-        connection.execute(
-            "UPDATE experiments SET artifact_location = ? "
-            "WHERE experiment_id = ? AND artifact_location LIKE 'mlflow-artifacts:%'",
-            (folder, int(experiment_id)),
-        )
-        connection.execute(
-            "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ? AND artifact_uri LIKE 'mlflow-artifacts:%'",
-            (f"{folder}/{run_id}/artifacts", run_id),
-        )
+        for table, column, key, value, path in places:
+            (before,) = connection.execute(f"SELECT {column} FROM {table} WHERE {key} = ?", (value,)).fetchone()
+            after = path if before.startswith("mlflow-artifacts:") else before
+            after = Path(after).as_uri() if after.startswith("/") and "%" in after else after
+            if after != before:
+                connection.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (after, value))
 
 
 def list_addresses(connection: sqlite3.Connection, part: str) -> Iterator[tuple[tuple[str, str], str]]:

@@ -39,6 +39,7 @@ from pipeline.study.tags import (
     VARIANT,
 )
 from pipeline.study.variants import Variant
+from pipeline.tracking.adoption import adopt_run
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.mlflow_internals import read_context_tags
 from pipeline.tracking.process import identify_process
@@ -160,7 +161,9 @@ def open_run(store: Store, name: str, kind: str, experiment_id: str = "") -> Ite
     """The recorder of the launcher's run, or of a new one; the run ends with the block, whatever ends it."""
     with ExitStack() as stack:
         with interrupts.shield(then_check=False):  # no signal comes between a run and the guard that ends it
-            run_id = os.environ.pop("MLFLOW_RUN_ID", "") or _create_run(store, name, experiment_id)
+            process = {HEARTBEAT: _now(), **identify_process()}
+            run_id = adopt_run(store, {KIND: kind, OUTCOME: "running", **process})
+            run_id = run_id or _create_run(store, name, experiment_id)
             recorder = Recorder(store, run_id)
             stack.enter_context(end_with_reason(recorder))
         interrupts.check()
@@ -180,13 +183,13 @@ def end_launched_run(store: Store, kind: str) -> Iterator[None]:
 
 
 @contextmanager
-def end_with_reason(recorder: Recorder) -> Iterator[None]:
+def end_with_reason(recorder: Recorder, completed: str = "completed") -> Iterator[None]:
     """End the run with the block: finished, killed, or failed with the reason."""
     try:
         yield
     except RunKilled as killed:
         _try_to_end(recorder, "killed", signal.Signals(killed.signal_number).name)
-        killed.run_id = "" if recorder.journal.pending else recorder.run_id
+        killed.run_id = killed.run_id or ("" if recorder.journal.pending else recorder.run_id)
         raise
     except KeyboardInterrupt:  # in a notebook, where no signal is handled
         _try_to_end(recorder, "killed", "KeyboardInterrupt")
@@ -198,13 +201,19 @@ def end_with_reason(recorder: Recorder) -> Iterator[None]:
         _try_to_end(recorder, "failed", _explain(error))
         raise
     with store_errors(recorder.store, "refused the run's end"):
-        recorder.end("finished", "completed", "FINISHED")
+        recorder.end("finished", completed, "FINISHED")
         recorder.flush()
 
 
 def fail_adopted_run(store: Store, reason: str) -> None:
     """End the launcher's run, if there is one that nobody has taken up yet, with the reason why nothing was trained."""
-    if run_id := os.environ.pop("MLFLOW_RUN_ID", ""):
+    try:
+        run_id = adopt_run(store, {OUTCOME: "failed", REASON: reason[:TAG_LIMIT]})
+    except StoreUnreachable:
+        raise
+    except StoreError:  # an unknown, ended or used run is nobody's to end
+        return
+    if run_id:
         with store_errors(store, f"cannot end the run {run_id}"):
             Recorder(store, run_id).end("failed", reason, "FAILED")
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import mlflow
 import psutil
@@ -24,6 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.tracking.mlflow_internals import make_tables, set_artifact_root
+from pipeline.tracking.tracking_uri import find_database, hide_secrets, read_tracking_uri
 
 DEFAULT_EXPERIMENT = "Default"
 LOCK_SECONDS = 120
@@ -53,7 +53,7 @@ class Store:
     @property
     def database(self) -> Path | None:
         """The SQLite file, if the store is one."""
-        return _database_path(self.uri)
+        return find_database(self.uri)
 
 
 def project_root() -> Path:
@@ -63,17 +63,8 @@ def project_root() -> Path:
 
 
 def resolve_uri() -> str:
-    """The tracking URI in force; raises StoreError for one that MLflow would print with its password."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
-    try:
-        parts = urlsplit(uri)
-    except ValueError as error:
-        raise StoreError(f"MLFLOW_TRACKING_URI is no address ({error}); mend it") from error
-    if parts.scheme.lower() in ("http", "https") and "@" in parts.netloc:
-        raise StoreError(
-            "MLFLOW_TRACKING_URI holds a password or token; take it out and set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-        )
+    """The tracking URI in force; raises StoreError for one that cannot be used, or that has a password in it."""
+    uri = read_tracking_uri(project_root())
     if not os.environ.get("MLFLOW_TRACKING_URI") and any(project_root().glob("mlruns/[0-9]*/meta.yaml")):
         raise StoreError(
             "mlruns/ holds runs of MLflow's old file store; run `mlflow migrate-filestore` or move it away"
@@ -88,7 +79,7 @@ def open_store() -> Store:
     for name, value in GIVE_UP.items():
         os.environ.setdefault(name, value)
     uri = resolve_uri()
-    database = _database_path(uri)
+    database = find_database(uri)
     if database is not None:
         _check_place(database)
     lock = _choose_lock(uri)
@@ -106,15 +97,15 @@ def open_store() -> Store:
             f"no lock on {error.lock_file} within {LOCK_SECONDS} s; end what holds it, or make its folder writable"
         ) from error
     except (*STORE_ERRORS, ImportError, ValueError) as error:
-        message = _hide_password(f"the tracking store {uri} does not answer: {first_line(error)}", uri)
+        message = hide_secrets(f"the tracking store {uri} does not answer: {first_line(error)}", uri)
         away = database is None and isinstance(error, STORE_ERRORS) and is_unreachable(error)
         raise (StoreUnreachable if away else StoreError)(message) from error
     return Store(uri=uri, client=client, lock=lock)
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """The first line of an error's message, without the secrets of addresses in it."""
+    return hide_secrets((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def is_unreachable(error: Exception) -> bool:
@@ -137,7 +128,9 @@ def store_errors(store: Store, what: str = "did not answer") -> Iterator[None]:
         yield
     except STORE_ERRORS as error:
         later = is_unreachable(error) and (store.database is None or "locked" in str(error))
-        raise (StoreUnreachable if later else StoreError)(f"the tracking store {what}: {first_line(error)}") from error
+        raise (StoreUnreachable if later else StoreError)(
+            f"the tracking store {what}: {hide_secrets(first_line(error), store.uri)}"
+        ) from error
 
 
 def find_experiment(store: Store, name: str = "", *, create: bool = False) -> str:
@@ -171,13 +164,10 @@ def mend_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
         set_artifact_root(store.database, experiment_id, run_id)
 
 
-def _database_path(uri: str) -> Path | None:
-    """The file of a SQLite URI."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
 def _check_place(database: Path) -> None:
     """Raise StoreError for a folder where SQLite cannot write, or could not be trusted to."""
+    if not database.parent.is_dir():
+        raise StoreError(f"there is no folder {database.parent}; make it, or set MLFLOW_TRACKING_URI to another store")
     if not os.access(database if database.exists() else database.parent, os.W_OK):
         raise StoreError(f"cannot write {database}; make its folder writable or set MLFLOW_TRACKING_URI")
     folder = database.resolve().parent
@@ -192,7 +182,7 @@ def _check_place(database: Path) -> None:
 
 def _choose_lock(uri: str) -> AbstractContextManager[object]:
     """What keeps processes apart that open this store for the first time; a server sees to that itself."""
-    if database := _database_path(uri):
+    if database := find_database(uri):
         return FileLock(database.with_name(f".{database.name}.lock"), LOCK_SECONDS)
     return _AdvisoryLock(uri) if uri.startswith("postgresql") else nullcontext()
 
@@ -228,9 +218,3 @@ def _use_write_ahead_log(database: Path) -> None:
     """Let readers and a writer work at once; the mode stays with the file."""
     with closing(sqlite3.connect(database, timeout=20)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _hide_password(message: str, uri: str) -> str:
-    """The message without the URI's password."""
-    password = urlsplit(uri).password
-    return message.replace(password, "***") if password else message
