@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.plain import escape_controls
+
 if TYPE_CHECKING:
     from pipeline.sweep.finding import Finding
     from pipeline.tracking.survey import Survey
@@ -46,7 +48,7 @@ def say_finding(finding: Finding, *, fix: bool, done: bool) -> str:
         action = f"with --fix: {finding.remedy}"
     else:
         action = f"mended: {finding.remedy}" if done else "left: it has changed meanwhile"
-    return f"{finding.subject}: {finding.problem}; {action}"
+    return escape_controls(f"{finding.subject}: {finding.problem}; {action}")
 
 
 def survey_experiment(experiment: str) -> Survey:

@@ -27,6 +27,7 @@ from pipeline.cli.train import train
 from pipeline.cli.ui import ui
 from pipeline.cli.variants import variants
 from pipeline.errors import PipelineError, RunKilled
+from pipeline.plain import escape_controls, hide_secrets
 
 QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's own start-up chatter; Python errors still show
@@ -68,6 +69,7 @@ def _explain_usage(error: click.UsageError) -> str:
 
 def _fail(reason: str, code: int) -> NoReturn:
     """Say the reason in one line, also on the launcher's run where there is one, and exit."""
+    reason = escape_controls(hide_secrets(reason))
     if "MLFLOW_RUN_ID" in os.environ:  # a run that `mlflow run` has made and no recorder has taken up
         _fail_adopted_run(reason)
     click.echo(f"Error: {reason}", err=True)
@@ -82,7 +84,7 @@ def _fail_adopted_run(reason: str) -> None:
     try:
         fail_adopted_run(open_store(), reason)
     except PipelineError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {escape_controls(str(error))}", err=True)
 
 
 @click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

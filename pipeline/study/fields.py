@@ -40,10 +40,10 @@ def choice(*words: str) -> Key:
 
 
 def text() -> Key:
-    """One line of text that is not empty."""
+    """One line of text that is not empty, of characters that can be seen."""
     return Key(
         says="one line of text",
-        accepts=lambda value: isinstance(value, str) and bool(value.strip()) and "\n" not in value,
+        accepts=lambda value: isinstance(value, str) and bool(value.strip()) and value.isprintable(),
     )
 
 

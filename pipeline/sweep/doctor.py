@@ -23,6 +23,7 @@ from pipeline.study.tags import (
 )
 from pipeline.sweep.finding import Finding
 from pipeline.sweep.leftovers import find_checkpoints_left, find_undelivered, is_held
+from pipeline.sweep.unreadable import find_unreadable
 from pipeline.tracking.addresses import find_moved, mend_moved_artifacts
 from pipeline.tracking.artifacts import find_damage, is_in_reach, locate_artifacts
 from pipeline.tracking.resume import locate_checkpoints
@@ -51,6 +52,7 @@ def find_faults(survey: Survey) -> Iterator[Finding]:
     if moved := list(_find_moved_folders(survey.store)):
         yield from moved
         survey = survey_store(survey.store, survey.name)  # --fix has changed every address in it
+    yield from find_unreadable(survey)
     yield from _find_dead(survey)
     yield from _find_untaken(survey)
     yield from _find_contradictions(survey)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import dask
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import Client, Future, LocalCluster, Security, as_completed
 
 from pipeline.errors import CellTaken, StoreError, StoreUnreachable
 from pipeline.interrupts import FOLLOW
@@ -25,6 +25,9 @@ CONFIGURATION = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.worker.memory.monitor-interval": "1s",
+    # Dask's web pages show what is run to every user of the machine, and there is no login.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 UNREACHABLE_SECONDS = 300.0
 PAUSE_SECONDS = 5.0
@@ -56,18 +59,30 @@ class CellReport:
 
 @contextmanager
 def open_cluster(workers: int, scheduler: str | None) -> Iterator[Client]:
-    """A running cluster's client, or that of a cluster of so many local processes; raises StoreError."""
+    """A running cluster's client, or that of a cluster of so many local processes; raises StoreError.
+
+    Who reaches a Dask process can let it run any code. So the local ones talk by TLS, with a key and a certificate that
+    are in the memory of these processes alone; those elsewhere take the files that Dask's own configuration names.
+    """
     with dask.config.set(CONFIGURATION):
         if scheduler:
             try:
                 client = Client(scheduler, timeout=CONNECT_SECONDS)
             except (OSError, ValueError, TimeoutError) as error:
                 raise StoreError(f"no Dask scheduler answers at {scheduler}; start one by `dask scheduler`") from error
+            except TypeError as error:  # Dask has no certificates for an address with tls://
+                raise StoreError(
+                    f"Dask has no TLS certificates for {scheduler}; see README, Several machines"
+                ) from error
             with client:
                 yield client
             return
-        local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
-        with LocalCluster(processes=True, host="127.0.0.1", **local) as cluster, Client(cluster) as client:
+        local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+        security = Security.temporary()
+        with (
+            LocalCluster(processes=True, host="127.0.0.1", security=security, **local) as cluster,
+            Client(cluster) as client,
+        ):
             yield client
 
 

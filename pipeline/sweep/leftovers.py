@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pipeline.private import FILE_MODE
 from pipeline.sweep.finding import Finding
 from pipeline.tracking.journal import locate_journals
 from pipeline.tracking.resume import locate_checkpoints
@@ -110,7 +111,7 @@ def _remove_halves(folder: Path) -> bool:
 @contextmanager
 def _hold(folder: Path) -> Iterator[bool]:
     """Keep others from the folder until the block ends; False where a process has it."""
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(folder / ".lock", timeout=0, mode=FILE_MODE)
     try:
         lock.acquire()
     except Timeout:

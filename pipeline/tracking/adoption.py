@@ -1,16 +1,27 @@
-"""Take up the run that MLFLOW_RUN_ID names: only one that is there, RUNNING and untouched, and by one process alone."""
+"""The run that a process writes to: the one that MLFLOW_RUN_ID names, if it is RUNNING and untouched, or a new one."""
 
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Mapping
 
 from mlflow.entities import Run, RunTag
 
 from pipeline.errors import CellTaken, StoreError, StoreUnreachable
-from pipeline.study.tags import KIND, OUTCOME
+from pipeline.study.tags import KIND, OUTCOME, REQUEST
+from pipeline.tracking.mlflow_internals import read_context_tags
 from pipeline.tracking.process import hold_lease
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line, is_unreachable, store_errors
+from pipeline.tracking.source import correct_tags
+from pipeline.tracking.store import (
+    STORE_ERRORS,
+    Store,
+    find_experiment,
+    first_line,
+    is_unreachable,
+    project_root,
+    store_errors,
+)
 
 ADVICE = "unset MLFLOW_RUN_ID, and a run of its own is made"
 
@@ -52,3 +63,28 @@ def find_untouched(store: Store, run_id: str) -> Run:
     else:
         return run
     raise StoreError(f"MLFLOW_RUN_ID names the run {run_id}, which {reason}; {ADVICE}")
+
+
+def create_run(store: Store, name: str, experiment_id: str) -> str:
+    """A new run, where nothing else is said in the experiment that the environment names.
+
+    Exactly one, although an answer may be lost and MLflow then asks again: the request has an id to find it by.
+    """
+    request = uuid.uuid4().hex
+    experiment_id = experiment_id or find_experiment(store, create=True)
+    context = read_context_tags()
+    tags = {**context, **correct_tags(context, project_root()), REQUEST: request}
+    try:
+        store.client.create_run(experiment_id, run_name=name, tags={key: value for key, value in tags.items() if value})
+    except STORE_ERRORS as error:
+        if not is_unreachable(error):
+            raise StoreError(f"the tracking store refused a new run: {first_line(error)}") from error
+    try:
+        made = store.client.search_runs([experiment_id], f"tags.`{REQUEST}` = '{request}'", order_by=["run_id"])
+        for ghost in made[1:]:
+            store.client.delete_run(ghost.info.run_id)
+        return str(made[0].info.run_id)
+    except (*STORE_ERRORS, IndexError) as error:
+        raise StoreUnreachable(
+            f"the tracking store is unreachable ({first_line(error)}); start again when it answers"
+        ) from error

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from pipeline.errors import StoreError
 from pipeline.faults import fault_point
 from pipeline.study.settings import Settings
 from pipeline.study.tags import HOST
-from pipeline.tracking.mlflow_internals import open_artifacts
+from pipeline.tracking.mlflow_internals import open_artifacts, read_artifact
 from pipeline.tracking.recorder import Recorder
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, open_store, store_errors
 from pipeline.tracking.survey import PAGE, RunRecord, read_pages
@@ -111,8 +112,8 @@ def verify_run(run_id: str, settings: Settings) -> None:
     store = open_store()
     if missing := find_missing_artifacts(store, run_id):
         raise StoreError(f"run {run_id} lacks {', '.join(missing)}; train it again")
-    path = store.client.download_artifacts(run_id, "predictions.npz")
-    with np.load(Path(path), allow_pickle=False) as logged:
+    content = read_artifact(store.client.get_run(run_id).info.artifact_uri, "predictions.npz", store.uri)
+    with np.load(BytesIO(content), allow_pickle=False) as logged:
         predicted = logged["predicted"]
     network = load_network(run_id)
     dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
@@ -125,12 +126,17 @@ def load_network(run_id: str) -> Any:
     """The logged Keras model of a run, without executing what a file may hold; raises StoreError."""
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     try:
-        folder = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{MODEL_NAME}")
-        if Model.load(folder).flavors["keras"].get("save_exported_model"):
-            raise ValueError("is no .keras file")  # a TensorFlow graph, which knows no safe mode
-        return mlflow.keras.load_model(folder, load_model_kwargs={"safe_mode": True})
+        with tempfile.TemporaryDirectory() as copies:
+            return _load_model(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{MODEL_NAME}", dst_path=copies))
     except NO_MODEL as error:
         raise StoreError(f"the model of run {run_id} cannot be loaded ({first_line(error)}); train it again") from error
+
+
+def _load_model(folder: str) -> Any:
+    """The Keras model in a folder; raises one of NO_MODEL."""
+    if Model.load(folder).flavors["keras"].get("save_exported_model"):
+        raise ValueError("is no .keras file")  # a TensorFlow graph, which knows no safe mode
+    return mlflow.keras.load_model(folder, load_model_kwargs={"safe_mode": True})
 
 
 def find_missing_artifacts(store: Store, run_id: str) -> list[str]:

@@ -7,17 +7,21 @@ from datetime import UTC, datetime
 
 from pipeline.study.experiment import Experiment, hash_plan, load_experiment
 from pipeline.tracking.store import Store, project_root
+from pipeline.tracking.values import read_texts
 
 FROZEN = "plan.frozen"
 FROZEN_AT = "plan.frozen_at"
 
 
 def freeze_plan(store: Store, experiment_id: str, experiment: Experiment) -> dict[str, str]:
-    """The hashes (study.experiment.hash_plan) as they were first seen, which is now if they never were."""
+    """The hashes (study.experiment.hash_plan) as they were first seen, which is now if they never were.
+
+    Empty where they cannot be read any more: then every claim counts as changed.
+    """
     with store.lock:
         tags = store.client.get_experiment(experiment_id).tags
         if FROZEN in tags:
-            return dict(json.loads(tags[FROZEN]))
+            return read_texts(tags[FROZEN]) or {}
         plan = hash_plan(experiment)
         store.client.set_experiment_tag(experiment_id, FROZEN_AT, datetime.now(UTC).isoformat(timespec="seconds"))
         store.client.set_experiment_tag(experiment_id, FROZEN, json.dumps(plan))

@@ -6,6 +6,7 @@ tests/tracking/test_mlflow_internals.py tries each of them, and names the versio
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -59,6 +60,12 @@ def read_context_tags() -> dict[str, str]:
 def open_artifacts(uri: str, tracking_uri: str | None = None) -> ArtifactRepository:
     """The artifacts at an address; the client would ask for their run each time."""
     return get_artifact_repository(uri, tracking_uri=tracking_uri)
+
+
+def read_artifact(uri: str, path: str, tracking_uri: str | None = None) -> bytes:
+    """The content of one file of a run, of which no copy is left on this machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(open_artifacts(uri, tracking_uri).download_artifacts(path, folder)).read_bytes()
 
 
 def name_step_image(name: str, step: int, milliseconds: int, run_id: str) -> str:

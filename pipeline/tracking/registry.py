@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from io import BytesIO
 
 import numpy as np
 from mlflow.entities import Run
@@ -13,11 +13,14 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import StoreError
+from pipeline.plain import escape_controls
 from pipeline.study.tags import KIND, OUTCOME, VARIANT, WEIGHTS_SHA256
 from pipeline.tracking.artifacts import MODEL_NAME, find_missing_artifacts
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
+from pipeline.tracking.mlflow_internals import read_artifact
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import Store, store_errors
+from pipeline.tracking.values import read_texts
 
 CHAMPION = "champion"
 CARD = "model_card.md"
@@ -60,7 +63,7 @@ def find_newest(store: Store, experiment_id: str, variant: str) -> FinishedRun:
     runs = read_runs(store, experiment_id)
     own = runs[(runs["variant"] == variant) & (runs["outcome"] == "finished")]
     if own.empty:
-        name = store.client.get_experiment(experiment_id).name
+        name = escape_controls(store.client.get_experiment(experiment_id).name)
         raise StoreError(f'no finished run of {variant} in the experiment "{name}"; train it, or name another')
     return find_run(store, str(own.sort_values(["ended", "run_id"])["run_id"].iloc[-1]))
 
@@ -80,9 +83,10 @@ def find_champion(store: Store, model: str) -> tuple[int, FinishedRun]:
 
 
 def find_claims_frozen(store: Store, experiment_id: str) -> tuple[str, bool]:
-    """(when an experiment's plan was frozen, "" if never; whether it declared claims)."""
+    """(when an experiment's plan was frozen, "" if never; whether it declared claims, also where none can be read)."""
     tags = store.client.get_experiment(experiment_id).tags
-    return tags.get(FROZEN_AT, ""), any(json.loads(tags.get(FROZEN, "{}")))
+    hashes = read_texts(tags.get(FROZEN, "{}"))
+    return tags.get(FROZEN_AT, ""), hashes is None or any(hashes)
 
 
 def check_artifacts(store: Store, run_id: str) -> None:
@@ -93,15 +97,18 @@ def check_artifacts(store: Store, run_id: str) -> None:
 
 def read_versions(store: Store, run_id: str) -> dict[str, str]:
     """The versions of the main packages that a run was trained with."""
-    path = store.client.download_artifacts(run_id, "environment.json")
-    return dict(json.loads(Path(path).read_text(encoding="utf-8"))["versions"])
+    return dict(json.loads(_read_artifact(store, run_id, "environment.json"))["versions"])
 
 
 def count_test_images(store: Store, run_id: str) -> int:
     """How many test images a run predicted."""
-    path = store.client.download_artifacts(run_id, "predictions.npz")
-    with np.load(Path(path), allow_pickle=False) as predictions:
+    with np.load(BytesIO(_read_artifact(store, run_id, "predictions.npz")), allow_pickle=False) as predictions:
         return len(predictions["label"])
+
+
+def _read_artifact(store: Store, run_id: str, path: str) -> bytes:
+    """The content of a run's file."""
+    return read_artifact(store.client.get_run(run_id).info.artifact_uri, path, store.uri)
 
 
 def register_champion(store: Store, model: str, run: FinishedRun, card: str) -> tuple[int, bool]:
@@ -158,7 +165,9 @@ def _find_model_uri(store: Store, run_id: str) -> str:
 
 def _describe_run(run: Run) -> FinishedRun:
     """The facts of a run; raises StoreError where it lacks what its network cannot be used without."""
-    params, tags = run.data.params, run.data.tags
+    params, tags = (
+        {name: escape_controls(text) for name, text in part.items()} for part in (run.data.params, run.data.tags)
+    )
     try:
         return FinishedRun(
             run_id=run.info.run_id,

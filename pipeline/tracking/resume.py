@@ -12,7 +12,7 @@ from typing import Any
 from mlflow.entities import Run
 
 from pipeline import interrupts
-from pipeline.errors import ResumeError
+from pipeline.errors import ResumeError, StoreError
 from pipeline.study.facts import restore_row, restore_settings
 from pipeline.study.settings import Settings
 from pipeline.study.tags import (
@@ -30,10 +30,11 @@ from pipeline.study.tags import (
 from pipeline.study.variants import Variant
 from pipeline.tracking.adoption import adopt_run
 from pipeline.tracking.journal import Journal
-from pipeline.tracking.mlflow_internals import open_artifacts
+from pipeline.tracking.mlflow_internals import read_artifact
 from pipeline.tracking.process import identify_process, is_alive
 from pipeline.tracking.recorder import TAG_LIMIT, Recorder, end_with_reason
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, project_root
+from pipeline.tracking.values import read_count
 from pipeline.training.checkpoint import decode_checkpoint, find_checkpoints
 from pipeline.training.observer import Epoch
 
@@ -133,7 +134,7 @@ def resume_run(store: Store, run_id: str, fingerprint: str) -> Iterator[Recorder
         interrupts.check()
         recorder = ResumedRecorder(store, run_id)
         stack.enter_context(end_with_reason(recorder))
-        attempt = int(recorder.call(store.client.get_run, run_id).data.tags.get(ATTEMPT, "1")) + 1
+        attempt = (read_count(recorder.call(store.client.get_run, run_id).data.tags.get(ATTEMPT)) or 1) + 1
         recorder.call(store.client.update_run, run_id, status="RUNNING")
         heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
         process = {**identify_process(), HEARTBEAT: heartbeat}
@@ -149,7 +150,7 @@ def deliver_journal(store: Store, run_id: str) -> str:
             return "still trained, it delivers by itself"
         if Journal(store, run_id).deliver():
             return ""
-    except STORE_ERRORS as error:
+    except (*STORE_ERRORS, StoreError) as error:
         return first_line(error)
     return "the tracking store is unreachable"
 
@@ -166,5 +167,4 @@ def is_whole(store: Store, run_id: str) -> bool:
 
 def _read_config(run: Run) -> dict[str, Any]:
     """The config.json of a run."""
-    path = open_artifacts(run.info.artifact_uri).download_artifacts("config.json")
-    return dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    return dict(json.loads(read_artifact(run.info.artifact_uri, "config.json")))

@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,10 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from pipeline.errors import StoreError, StoreUnreachable
+from pipeline.plain import hide_secrets
+from pipeline.private import FILE_MODE, make_folder, open_privately
 from pipeline.tracking.mlflow_internals import make_tables, set_artifact_root
-from pipeline.tracking.tracking_uri import find_database, hide_secrets, read_tracking_uri
+from pipeline.tracking.tracking_uri import find_database, read_tracking_uri
 
 DEFAULT_EXPERIMENT = "Default"
 LOCK_SECONDS = 120
@@ -88,6 +90,8 @@ def open_store() -> Store:
             mlflow.set_tracking_uri(uri)
             if database is not None and not database.exists():
                 _make_database(database)
+            if database is not None:
+                _keep_private(database)
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
             if database is not None:
@@ -183,7 +187,7 @@ def _check_place(database: Path) -> None:
 def _choose_lock(uri: str) -> AbstractContextManager[object]:
     """What keeps processes apart that open this store for the first time; a server sees to that itself."""
     if database := find_database(uri):
-        return FileLock(database.with_name(f".{database.name}.lock"), LOCK_SECONDS)
+        return FileLock(database.with_name(f".{database.name}.lock"), LOCK_SECONDS, mode=FILE_MODE)
     return _AdvisoryLock(uri) if uri.startswith("postgresql") else nullcontext()
 
 
@@ -210,8 +214,18 @@ def _make_database(database: Path) -> None:
     unfinished = database.with_name(f".{database.name}.unfinished")
     for path in (unfinished, unfinished.with_name(f"{unfinished.name}-journal")):
         path.unlink(missing_ok=True)
+    os.close(open_privately(str(unfinished), os.O_CREAT))
     make_tables(unfinished)
     unfinished.replace(database)
+
+
+def _keep_private(database: Path) -> None:
+    """Let a new store be its owner's alone, also one that `mlflow run` has just made; a later chmod stays."""
+    folder = database.parent / "mlruns"
+    if not folder.exists():
+        with suppress(PermissionError):  # another user's store, or a folder that is read alone
+            database.chmod(database.stat().st_mode & FILE_MODE)
+            make_folder(folder)
 
 
 def _use_write_ahead_log(database: Path) -> None:

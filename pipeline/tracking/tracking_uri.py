@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from pipeline.errors import StoreError
+from pipeline.plain import hide_secrets
 
-SECRETS = re.compile(r"password|passwd|pwd|passphrase|token|secret|api_?key|access_?key|signature|credential", re.I)
-"""What the name of a parameter holds whose value is nobody's business."""
-PARAMETER = re.compile(r"(?<=[?&;])([\w.~%+-]+)=([^&;#\s'\"]*)")
-USER = re.compile(r"(?<=://)([^/\s:@]*)(?::[^/\s@]*)?@")
 HOST_AND_PORT = re.compile(r"[\w.-]+:\d+(/.*)?")
-HIDDEN = "***"
 
 
 def read_tracking_uri(root: Path) -> str:
@@ -53,25 +49,6 @@ def name_database(path: Path, query: str = "") -> str:
 def find_database(uri: str) -> Path | None:
     """The file of a SQLite address, None for any other."""
     return Path(make_url(uri).database or "") if uri.startswith("sqlite:") else None
-
-
-def hide_secrets(text: str, uri: str = "") -> str:
-    """A text without the passwords and tokens of addresses in it, and without those of `uri` wherever they stand."""
-    for secret in sorted(_find_secrets(uri), key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    text = PARAMETER.sub(lambda found: f"{found[1]}={HIDDEN}" if SECRETS.search(unquote(found[1])) else found[0], text)
-    return USER.sub(lambda found: f"{found[1]}:{HIDDEN}@" if ":" in found[0] else f"{HIDDEN}@", text)
-
-
-def _find_secrets(uri: str) -> set[str]:
-    """The secrets of an address, as they stand there and as they are meant."""
-    try:
-        parts = urlsplit(uri)
-        found = {parts.password or "", *(value for name, value in parse_qsl(parts.query) if SECRETS.search(name))}
-    except ValueError:
-        return set()
-    found |= {value for name, value in PARAMETER.findall(uri) if SECRETS.search(name)}
-    return {form for secret in found for form in (secret, unquote(secret)) if form}
 
 
 def _refuse_secrets(uri: str) -> None:

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import ResumeError
 from pipeline.faults import fault_point
+from pipeline.private import FILE_MODE, make_folder, open_privately
 from pipeline.training.observer import Epoch
 
 MAGIC = b"mnist-study checkpoint\n"
@@ -75,8 +76,8 @@ def hold_checkpoints(folder: Path, config: Mapping[str, str]) -> Iterator[Checkp
 
     Raises ResumeError where another process holds them, or where there are files and none is usable.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
+    make_folder(folder)
+    lock = FileLock(folder / ".lock", timeout=0, mode=FILE_MODE)
     try:
         lock.acquire()
     except Timeout as error:
@@ -157,7 +158,7 @@ def write_durably(path: Path, content: bytes) -> None:
     """Write a file that is there whole or not at all, whatever dies when; raises OSError."""
     temporary = path.with_suffix(".unfinished")
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=open_privately) as file:
             fault_point("checkpoint-opened")
             for part in (content[: len(content) // 2], content[len(content) // 2 :]):
                 file.write(part)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.analysis.comparison import Comparison, Question, ask_experiment, compare_runs
+from pipeline.plain import escape_controls
 from pipeline.report.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
 from pipeline.report.conclusion import describe_onsets, describe_verdict, shorten_note, write_conclusion
 from pipeline.report.render import render_png
@@ -20,6 +20,7 @@ from pipeline.tracking.recorder import Recorder, open_run
 from pipeline.tracking.runs import read_history, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
 from pipeline.tracking.ui_view import save_view
+from pipeline.tracking.values import read_moment
 
 UI = "http://127.0.0.1:5000"
 TABLES = {"csv": "csv", "md": "markdown", "tex": "latex", "html": "html", "json": "json"}
@@ -64,7 +65,9 @@ def find_comparison(
     if declared:
         question = ask_experiment(declared, question, freeze_plan(store, experiment_id, declared))
     frozen_at = store.client.get_experiment(experiment_id).tags.get(FROZEN_AT, "")
-    late = bool(question.claims) and bool((runs["started"] < pd.Timestamp(frozen_at)).any())
+    frozen_at = escape_controls(frozen_at)
+    moment = read_moment(frozen_at)
+    late = bool(question.claims and frozen_at) and (moment is None or bool((runs["started"] < moment).any()))
     comparison = compare_runs(runs, lambda run_ids: read_history(store, run_ids), question)
     return Found(store=store, experiment_id=experiment_id, comparison=comparison, frozen_at=frozen_at, late=late)
 

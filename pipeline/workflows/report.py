@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.plain import escape_controls
 from pipeline.report.html import render_report
 from pipeline.report.provenance import Sources
 from pipeline.study import metrics
@@ -44,7 +45,7 @@ def read_sources(found: Found, experiment: str) -> Sources:
     runs = found.comparison.runs
     pictured = set(runs.sort_values("seed").drop_duplicates("variant")["run_id"])
     declared = open_experiment(experiment)
-    name = found.store.client.get_experiment(found.experiment_id).name
+    name = escape_controls(found.store.client.get_experiment(found.experiment_id).name)
     return Sources(
         experiment=name,
         runs=read_provenance(found.store, found.experiment_id, runs, pictured),
