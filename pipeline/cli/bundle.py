@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pipeline.private import name_file
+
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -42,7 +44,7 @@ def export_bundle(experiment: str, file: Path, every: bool) -> None:
     name = load_experiment(experiment).name if experiment.endswith(".toml") else experiment
     part = file.with_name(f"{file.name}.unfinished")
     try:
-        with part.open("w+b") as stream, BundleWriter(stream) as writer:
+        with name_file(part), part.open("w+b") as stream, BundleWriter(stream) as writer:
             manifest = export_experiment(open_store(), name, writer, every=every)
             seal = writer.finish(manifest)
         part.replace(file)

@@ -18,6 +18,7 @@ from pipeline.cli.doctor import doctor
 from pipeline.cli.gate import gate
 from pipeline.cli.predict import predict
 from pipeline.cli.promote import promote
+from pipeline.cli.quiet import close_stdout
 from pipeline.cli.report import report
 from pipeline.cli.smoke import smoke
 from pipeline.cli.status import status
@@ -52,10 +53,16 @@ class Door(click.Group):
             _fail(_explain_usage(error), 2)
         except (click.ClickException, PipelineError) as error:
             _fail(str(error), error.exit_code)
+        except BrokenPipeError:
+            close_stdout()
+            sys.exit(0)
         except OSError as error:
-            _fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
+            _fail(f"{error.filename or 'a file of this command'}: {error.strerror or error}", 1)
         except MemoryError as error:
             _fail(f"out of memory ({error or 'no more is known'}); close programs or use a smaller --batch-size", 1)
+        except ImportError as error:
+            what = f"cannot load {error.name or 'a library'} ({str(error).splitlines()[0]})"
+            _fail(f"{what}; give it more memory (ulimit -v), or install it anew by `pip install -e .`", 1)
         except RunKilled as killed:
             marked = f"; run {killed.run_id} is marked so" if killed.run_id else ""
             _fail(f"killed{marked}", 128 + killed.signal_number)

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.cli.quiet import quiet_stderr
+from pipeline.cli.quiet import close_stdout, quiet_stderr
 from pipeline.study import metrics
 from pipeline.training.observer import Epoch
 from pipeline.workflows.train import LOADING, TRAINING, RunProgress
@@ -28,12 +27,24 @@ if TYPE_CHECKING:  # importing them would import MLflow and Dask
 LOOK_SECONDS = 2.0
 
 
+class Lines(Console):
+    """A terminal or pipe whose reader may leave: a training goes on without one."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nobody from now on."""
+        close_stdout()
+
+    def say(self, text: str) -> None:
+        """Print a line as it is."""
+        self.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 class EpochLines(RunProgress):
     """Prints what a run is and does, one line an epoch, with a live bar over the batches on a terminal."""
 
     def __init__(self) -> None:
         self.epochs = 0
-        self.console = console = Console()
+        self.console = console = Lines()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.bar.add_task("epoch 1", total=None)
@@ -42,11 +53,11 @@ class EpochLines(RunProgress):
         """Say what is trained, and in which run."""
         self.epochs = settings.epochs
         said = "resumes run" if resumes else "run"
-        click.echo(f"{variant.name}, seed {settings.seed}, {settings.epochs} epochs; {said} {run_id}")
+        self.console.say(f"{variant.name}, seed {settings.seed}, {settings.epochs} epochs; {said} {run_id}")
 
     def show_data(self, dataset: Dataset) -> None:
         """Say what it is trained on."""
-        click.echo(f"data {dataset.name}: {dataset.x_train.shape} training, {dataset.x_test.shape} test")
+        self.console.say(f"data {dataset.name}: {dataset.x_train.shape} training, {dataset.x_test.shape} test")
 
     @contextmanager
     def during(self, phase: str) -> Iterator[None]:
@@ -62,14 +73,14 @@ class EpochLines(RunProgress):
     def end_run(self, trained: TrainedRun) -> None:
         """Say the result."""
         loss, accuracy = (trained.finals[name] for name in (metrics.FINAL_TEST_LOSS, metrics.FINAL_TEST_ACCURACY))
-        click.echo(f"test loss {loss:.5f}, test accuracy {accuracy:.5f}")
-        click.echo(f"weights sha256 {trained.weights_sha256}")
+        self.console.say(f"test loss {loss:.5f}, test accuracy {accuracy:.5f}")
+        self.console.say(f"weights sha256 {trained.weights_sha256}")
 
     def resume_training(self, epochs: Sequence[Epoch], refused: Sequence[str]) -> None:
         """Say which checkpoints could not be used, and where the training goes on."""
         for reason in refused:
-            self.console.print(f"refused: {reason}", highlight=False, soft_wrap=True)
-        self.console.print(f"goes on after epoch {len(epochs)}/{self.epochs}", highlight=False)
+            self.console.say(f"refused: {reason}")
+        self.console.say(f"goes on after epoch {len(epochs)}/{self.epochs}")
 
     def end_batch(self, epoch: int, batch: int, batches: int) -> None:
         """Move the bar."""
@@ -77,7 +88,7 @@ class EpochLines(RunProgress):
 
     def end_epoch(self, epoch: int, metrics: dict[str, float], ended: int) -> None:
         """Print the epoch's line."""
-        self.console.print(describe_epoch(epoch, self.epochs, metrics), highlight=False, soft_wrap=True)
+        self.console.say(describe_epoch(epoch, self.epochs, metrics))
 
 
 class CellLines(AbstractContextManager["CellLines"]):
@@ -89,7 +100,7 @@ class CellLines(AbstractContextManager["CellLines"]):
         self.sweep, self.cells = sweep, {cell.name: cell for cell in cells}
         self.work = {cell.name: count_cell_work(cell) for cell in cells}
         self.ended: list[str] = []
-        self.console = Console()
+        self.console = Lines()
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -121,7 +132,7 @@ class CellLines(AbstractContextManager["CellLines"]):
         """Print the cell's line."""
         self.ended.append(report.name)
         line = f"{len(self.ended)}/{len(self.cells)}  {report.name:<28}{report.seconds:7.1f} s  {report.message}"
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.console.say(line)
 
     def _look_on(self) -> None:
         """Ask the store how far the cells are, again and again; workers may be on any machine."""

@@ -1,4 +1,4 @@
-"""Keep a library's start-up chatter off the terminal, unless it turns out to explain a failure."""
+"""What does not reach the terminal: a library's start-up chatter, and lines that nobody reads any more."""
 
 from __future__ import annotations
 
@@ -28,3 +28,10 @@ def quiet_stderr() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def close_stdout() -> None:
+    """Let what is still to be printed go nowhere, as its reader has left: `| head` is no failure."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -53,6 +53,8 @@ def read_path(path: Path) -> ImageSet:
     """The image set in a Keras-style .npz file or a folder of the four IDX files; raises DataError."""
     if not path.exists():
         raise DataError(f"{path} does not exist; name a Keras-style .npz file or a folder with the four IDX files")
+    if not path.is_dir() and not path.is_file():
+        raise DataError(f"{path} is no plain file; name a Keras-style .npz file or a folder with the four IDX files")
     try:
         return check_images(read_idx_folder(path) if path.is_dir() else read_npz(path))
     except DAMAGE as error:

@@ -58,6 +58,8 @@ def fit_picture(grey: Array) -> npt.NDArray[np.uint8]:
 
 def read_grey(path: Path) -> Array:
     """The picture upright and in grey, 0 black to 1 white, float32 (height, width); raises as read_digit."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: no plain file; give a PNG or JPEG picture")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, which nobody asked for

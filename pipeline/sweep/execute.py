@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,13 +30,17 @@ CONFIGURATION = {
     # Dask's web pages show what is run to every user of the machine, and there is no login.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
+    "distributed.deploy.lost-worker-timeout": "2s",
 }
+STARTS = 3
+LOOK_SECONDS = 5.0
 UNREACHABLE_SECONDS = 300.0
 PAUSE_SECONDS = 5.0
-KILLED = (130, 143)  # a signal to stop is no failure to repeat
+KILLED = (129, 130, 143)  # a signal to stop is no failure to repeat
 FORWARDED = ("MLFLOW_", "XDG_", "PIPELINE_")
 SECRET = ("PASSWORD", "TOKEN", "SECRET", "_URI")
 """Workers elsewhere have their own secrets: what a task is given may end in Dask's logs."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +83,41 @@ def open_cluster(workers: int, scheduler: str | None) -> Iterator[Client]:
             with client:
                 yield client
             return
-        local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
-        security = Security.temporary()
-        with (
-            LocalCluster(processes=True, host="127.0.0.1", security=security, **local) as cluster,
-            Client(cluster) as client,
-        ):
+        with _start_workers(workers) as cluster, Client(cluster) as client, _replace_lost(cluster, workers):
             yield client
+
+
+def _start_workers(workers: int) -> LocalCluster:
+    """So many local processes, for this user alone; raises StoreError where they do not start.
+
+    A worker that is killed while it starts takes the whole cluster with it, so that is tried again.
+    """
+    options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    for attempt in range(1, STARTS + 1):
+        try:
+            return LocalCluster(processes=True, security=Security.temporary(), **options)
+        except (RuntimeError, OSError) as error:
+            logger.debug("start %d of the workers failed", attempt, exc_info=True)
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    raise StoreError(f"the workers do not start ({reason}); is there memory for {workers}? choose fewer with --workers")
+
+
+@contextmanager
+def _replace_lost(cluster: LocalCluster, workers: int) -> Iterator[None]:
+    """Start a worker for each that died while Dask started it again: Dask itself gives it up for good."""
+    ended = threading.Event()
+
+    def look_after() -> None:
+        while not ended.wait(LOOK_SECONDS):
+            cluster.scale(workers)
+
+    thread = threading.Thread(target=look_after, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def run_cells(client: Client, cells: Sequence[Cell], words: Sequence[str], attempts: int) -> Iterator[CellReport]:

@@ -12,6 +12,7 @@ from pipeline.errors import CellTaken, StoreError, StoreUnreachable
 from pipeline.study.tags import KIND, OUTCOME, REQUEST
 from pipeline.tracking.mlflow_internals import read_context_tags
 from pipeline.tracking.process import hold_lease
+from pipeline.tracking.reach import explain
 from pipeline.tracking.source import correct_tags
 from pipeline.tracking.store import (
     STORE_ERRORS,
@@ -74,17 +75,20 @@ def create_run(store: Store, name: str, experiment_id: str) -> str:
     experiment_id = experiment_id or find_experiment(store, create=True)
     context = read_context_tags()
     tags = {**context, **correct_tags(context, project_root()), REQUEST: request}
+    lost: Exception | None = None
     try:
         store.client.create_run(experiment_id, run_name=name, tags={key: value for key, value in tags.items() if value})
     except STORE_ERRORS as error:
         if not is_unreachable(error):
             raise StoreError(f"the tracking store refused a new run: {first_line(error)}") from error
+        lost = error  # the answer alone, perhaps
     try:
         made = store.client.search_runs([experiment_id], f"tags.`{REQUEST}` = '{request}'", order_by=["run_id"])
         for ghost in made[1:]:
             store.client.delete_run(ghost.info.run_id)
-        return str(made[0].info.run_id)
-    except (*STORE_ERRORS, IndexError) as error:
-        raise StoreUnreachable(
-            f"the tracking store is unreachable ({first_line(error)}); start again when it answers"
-        ) from error
+        if made:
+            return str(made[0].info.run_id)
+    except STORE_ERRORS as error:
+        lost = lost or error
+    reason = explain(lost, store.database) if lost else "it does not know the run that it has just made"
+    raise StoreUnreachable(f"the tracking store is unreachable: {reason}; start again when it answers") from lost

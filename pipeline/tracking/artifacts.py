@@ -17,6 +17,7 @@ from urllib.request import url2pathname
 
 import mlflow
 import numpy as np
+import yaml
 from mlflow.models import Model
 
 from pipeline.data.datasets import Dataset, load_data
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # importing it would import TensorFlow
     from pipeline.training.run import Result
 
 MODEL_NAME = "model"
+DESCRIPTION_LIMIT = 1_000_000  # bytes of MLmodel; ours has some 2,000
 ARTIFACTS = (
     "config.json",
     "environment.json",
@@ -47,7 +49,17 @@ ARTIFACTS = (
     "figures/mistakes.png",
 )
 """Every file of a complete training run, besides the model and the step images."""
-NO_MODEL = (*STORE_ERRORS, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile)
+NO_MODEL = (
+    *(yaml.YAMLError, ImportError, IndexError, EOFError, MemoryError),
+    *STORE_ERRORS,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    zipfile.BadZipFile,
+)
 """What MLflow and Keras raise for a file that is no network, or one that they refuse to load."""
 
 
@@ -134,6 +146,8 @@ def load_network(run_id: str) -> Any:
 
 def _load_model(folder: str) -> Any:
     """The Keras model in a folder; raises one of NO_MODEL."""
+    if (Path(folder) / "MLmodel").stat().st_size > DESCRIPTION_LIMIT:
+        raise ValueError(f"its MLmodel file has more than {DESCRIPTION_LIMIT:,} bytes")
     if Model.load(folder).flavors["keras"].get("save_exported_model"):
         raise ValueError("is no .keras file")  # a TensorFlow graph, which knows no safe mode
     return mlflow.keras.load_model(folder, load_model_kwargs={"safe_mode": True})

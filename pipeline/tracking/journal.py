@@ -21,7 +21,7 @@ from mlflow.entities import Metric, RunTag
 from pipeline import interrupts
 from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.faults import fault_point
-from pipeline.private import make_folder, open_privately
+from pipeline.private import make_folder, name_file, open_privately
 from pipeline.tracking.mlflow_internals import LOGGED_IMAGES, name_step_image
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, is_unreachable, project_root
 
@@ -68,7 +68,8 @@ class Journal:
         make_folder(folder)
         stem = name_step_image(name, step, _now_milliseconds(), self.run_id)
         for ending, content in endings.items():
-            with open(folder / (stem + ending), "wb", opener=open_privately) as file:
+            path = folder / (stem + ending)
+            with name_file(path), open(path, "wb", opener=open_privately) as file:
                 file.write(content)
         files = [stem + ending for ending in endings]
         self.write({"files": files, "folder": "images", "metrics": [], "tags": {LOGGED_IMAGES: "True"}})
@@ -163,7 +164,7 @@ class Journal:
 def _append(path: Path, write: Write) -> None:
     """Add a line that survives this process and the machine."""
     make_folder(path.parent)
-    with open(path, "a", encoding="utf-8", opener=open_privately) as file:
+    with name_file(path), open(path, "a", encoding="utf-8", opener=open_privately) as file:
         file.write(json.dumps(write) + "\n")
         file.flush()
         os.fsync(file.fileno())

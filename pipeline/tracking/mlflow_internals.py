@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from alembic.script import ScriptDirectory
 from mlflow.entities import Run
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+from mlflow.store.db.utils import _get_alembic_config, _initialize_tables, create_sqlalchemy_engine
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils import requirements_utils
 
@@ -45,6 +46,11 @@ def make_tables(database: Path) -> None:
     engine = create_sqlalchemy_engine(name_database(database))
     _initialize_tables(engine)
     engine.dispose()
+
+
+def list_revisions() -> set[str]:
+    """The versions of a store's tables that this MLflow knows: its own and all before it."""
+    return {found.revision for found in ScriptDirectory.from_config(_get_alembic_config("")).walk_revisions()}
 
 
 def find_packages() -> None:

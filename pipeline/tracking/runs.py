@@ -132,7 +132,7 @@ def _leave_out(rows: pd.DataFrame) -> pd.DataFrame:
         found = {names.get(column, column): row[column] for column in checks if not pd.isna(row[column])}
         reason = find_bad(found, {names.get(column, column): accepts for column, accepts in checks.items()})
         _name_left_out(row["run_id"], ", ".join(reason) or "it has no start")
-    texts = [column for column in rows.columns if rows[column].dtype == object]
+    texts = [column for column in rows.columns if not pd.api.types.is_numeric_dtype(rows[column])]
     clean = rows[~bad].copy()
     for column in texts:
         clean[column] = clean[column].map(lambda value: escape_controls(value) if isinstance(value, str) else value)
@@ -142,9 +142,7 @@ def _leave_out(rows: pd.DataFrame) -> pd.DataFrame:
 @functools.cache
 def _name_left_out(run_id: str, reason: str) -> None:
     """Say that a run is left out, once a process."""
-    logger.warning(
-        "run %s is left out, it cannot be understood: %s; `python -m pipeline doctor` lists it", run_id, reason
-    )
+    logger.warning("run %s is left out: %s; see `python -m pipeline doctor`", run_id, reason)
 
 
 def make_no_runs() -> pd.DataFrame:

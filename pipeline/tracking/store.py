@@ -14,6 +14,7 @@ import mlflow
 import psutil
 from alembic.util.exc import CommandError
 from filelock import FileLock, Timeout
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
@@ -25,10 +26,12 @@ from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.plain import hide_secrets
 from pipeline.private import FILE_MODE, make_folder, open_privately
 from pipeline.tracking.mlflow_internals import make_tables, set_artifact_root
+from pipeline.tracking.reach import await_server, explain
 from pipeline.tracking.tracking_uri import find_database, read_tracking_uri
 
 DEFAULT_EXPERIMENT = "Default"
 LOCK_SECONDS = 120
+CONNECT_SECONDS = 10
 QUIET_LOGGERS = {
     **dict.fromkeys(("alembic", "mlflow.tracking.fluent", "mlflow.models.model"), logging.WARNING),
     **dict.fromkeys(
@@ -84,6 +87,7 @@ def open_store() -> Store:
     database = find_database(uri)
     if database is not None:
         _check_place(database)
+    await_server(uri)
     lock = _choose_lock(uri)
     try:
         with lock:
@@ -101,7 +105,7 @@ def open_store() -> Store:
             f"no lock on {error.lock_file} within {LOCK_SECONDS} s; end what holds it, or make its folder writable"
         ) from error
     except (*STORE_ERRORS, ImportError, ValueError) as error:
-        message = hide_secrets(f"the tracking store {uri} does not answer: {first_line(error)}", uri)
+        message = hide_secrets(f"the tracking store {uri} does not answer: {explain(error, database)}", uri)
         away = database is None and isinstance(error, STORE_ERRORS) and is_unreachable(error)
         raise (StoreUnreachable if away else StoreError)(message) from error
     return Store(uri=uri, client=client, lock=lock)
@@ -133,23 +137,32 @@ def store_errors(store: Store, what: str = "did not answer") -> Iterator[None]:
     except STORE_ERRORS as error:
         later = is_unreachable(error) and (store.database is None or "locked" in str(error))
         raise (StoreUnreachable if later else StoreError)(
-            f"the tracking store {what}: {hide_secrets(first_line(error), store.uri)}"
+            f"the tracking store {what}: {hide_secrets(explain(error, store.database), store.uri)}"
         ) from error
 
 
 def find_experiment(store: Store, name: str = "", *, create: bool = False) -> str:
     """The id of an experiment by its name, "" for the one that MLflow's environment names; raises StoreError."""
     if not name and (experiment_id := os.environ.get("MLFLOW_EXPERIMENT_ID")):
-        return experiment_id
+        with store_errors(store, f'refused the experiment "{experiment_id}" that MLFLOW_EXPERIMENT_ID names'):
+            return _demand_active(store.client.get_experiment(experiment_id))
     name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
     with store_errors(store), store.lock:
         experiment = store.client.get_experiment_by_name(name)
         if experiment is None and not create:
             known = ", ".join(sorted(found.name for found in store.client.search_experiments()))
             raise StoreError(f'no experiment "{name}" in the store; it has {known}')
-        if experiment is not None and experiment.lifecycle_stage != "active":
-            raise StoreError(f'the experiment "{name}" is deleted; restore it with `mlflow experiments restore`')
-        return str(experiment.experiment_id if experiment else store.client.create_experiment(name))
+        return _demand_active(experiment) if experiment else str(store.client.create_experiment(name))
+
+
+def _demand_active(experiment: Experiment) -> str:
+    """The id of an experiment; raises StoreError for one that is deleted."""
+    if experiment.lifecycle_stage != "active":
+        raise StoreError(
+            f'the experiment "{experiment.name}" is deleted; bring it back with `mlflow experiments restore '
+            f"--experiment-id {experiment.experiment_id}`, or start afresh under another name"
+        )
+    return str(experiment.experiment_id)
 
 
 def look_up(store: Store, name: str) -> str:
@@ -198,7 +211,9 @@ class _AdvisoryLock(AbstractContextManager[object]):
         self.uri = uri
 
     def __enter__(self) -> None:
-        self.connection = create_engine(self.uri, poolclass=NullPool).connect()
+        self.connection = create_engine(
+            self.uri, poolclass=NullPool, connect_args={"connect_timeout": CONNECT_SECONDS}
+        ).connect()
         self.connection.execute(text(f"SET lock_timeout = '{LOCK_SECONDS}s'"))
         self.connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_KEY})"))
 

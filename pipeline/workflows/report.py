@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.plain import escape_controls
+from pipeline.private import name_file
 from pipeline.report.html import render_report
 from pipeline.report.provenance import Sources
 from pipeline.study import metrics
@@ -34,7 +35,8 @@ def write_report(
     accuracies = read_history(found.store, list(found.comparison.runs["run_id"]), ACCURACIES)
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     page = render_report(found.comparison, accuracies, read_sources(found, experiment), written)
-    path.write_bytes(print_pdf(page) if print_pdf else page.encode())
+    with name_file(path):
+        path.write_bytes(print_pdf(page) if print_pdf else page.encode())
     run_id = found.record()
     record_report(found.store, run_id, page)
     return WrittenReport(path=path, run_id=run_id)

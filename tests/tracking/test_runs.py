@@ -46,7 +46,7 @@ def test_every_training_run_is_read_with_its_types_and_no_comparison(store: Stor
     assert set(runs["variant"]) == set(VARIANTS)
     assert sorted(runs["outcome"]) == [*["finished"] * 7, "killed"]
     interrupted = runs[runs["outcome"] == "killed"].iloc[0]
-    assert (interrupted["seed"], interrupted["reason"]) == (7, "KeyboardInterrupt: KeyboardInterrupt")
+    assert (interrupted["seed"], interrupted["reason"]) == (7, "KeyboardInterrupt")
     assert pd.isna(interrupted["final/test_loss"])
     first = runs[(runs["variant"] == "conv2_3x3_reg") & (runs["seed"] == 1)].iloc[0]
     assert (first["epochs"], first["subset"], first["threads"], first["kernel"]) == (4, 600, 1, 3)
