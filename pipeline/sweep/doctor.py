@@ -21,6 +21,7 @@ from pipeline.study.tags import (
     SOURCE_TYPE,
     WEIGHTS_SHA256,
 )
+from pipeline.sweep.damage import find_changed
 from pipeline.sweep.finding import Finding
 from pipeline.sweep.leftovers import find_checkpoints_left, find_undelivered, is_held
 from pipeline.sweep.unreadable import find_unreadable
@@ -47,11 +48,17 @@ DIED = "its process died"
 UNTAKEN = "no process took up the run that `mlflow run` had made; its environment failed"
 
 
-def find_faults(survey: Survey) -> Iterator[Finding]:
-    """Everything that is wrong, in an order in which it can be mended; raises StoreError."""
+def find_faults(survey: Survey, *, deep: bool = False) -> Iterator[Finding]:
+    """Everything that is wrong, in an order in which it can be mended; raises StoreError.
+
+    With `deep` every file and metric point of finished runs is compared with the hashes that were kept.
+    """
     if moved := list(_find_moved_folders(survey.store)):
         yield from moved
         survey = survey_store(survey.store, survey.name)  # --fix has changed every address in it
+    if waiting := list(find_undelivered(survey)):
+        yield from waiting
+        survey = survey_store(survey.store, survey.name)  # --fix has delivered what dead processes have to say
     yield from find_unreadable(survey)
     yield from _find_dead(survey)
     yield from _find_untaken(survey)
@@ -65,9 +72,10 @@ def find_faults(survey: Survey) -> Iterator[Finding]:
         mend = partial(_fail_damaged, survey.store, run_id)
         remedy = "ended as failed, so that a sweep trains it again"
         yield Finding(subject=f"run {run_id}", problem=f"finished without {missing}", remedy=remedy, mend=mend)
+    if deep:
+        yield from find_changed(survey.store, [run for run in finished if run.run_id not in damage])
     yield from _find_duplicates(survey.store, [run for run in finished if run.run_id not in damage])
     yield from find_checkpoints_left(survey, damage)
-    yield from find_undelivered(survey)
     for experiment in survey.experiments:
         for key, process in find_leases(experiment).items():
             owner = f"process {process['pid']} on {process['host']}, which died" if process else "nobody"

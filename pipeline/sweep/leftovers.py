@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from pipeline.private import FILE_MODE
 from pipeline.sweep.finding import Finding
 from pipeline.tracking.journal import locate_journals
-from pipeline.tracking.resume import locate_checkpoints
+from pipeline.tracking.resume import deliver_journal, locate_checkpoints
 from pipeline.tracking.store import Store
 from pipeline.tracking.survey import RunRecord, Survey, lives, look_up_run
 
@@ -50,14 +50,20 @@ def find_undelivered(survey: Survey) -> Iterator[Finding]:
         run = known.get(run_id) or look_up_run(survey.store, run_id)
         if not _is_asked(survey, run) or (run and not run.deleted and lives(survey.store, run)):
             continue
-        problem, remedy = "the store has not got everything of it", "`python -m pipeline sync` delivers it"
+        problem, remedy = "the store has not got everything of it", "delivered"
+        mend = partial(_deliver, survey.store, run_id) if run and not run.deleted else None
         if run is None:
             if time.time() - path.stat().st_mtime < STRANGER_SECONDS:
                 continue
             problem, remedy = f"its journal waits, and it is {STRANGE}", f"sync it with its own store, or remove {path}"
         elif run.deleted:
             remedy = f"`mlflow runs restore --run-id {run_id}`, then `python -m pipeline sync`; or remove {path}"
-        yield Finding(subject=f"run {run_id}", problem=problem, remedy=remedy)
+        yield Finding(subject=f"run {run_id}", problem=problem, remedy=remedy, mend=mend)
+
+
+def _deliver(store: Store, run_id: str) -> bool:
+    """Deliver a journal; False where the store or a living process does not let it."""
+    return not deliver_journal(store, run_id)
 
 
 def is_held(folder: Path) -> bool:

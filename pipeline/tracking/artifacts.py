@@ -33,7 +33,7 @@ from pipeline.tracking.survey import PAGE, RunRecord, read_pages
 if TYPE_CHECKING:  # importing it would import TensorFlow
     from pipeline.training.run import Result
 
-MODEL_NAME = "model"
+MODEL_NAME, NETWORK = "model", "data/model.keras"
 DESCRIPTION_LIMIT = 1_000_000  # bytes of MLmodel; ours has some 2,000
 ARTIFACTS = (
     "config.json",
@@ -206,10 +206,15 @@ def _read_models(store: Store, experiment_ids: list[str]) -> dict[str, list[str]
     models: dict[str, list[str]] = {}
     for model in found:
         state = str(model.status)
-        if state == "READY" and "MLmodel" not in _list_artifacts(store, model.artifact_location, ""):
+        if state == "READY" and not _has_files(store, model.artifact_location):
             state = "without files"
         models.setdefault(model.source_run_id, []).append(state)
     return models
+
+
+def _has_files(store: Store, uri: str) -> bool:
+    """Whether a model's description and network are there."""
+    return "MLmodel" in _list_artifacts(store, uri, "") and NETWORK in _list_artifacts(store, uri, "data")
 
 
 def _list_artifacts(store: Store, uri: str, folder: str) -> list[str]:

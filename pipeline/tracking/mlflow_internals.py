@@ -134,6 +134,15 @@ def query_points(database: Path, run_ids: Sequence[str], names: Sequence[str]) -
             )
 
 
+def query_all_points(database: Path, run_id: str) -> Iterator[tuple[str, int, int, float]]:
+    """(metric, step, milliseconds, value) of every point of a run."""
+    with closing(_connect(database)) as connection:
+        for name, step, moment, value, is_nan in connection.execute(
+            "SELECT key, step, timestamp, value, is_nan FROM metrics WHERE run_uuid = ?", (run_id,)
+        ):
+            yield name, step, moment, float("nan") if is_nan else value
+
+
 def set_artifact_root(database: Path, experiment_id: str, run_id: str) -> None:
     """Give an experiment and a run a folder where they have only the address of a server's artifacts.
 

@@ -13,6 +13,7 @@ from pipeline.report.html import render_report
 from pipeline.report.provenance import Sources
 from pipeline.study import metrics
 from pipeline.study.experiment import open_experiment
+from pipeline.tracking.hashes import demand_unchanged
 from pipeline.tracking.provenance import read_provenance, record_report
 from pipeline.tracking.runs import read_history
 from pipeline.workflows.compare import Found
@@ -32,6 +33,7 @@ def write_report(
     found: Found, experiment: str, path: Path, print_pdf: Callable[[str], bytes] | None = None
 ) -> WrittenReport:
     """Write the report of a comparison to `path`, as HTML unless `print_pdf` (report.pdf) is given, and log it."""
+    demand_unchanged(found.store, found.comparison.runs["run_id"])
     accuracies = read_history(found.store, list(found.comparison.runs["run_id"]), ACCURACIES)
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     page = render_report(found.comparison, accuracies, read_sources(found, experiment), written)

@@ -25,6 +25,7 @@ from pipeline.tracking.bundle.manifest import (
     Manifest,
     Point,
 )
+from pipeline.tracking.hashes import demand_unchanged
 from pipeline.tracking.mlflow_internals import open_artifacts
 from pipeline.tracking.store import Store, find_experiment, store_errors
 from pipeline.tracking.survey import PAGE, read_pages
@@ -33,7 +34,7 @@ from pipeline.tracking.survey import PAGE, read_pages
 def export_experiment(store: Store, name: str, bundle: BundleWriter, *, every: bool = False) -> Manifest:
     """Read the finished trainings of an experiment, or with `every` all that have ended, into a bundle.
 
-    The files are written as they are read. Raises StoreError where there is no such run, or one that lost its model.
+    The files are written as they are read. Raises StoreError where there is no such run, or one that is damaged.
     """
     experiment_id = find_experiment(store, name)
     with store_errors(store):
@@ -41,6 +42,7 @@ def export_experiment(store: Store, name: str, bundle: BundleWriter, *, every: b
         runs = [run for run in search_kind(store, experiment_id, "train") if _has_ended(run, every)]
         if not runs:
             raise StoreError(f'no {"ended" if every else "finished"} run in "{experiment.name}"; train one first')
+        demand_unchanged(store, (run.info.run_id for run in runs))
         models = _read_models(store, experiment_id)
         runs.sort(key=lambda run: (run.info.start_time, find_origin(run)))
         return Manifest(
