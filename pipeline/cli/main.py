@@ -18,7 +18,7 @@ from pipeline.cli.doctor import doctor
 from pipeline.cli.gate import gate
 from pipeline.cli.predict import predict
 from pipeline.cli.promote import promote
-from pipeline.cli.quiet import close_stdout
+from pipeline.cli.quiet import close_stdout, is_stdout_closed
 from pipeline.cli.report import report
 from pipeline.cli.smoke import smoke
 from pipeline.cli.status import status
@@ -53,9 +53,6 @@ class Door(click.Group):
             _fail(_explain_usage(error), 2)
         except (click.ClickException, PipelineError) as error:
             _fail(str(error), error.exit_code)
-        except BrokenPipeError:
-            close_stdout()
-            sys.exit(0)
         except OSError as error:
             _fail(f"{error.filename or 'a file of this command'}: {error.strerror or error}", 1)
         except MemoryError as error:
@@ -66,6 +63,18 @@ class Door(click.Group):
         except RunKilled as killed:
             marked = f"; run {killed.run_id} is marked so" if killed.run_id else ""
             _fail(f"killed{marked}", 128 + killed.signal_number)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run a command; a reader of its lines that has left (`| head`) is no failure of it."""
+        try:
+            code = super().invoke(context)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if not is_stdout_closed():  # another connection broke
+                raise
+            close_stdout()
+            return 0
+        return code
 
 
 def _explain_usage(error: click.UsageError) -> str:

@@ -23,7 +23,7 @@ from pipeline.study.tags import (
 )
 from pipeline.sweep.damage import find_changed
 from pipeline.sweep.finding import Finding
-from pipeline.sweep.leftovers import find_checkpoints_left, find_undelivered, is_held
+from pipeline.sweep.leftovers import find_checkpoints_left, find_leases_left, find_undelivered, is_held
 from pipeline.sweep.unreadable import find_unreadable
 from pipeline.tracking.addresses import find_moved, mend_moved_artifacts
 from pipeline.tracking.artifacts import find_damage, is_in_reach, locate_artifacts
@@ -33,9 +33,7 @@ from pipeline.tracking.survey import (
     RunRecord,
     Survey,
     delete_run,
-    drop_lease,
     end_run,
-    find_leases,
     lives,
     look_up_run,
     survey_store,
@@ -76,15 +74,7 @@ def find_faults(survey: Survey, *, deep: bool = False) -> Iterator[Finding]:
         yield from find_changed(survey.store, [run for run in finished if run.run_id not in damage])
     yield from _find_duplicates(survey.store, [run for run in finished if run.run_id not in damage])
     yield from find_checkpoints_left(survey, damage)
-    for experiment in survey.experiments:
-        for key, process in find_leases(experiment).items():
-            owner = f"process {process['pid']} on {process['host']}, which died" if process else "nobody"
-            yield Finding(
-                subject=f"experiment {experiment.name}",
-                problem=f"{key} is of {owner}",
-                remedy="removed",
-                mend=partial(drop_lease, survey.store, experiment.experiment_id, key),
-            )
+    yield from find_leases_left(survey)
 
 
 def _find_moved_folders(store: Store) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Find what is left on this machine: checkpoints that nothing will go on from, journals that nobody delivers."""
+"""Find what is left: checkpoints that nothing will go on from, journals that nobody delivers, leases of the dead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.sweep.finding import Finding
 from pipeline.tracking.journal import locate_journals
 from pipeline.tracking.resume import deliver_journal, locate_checkpoints
 from pipeline.tracking.store import Store
-from pipeline.tracking.survey import RunRecord, Survey, lives, look_up_run
+from pipeline.tracking.survey import RunRecord, Survey, drop_lease, find_leases, lives, look_up_run
 
 RUN_ID = "[0-9a-f]" * 32
 STRANGE = "not in the store"
@@ -59,6 +59,19 @@ def find_undelivered(survey: Survey) -> Iterator[Finding]:
         elif run.deleted:
             remedy = f"`mlflow runs restore --run-id {run_id}`, then `python -m pipeline sync`; or remove {path}"
         yield Finding(subject=f"run {run_id}", problem=problem, remedy=remedy, mend=mend)
+
+
+def find_leases_left(survey: Survey) -> Iterator[Finding]:
+    """Leases of dead processes."""
+    for experiment in survey.experiments:
+        for key, process in find_leases(experiment).items():
+            owner = f"process {process['pid']} on {process['host']}, which died" if process else "nobody"
+            yield Finding(
+                subject=f"experiment {experiment.name}",
+                problem=f"{key} is of {owner}",
+                remedy="removed",
+                mend=partial(drop_lease, survey.store, experiment.experiment_id, key),
+            )
 
 
 def _deliver(store: Store, run_id: str) -> bool:

@@ -53,7 +53,7 @@ def test_an_unknown_experiment_is_told_which_there_are(store_uri: str) -> None:
 def test_a_deleted_experiment_is_not_written_to(store_uri: str) -> None:
     store = open_store()
     store.client.delete_experiment(find_experiment(store, "gone", create=True))
-    with pytest.raises(StoreError, match="is deleted; restore it"):
+    with pytest.raises(StoreError, match="is deleted; bring it back with"):
         find_experiment(store, "gone", create=True)
 
 
