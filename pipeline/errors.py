@@ -56,7 +56,7 @@ class AnalysisError(PipelineError):
 
 
 class RunKilled(BaseException):
-    """SIGINT or SIGTERM; no Exception, so that no library swallows it."""
+    """SIGINT, SIGTERM or SIGHUP; no Exception, so that no library swallows it."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as RunKilled: raised at once, but never in the middle of a write to the store."""
+"""SIGINT, SIGTERM and SIGHUP as RunKilled: raised at once, but never in the middle of a write to the store."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
 
 
 def install() -> None:
-    """Turn SIGINT and SIGTERM of this process into RunKilled."""
+    """Turn SIGINT, SIGTERM and SIGHUP of this process into RunKilled; under `nohup` a SIGHUP stays ignored."""
     global _received
     _received = None
     sys.unraisablehook = _report_unraisable
     signal.signal(signal.SIGINT, _handle)
     signal.signal(signal.SIGTERM, _handle)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _handle)
 
 
 def follow_launcher() -> None:

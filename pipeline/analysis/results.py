@@ -48,7 +48,7 @@ def load_conclusion(text: str) -> Conclusion:
         conclusion = _restore(document)
         if conclusion.sha256 != document["sha256"]:
             raise ValueError("its numbers do not have the hash it names")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise AnalysisError(f"not a usable result file ({error}); write it again with compare --format json") from error
     return conclusion
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pipeline.private import name_file
+
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -47,7 +49,7 @@ def export_bundle(experiment: str, file: Path, every: bool, evidence: bool, seed
     name = load_experiment(experiment).name if experiment.endswith(".toml") else experiment
     part = file.with_name(f"{file.name}.unfinished")
     try:
-        with part.open("w+b") as stream, BundleWriter(stream) as writer:
+        with name_file(part), part.open("w+b") as stream, BundleWriter(stream) as writer:
             manifest = export_experiment(open_store(), name, writer, wanted)
             seal = writer.finish(manifest)
         part.replace(file)

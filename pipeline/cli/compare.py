@@ -10,6 +10,7 @@ import click
 
 from pipeline import interrupts
 from pipeline.cli.options import setting_option
+from pipeline.private import name_file
 from pipeline.study.settings import COMPARED, name_option
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
+        with name_file(output):
+            output.write_text(text, encoding="utf-8")
     click.echo(f"logged as run {run_id}; table sha256 {conclusion.sha256}", err=True)
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.plain import escape_controls
+
 if TYPE_CHECKING:
     from pipeline.sweep.finding import Finding
     from pipeline.tracking.survey import Survey
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("experiment", default="")
 @click.option("--fix", is_flag=True, help="Mend what can be mended, instead of only telling it.")
-def doctor(experiment: str, fix: bool) -> int:
+@click.option("--deep", is_flag=True, help="Also compare every file and metric of finished runs with its sha256.")
+def doctor(experiment: str, fix: bool, deep: bool) -> int:
     """Find runs of dead processes or without their files, duplicates and leftovers; exit code 1 if something is left.
 
     EXPERIMENT is the name of an MLflow experiment or a file of experiments/; without it, all experiments are looked at.
@@ -24,12 +27,13 @@ def doctor(experiment: str, fix: bool) -> int:
     \b
     python -m pipeline doctor
     python -m pipeline doctor experiments/matched.toml --fix
+    python -m pipeline doctor --deep
     """
     from pipeline.sweep.doctor import find_faults
 
     survey = survey_experiment(experiment)
     found = mended = 0
-    for finding in find_faults(survey):
+    for finding in find_faults(survey, deep=deep):
         found += 1
         done = fix and finding.mend is not None and finding.mend()
         mended += done
@@ -46,7 +50,7 @@ def say_finding(finding: Finding, *, fix: bool, done: bool) -> str:
         action = f"with --fix: {finding.remedy}"
     else:
         action = f"mended: {finding.remedy}" if done else "left: it has changed meanwhile"
-    return f"{finding.subject}: {finding.problem}; {action}"
+    return escape_controls(f"{finding.subject}: {finding.problem}; {action}")
 
 
 def survey_experiment(experiment: str) -> Survey:

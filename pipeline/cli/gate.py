@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline.errors import AnalysisError
+from pipeline.private import check_regular
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -68,6 +69,7 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     from pipeline.tracking.store import find_experiment, open_store
 
     try:
+        check_regular(against)
         stored = against.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise AnalysisError(f"{against}: not a usable result file (no text); give one of compare") from error

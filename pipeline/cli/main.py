@@ -19,6 +19,7 @@ from pipeline.cli.gate import gate
 from pipeline.cli.predict import predict
 from pipeline.cli.promote import promote
 from pipeline.cli.publish import publish
+from pipeline.cli.quiet import close_stdout, is_stdout_closed
 from pipeline.cli.replay import replay
 from pipeline.cli.report import report
 from pipeline.cli.smoke import smoke
@@ -29,6 +30,7 @@ from pipeline.cli.train import train
 from pipeline.cli.ui import ui
 from pipeline.cli.variants import variants
 from pipeline.errors import PipelineError, RunKilled
+from pipeline.plain import escape_controls, hide_secrets
 
 QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's own start-up chatter; Python errors still show
@@ -54,12 +56,27 @@ class Door(click.Group):
         except (click.ClickException, PipelineError) as error:
             _fail(str(error), error.exit_code)
         except OSError as error:
-            _fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
+            _fail(f"{error.filename or 'a file of this command'}: {error.strerror or error}", 1)
         except MemoryError as error:
             _fail(f"out of memory ({error or 'no more is known'}); close programs or use a smaller --batch-size", 1)
+        except ImportError as error:
+            what = f"cannot load {error.name or 'a library'} ({str(error).splitlines()[0]})"
+            _fail(f"{what}; give it more memory (ulimit -v), or install it anew by `pip install -e .`", 1)
         except RunKilled as killed:
             marked = f"; run {killed.run_id} is marked so" if killed.run_id else ""
             _fail(f"killed{marked}", 128 + killed.signal_number)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run a command; a reader of its lines that has left (`| head`) is no failure of it."""
+        try:
+            code = super().invoke(context)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if not is_stdout_closed():  # another connection broke
+                raise
+            close_stdout()
+            return 0
+        return code
 
 
 def _explain_usage(error: click.UsageError) -> str:
@@ -70,6 +87,7 @@ def _explain_usage(error: click.UsageError) -> str:
 
 def _fail(reason: str, code: int) -> NoReturn:
     """Say the reason in one line, also on the launcher's run where there is one, and exit."""
+    reason = escape_controls(hide_secrets(reason))
     if "MLFLOW_RUN_ID" in os.environ:  # a run that `mlflow run` has made and no recorder has taken up
         _fail_adopted_run(reason)
     click.echo(f"Error: {reason}", err=True)
@@ -84,7 +102,7 @@ def _fail_adopted_run(reason: str) -> None:
     try:
         fail_adopted_run(open_store(), reason)
     except PipelineError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {escape_controls(str(error))}", err=True)
 
 
 @click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

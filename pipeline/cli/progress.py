@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from pipeline.cli.quiet import quiet_stderr
+from pipeline.cli.quiet import close_stdout, quiet_stderr
 from pipeline.study import metrics
 from pipeline.sweep.estimate import format_duration
 from pipeline.training.observer import Epoch
@@ -35,12 +34,24 @@ EVALUATION_SHARE = 1.15
 """A whole epoch in terms of its batches, evaluation included, until one has been seen."""
 
 
+class Lines(Console):
+    """A terminal or pipe whose reader may leave: a training goes on without one."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nobody from now on."""
+        close_stdout()
+
+    def say(self, text: str) -> None:
+        """Print a line as it is."""
+        self.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 class EpochLines(RunProgress):
     """Prints what a run is and does, one line an epoch, with a live bar over the batches on a terminal."""
 
     def __init__(self) -> None:
         self.epochs = self.finished = 0
-        self.console = console = Console()
+        self.console = console = Lines()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.bar.add_task("starts", total=None, left="")
@@ -51,13 +62,13 @@ class EpochLines(RunProgress):
         self.epochs = settings.epochs
         self.bar.update(self.task, total=settings.epochs)
         said = "resumes run" if resumes else "run"
-        click.echo(f"{variant.name}, seed {settings.seed}, {settings.epochs} epochs; {said} {run_id}")
+        self.console.say(f"{variant.name}, seed {settings.seed}, {settings.epochs} epochs; {said} {run_id}")
 
     def show_data(self, dataset: Dataset) -> None:
         """Say what it is trained on."""
-        click.echo(f"data {dataset.name}: {dataset.x_train.shape} training, {dataset.x_test.shape} test")
+        self.console.say(f"data {dataset.name}: {dataset.x_train.shape} training, {dataset.x_test.shape} test")
         for note in dataset.notes:
-            click.echo(f"data {note}")
+            self.console.say(f"data {note}")
 
     @contextmanager
     def during(self, phase: str) -> Iterator[None]:
@@ -74,14 +85,14 @@ class EpochLines(RunProgress):
     def end_run(self, trained: TrainedRun) -> None:
         """Say the result."""
         loss, accuracy = (trained.finals[name] for name in (metrics.FINAL_TEST_LOSS, metrics.FINAL_TEST_ACCURACY))
-        click.echo(f"test loss {loss:.5f}, test accuracy {accuracy:.5f}")
-        click.echo(f"weights sha256 {trained.weights_sha256}")
+        self.console.say(f"test loss {loss:.5f}, test accuracy {accuracy:.5f}")
+        self.console.say(f"weights sha256 {trained.weights_sha256}")
 
     def resume_training(self, epochs: Sequence[Epoch], refused: Sequence[str]) -> None:
         """Say which checkpoints could not be used, and where the training goes on."""
         for reason in refused:
-            self.console.print(f"refused: {reason}", highlight=False, soft_wrap=True)
-        self.console.print(f"goes on after epoch {len(epochs)}/{self.epochs}", highlight=False)
+            self.console.say(f"refused: {reason}")
+        self.console.say(f"goes on after epoch {len(epochs)}/{self.epochs}")
 
     def end_batch(self, epoch: int, batch: int, batches: int) -> None:
         """Move the bar, which counts epochs; after the last batch the weights are evaluated."""
@@ -94,7 +105,7 @@ class EpochLines(RunProgress):
     def end_epoch(self, epoch: int, metrics: dict[str, float], ended: int) -> None:
         """Print the epoch's line."""
         self.pace.end_epoch()
-        self.console.print(describe_epoch(epoch, self.epochs, metrics), highlight=False, soft_wrap=True)
+        self.console.say(describe_epoch(epoch, self.epochs, metrics))
 
 
 class Pace:
@@ -134,7 +145,7 @@ class CellLines(AbstractContextManager["CellLines"]):
         self.sweep, self.cells = sweep, {cell.name: cell for cell in cells}
         self.work = {cell.name: count_cell_work(cell) for cell in cells}
         self.ended: list[str] = []
-        self.console = Console()
+        self.console = Lines()
         self.done = dict.fromkeys(self.work, 0.0)
         self.started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[says]}"))
@@ -162,7 +173,7 @@ class CellLines(AbstractContextManager["CellLines"]):
         self.ended.append(report.name)
         self.done[report.name] = self.work[report.name]
         line = f"{len(self.ended)}/{len(self.cells)}  {report.name:<28}{report.seconds:7.1f} s  {report.message}"
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.console.say(line)
 
     def _look_on(self) -> None:
         """Ask the store how far the cells are, again and again; workers may be on any machine."""

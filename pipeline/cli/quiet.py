@@ -1,8 +1,9 @@
-"""Keep a library's start-up chatter off the terminal, unless it turns out to explain a failure."""
+"""What does not reach the terminal: a library's start-up chatter, and lines that nobody reads any more."""
 
 from __future__ import annotations
 
 import os
+import select
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,3 +29,20 @@ def quiet_stderr() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def close_stdout() -> None:
+    """Let what is still to be printed go nowhere, as its reader has left: `| head` is no failure."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def is_stdout_closed() -> bool:
+    """Whether nobody reads what is printed any more."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # it is no file, as in a notebook
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

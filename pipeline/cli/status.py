@@ -66,7 +66,7 @@ def describe_running(survey: Survey, run: RunRecord) -> tuple[str, ...]:
         "" if accuracy is None else f"{accuracy:.4f}",
         run.tags.get(HOST, ""),
         run.tags.get(PID, ""),
-        format_age(run.tags[HEARTBEAT]) if HEARTBEAT in run.tags else "",
+        format_age(run.tags.get(HEARTBEAT, "")),
         "alive" if lives(survey.store, run) else "dead",
     )
 
@@ -78,8 +78,13 @@ def find_waiting(survey: Survey) -> list[str]:
 
 
 def format_age(moment: str) -> str:
-    """The time since a moment (ISO 8601) in its largest whole unit, as 40 s, 3 min, 2 h or 5 d."""
-    seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()))
+    """The time since a moment (ISO 8601) in its largest whole unit, as 40 s, 3 min, 2 h or 5 d; "" for none."""
+    from pipeline.tracking.values import read_moment
+
+    then = read_moment(moment)
+    if then is None:
+        return ""
+    seconds = max(0, int((datetime.now(UTC) - then).total_seconds()))
     name, size = next((unit for unit in UNITS if seconds >= unit[1]), UNITS[-1])
     return f"{seconds // size} {name}"
 

@@ -17,6 +17,10 @@ SEEDS = click.option("--seeds", default="", help="Only these seeds, as 0-4 or 0,
 WORKERS = click.option(
     "--workers", type=Number(0, 256), default=0, show_default=True, help="Cells at once; 0 for one a core."
 )
+OPEN = (
+    "without tls:// whoever reaches the scheduler or a worker can run code as you; "
+    "give Dask its certificates (README, Several machines)"
+)
 KEEP = click.option("--keep", is_flag=True, help="Count runs that an earlier version of the training finished.")
 
 
@@ -85,7 +89,7 @@ def sweep(
     \b
     python -m pipeline sweep experiments/pairs.toml
     python -m pipeline sweep experiments/matched.toml --workers 2 --seeds 0-4 --budget 2h
-    python -m pipeline sweep experiments/matched.toml --scheduler tcp://head:8786
+    python -m pipeline sweep experiments/matched.toml --scheduler tls://head:8786
     """
     from pipeline.cli.progress import CellLines
     from pipeline.sweep.estimate import count_cores, parse_duration, take_within
@@ -102,6 +106,8 @@ def sweep(
     if seconds and left:
         left = take_within(left, work.runs, socket.gethostname(), seconds * workers)
         click.echo(f"{len(left)} of them fit into {budget}")
+    if scheduler and not scheduler.startswith("tls://"):
+        click.echo(f"Warning: {OPEN}", err=True)
     with open_cluster(workers, scheduler) as client, CellLines(opened, left) as lines:
         opened.run(client, left, attempts, lines.end_cell)
 

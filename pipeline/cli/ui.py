@@ -42,8 +42,9 @@ def ui(port: int) -> None:
             from pipeline.tracking.ui_view import open_view
 
             store = open_store()
-            address = f"http://{HOST}:{listening.getsockname()[1]}/{open_view(store)}"
-            server = load_ui(store)
+            port = listening.getsockname()[1]
+            address = f"http://{HOST}:{port}/{open_view(store)}"
+            server = load_ui(store, port)
             click.echo(f"{address} shows the runs of {store.database or 'the tracking store'}; Ctrl-C stops it")
             serve_ui(server, listening)
     except RunKilled:

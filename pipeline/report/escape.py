@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from pipeline.plain import escape_controls
+
 LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -17,8 +19,15 @@ LATEX = {
 
 def escape_markdown(value: object) -> str:
     """Text that neither starts markup nor ends a table cell; an underscore inside a word is none."""
-    text = re.sub(r"\s+", " ", str(value))
+    text = escape_controls(re.sub(r"\s+", " ", str(value)))
     return re.sub(r"([\\`*\[\]<>|&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
+
+
+def quote_code(value: object) -> str:
+    """Text as a code span of Markdown, fenced by more backticks than it has in a row."""
+    text = escape_controls(str(value))
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    return f"{fence} {text} {fence}" if len(fence) > 1 else f"`{text}`"
 
 
 def escape_latex(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.data.datasets import Dataset
+from pipeline.report.escape import escape_markdown, quote_code
 from pipeline.study.facts import OWN_FILE, format_options
 from pipeline.study.settings import Settings
 from pipeline.study.variants import Variant
@@ -28,8 +29,8 @@ reads it). These are the numbers of the last of {epochs} epochs, on {train:,} tr
 was selected.
 One seed shows no spread: compare several before you conclude.
 
-Data `{data}`, sha256 `{sha256}`.
-The same weights again: `mlflow run . --env-manager local {options}`
+Data {data}, sha256 `{sha256}`.
+The same weights again: {command}
 """
 
 
@@ -42,9 +43,9 @@ def write_note(variant: Variant, settings: Settings, dataset: Dataset, finals: M
         epochs=settings.epochs,
         train=len(dataset.y_train),
         test=len(dataset.y_test),
-        data=dataset.name,
+        data=quote_code(dataset.name),
         sha256=dataset.sha256,
-        options=format_options(variant.name, settings, OWN_FILE),
+        command=quote_code(f"mlflow run . --env-manager local {format_options(variant.name, settings, OWN_FILE)}"),
         **{name.removeprefix("final/"): value for name, value in finals.items()},
     )
 
@@ -57,4 +58,4 @@ def describe_network(variant: Variant) -> str:
     sentence = f"{', '.join(parts)}."
     if variant.twin:
         sentence += f" Its twin, which differs in the regularisation alone, is `{variant.twin}`."
-    return f"{sentence} Note: {variant.note}." if variant.note else sentence
+    return f"{sentence} Note: {escape_markdown(variant.note)}." if variant.note else sentence

@@ -9,7 +9,7 @@ from pipeline.analysis.entries import measure_entry
 from pipeline.analysis.numbers import format_effect, say_unit
 from pipeline.analysis.verdict import Verdict
 from pipeline.data.datasets import shows_digits
-from pipeline.report.escape import escape_markdown
+from pipeline.report.escape import escape_markdown, quote_code
 from pipeline.report.note import describe_network
 from pipeline.serving.promote import SEED_RULE, Choice
 from pipeline.study import metrics
@@ -40,10 +40,10 @@ TEMPLATE = """\
 **What.** A convolutional network that gives probabilities of the {word} 0 to 9 for a 28x28 picture. {network}
 {parameters:,} parameters.
 
-**Data.** `{data}`, sha256 `{data_sha256}`; {train} training and {test:,} test images, `{normalization}` normalisation.
+**Data.** {data}, sha256 `{data_sha256}`; {train} training and {test:,} test images, `{normalization}` normalisation.
 
 **Protocol.** {epochs} epochs, batch size {batch_size}, Adam at {learning_rate}, categorical cross-entropy,
-{arithmetic}; the network after the last epoch. No epoch and no setting was selected. Experiment `{experiment}`.
+{arithmetic}; the network after the last epoch. No epoch and no setting was selected. Experiment {experiment}.
 
 ## Numbers
 
@@ -94,7 +94,7 @@ def write_card(choice: Choice, source: Source) -> str:
         seed=facts["seed"],
         network=describe_network(choice.variant),
         parameters=count_parameters(choice.variant)[0],
-        data=facts.get(PARAM_DATA_NAME, "unknown"),
+        data=quote_code(facts.get(PARAM_DATA_NAME, "unknown")),
         data_sha256=facts.get(PARAM_DATA_SHA256, "unknown"),
         train=f"{int(facts['subset']):,}" if int(facts["subset"]) else "all",
         test=source.test_images,
@@ -104,14 +104,14 @@ def write_card(choice: Choice, source: Source) -> str:
         batch_size=facts["batch-size"],
         learning_rate=facts["learning-rate"],
         arithmetic=describe_arithmetic(**{name: str(facts.get(name, default)) for name, default in LATER.items()}),
-        experiment=escape_markdown(source.experiment),
+        experiment=quote_code(source.experiment),
         n=len(choice.runs),
         seeds=", ".join(map(str, sorted(choice.runs["seed"]))),
         numbers="\n".join(_list_numbers(choice)),
         reason=choice.reason,
         seed_rule=SEED_RULE,
         claims=_tabulate_claims(choice.verdicts),
-        fingerprint="\n".join(f"| {name} | `{value}` |" for name, value in _identify(choice, source).items()),
+        fingerprint="\n".join(f"| {name} | {quote_code(value)} |" for name, value in _identify(choice, source).items()),
     )
 
 

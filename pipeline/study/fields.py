@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ExperimentError
+from pipeline.private import read_regular
+
+DEPTH = 50
+TOML_LIMIT = 1_000_000  # bytes; a study with hundreds of networks has some 50,000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +44,10 @@ def choice(*words: str) -> Key:
 
 
 def text() -> Key:
-    """One line of text that is not empty."""
+    """One line of text that is not empty, of characters that can be seen."""
     return Key(
         says="one line of text",
-        accepts=lambda value: isinstance(value, str) and bool(value.strip()) and "\n" not in value,
+        accepts=lambda value: isinstance(value, str) and bool(value.strip()) and value.isprintable(),
     )
 
 
@@ -117,14 +121,32 @@ def words(form: str, says: str) -> Key:
     )
 
 
+class _TooDeep(Exception):
+    """Keys within keys, for which tomllib takes the square of their number."""
+
+
+def _refuse_depth(text: str) -> None:
+    """Raise _TooDeep for more keys within keys than any file of ours has."""
+    depth = 0
+    for part in text.split("."):
+        depth = depth + 1 if part.replace('"', "").replace("-", "").strip().isalnum() else 0
+        if depth > DEPTH:
+            raise _TooDeep
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The table that a TOML file holds; raises ExperimentError for a file that is missing or no TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = read_regular(path, TOML_LIMIT)
+        text = content.decode()
+        _refuse_depth(text)
+        return tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ExperimentError(f"{path}: cannot be read ({reason}); give a TOML file") from None
-    except tomllib.TOMLDecodeError as error:
+    except (RecursionError, _TooDeep):
+        raise ExperimentError(f"{path}: not valid TOML (tables within tables); give a plain file") from None
+    except ValueError as error:  # also for a number of thousands of digits
         raise ExperimentError(f"{path}: not valid TOML ({str(error).splitlines()[0]}); mend that line") from None
 
 

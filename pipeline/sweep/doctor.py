@@ -21,8 +21,10 @@ from pipeline.study.tags import (
     SOURCE_TYPE,
     WEIGHTS_SHA256,
 )
+from pipeline.sweep.damage import find_changed
 from pipeline.sweep.finding import Finding
-from pipeline.sweep.leftovers import find_checkpoints_left, find_undelivered, is_held
+from pipeline.sweep.leftovers import find_checkpoints_left, find_leases_left, find_undelivered, is_held
+from pipeline.sweep.unreadable import find_unreadable
 from pipeline.tracking.addresses import find_moved, mend_moved_artifacts
 from pipeline.tracking.artifacts import find_damage, is_in_reach, locate_artifacts
 from pipeline.tracking.resume import locate_checkpoints
@@ -31,9 +33,7 @@ from pipeline.tracking.survey import (
     RunRecord,
     Survey,
     delete_run,
-    drop_lease,
     end_run,
-    find_leases,
     lives,
     look_up_run,
     survey_store,
@@ -46,11 +46,18 @@ DIED = "its process died"
 UNTAKEN = "no process took up the run that `mlflow run` had made; its environment failed"
 
 
-def find_faults(survey: Survey) -> Iterator[Finding]:
-    """Everything that is wrong, in an order in which it can be mended; raises StoreError."""
+def find_faults(survey: Survey, *, deep: bool = False) -> Iterator[Finding]:
+    """Everything that is wrong, in an order in which it can be mended; raises StoreError.
+
+    With `deep` every file and metric point of finished runs is compared with the hashes that were kept.
+    """
     if moved := list(_find_moved_folders(survey.store)):
         yield from moved
         survey = survey_store(survey.store, survey.name)  # --fix has changed every address in it
+    if waiting := list(find_undelivered(survey)):
+        yield from waiting
+        survey = survey_store(survey.store, survey.name)  # --fix has delivered what dead processes have to say
+    yield from find_unreadable(survey)
     yield from _find_dead(survey)
     yield from _find_untaken(survey)
     yield from _find_contradictions(survey)
@@ -63,18 +70,11 @@ def find_faults(survey: Survey) -> Iterator[Finding]:
         mend = partial(_fail_damaged, survey.store, run_id)
         remedy = "ended as failed, so that a sweep trains it again"
         yield Finding(subject=f"run {run_id}", problem=f"finished without {missing}", remedy=remedy, mend=mend)
+    if deep:
+        yield from find_changed(survey.store, [run for run in finished if run.run_id not in damage])
     yield from _find_duplicates(survey.store, [run for run in finished if run.run_id not in damage])
     yield from find_checkpoints_left(survey, damage)
-    yield from find_undelivered(survey)
-    for experiment in survey.experiments:
-        for key, process in find_leases(experiment).items():
-            owner = f"process {process['pid']} on {process['host']}, which died" if process else "nobody"
-            yield Finding(
-                subject=f"experiment {experiment.name}",
-                problem=f"{key} is of {owner}",
-                remedy="removed",
-                mend=partial(drop_lease, survey.store, experiment.experiment_id, key),
-            )
+    yield from find_leases_left(survey)
 
 
 def _find_moved_folders(store: Store) -> Iterator[Finding]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import dask
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import Client, Future, LocalCluster, Security, as_completed
 
 from pipeline.errors import CellTaken, StoreError, StoreUnreachable
 from pipeline.interrupts import FOLLOW
@@ -25,13 +27,20 @@ CONFIGURATION = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.worker.memory.monitor-interval": "1s",
+    # Dask's web pages show what is run to every user of the machine, and there is no login.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.deploy.lost-worker-timeout": "2s",
 }
+STARTS = 3
+LOOK_SECONDS = 5.0
 UNREACHABLE_SECONDS = 300.0
 PAUSE_SECONDS = 5.0
-KILLED = (130, 143)  # a signal to stop is no failure to repeat
+KILLED = (129, 130, 143)  # a signal to stop is no failure to repeat
 FORWARDED = ("MLFLOW_", "XDG_", "PIPELINE_")
 SECRET = ("PASSWORD", "TOKEN", "SECRET", "_URI")
 """Workers elsewhere have their own secrets: what a task is given may end in Dask's logs."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,19 +65,59 @@ class CellReport:
 
 @contextmanager
 def open_cluster(workers: int, scheduler: str | None) -> Iterator[Client]:
-    """A running cluster's client, or that of a cluster of so many local processes; raises StoreError."""
+    """A running cluster's client, or that of a cluster of so many local processes; raises StoreError.
+
+    Who reaches a Dask process can let it run any code. So the local ones talk by TLS, with a key and a certificate that
+    are in the memory of these processes alone; those elsewhere take the files that Dask's own configuration names.
+    """
     with dask.config.set(CONFIGURATION):
         if scheduler:
             try:
                 client = Client(scheduler, timeout=CONNECT_SECONDS)
             except (OSError, ValueError, TimeoutError) as error:
                 raise StoreError(f"no Dask scheduler answers at {scheduler}; start one by `dask scheduler`") from error
+            except TypeError as error:  # Dask has no certificates for an address with tls://
+                raise StoreError(
+                    f"Dask has no TLS certificates for {scheduler}; see README, Several machines"
+                ) from error
             with client:
                 yield client
             return
-        local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
-        with LocalCluster(processes=True, host="127.0.0.1", **local) as cluster, Client(cluster) as client:
+        with _start_workers(workers) as cluster, Client(cluster) as client, _replace_lost(cluster, workers):
             yield client
+
+
+def _start_workers(workers: int) -> LocalCluster:
+    """So many local processes, for this user alone; raises StoreError where they do not start.
+
+    A worker that is killed while it starts takes the whole cluster with it, so that is tried again.
+    """
+    options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    for attempt in range(1, STARTS + 1):
+        try:
+            return LocalCluster(processes=True, security=Security.temporary(), **options)
+        except (RuntimeError, OSError) as error:
+            logger.debug("start %d of the workers failed", attempt, exc_info=True)
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    raise StoreError(f"the workers do not start ({reason}); is there memory for {workers}? choose fewer with --workers")
+
+
+@contextmanager
+def _replace_lost(cluster: LocalCluster, workers: int) -> Iterator[None]:
+    """Start a worker for each that died while Dask started it again: Dask itself gives it up for good."""
+    ended = threading.Event()
+
+    def look_after() -> None:
+        while not ended.wait(LOOK_SECONDS):
+            cluster.scale(workers)
+
+    thread = threading.Thread(target=look_after, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def run_cells(client: Client, cells: Sequence[Cell], words: Sequence[str], attempts: int) -> Iterator[CellReport]:

@@ -98,6 +98,7 @@ def serve_cells(train: Callable[[list[str]], object], code: Mapping[Path, int]) 
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes to the cell too, whose answer is awaited
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes tells the cell and the sweep too
     os.environ[FOLLOW] = str(os.getpid())
     while True:
         signal.alarm(IDLE_SECONDS)

@@ -1,4 +1,4 @@
-"""Find what is left on this machine: checkpoints that nothing will go on from, journals that nobody delivers."""
+"""Find what is left: checkpoints that nothing will go on from, journals that nobody delivers, leases of the dead."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pipeline.private import FILE_MODE
 from pipeline.sweep.finding import Finding
 from pipeline.tracking.journal import locate_journals
-from pipeline.tracking.resume import locate_checkpoints
+from pipeline.tracking.resume import deliver_journal, locate_checkpoints
 from pipeline.tracking.store import Store
-from pipeline.tracking.survey import RunRecord, Survey, lives, look_up_run
+from pipeline.tracking.survey import RunRecord, Survey, drop_lease, find_leases, lives, look_up_run
 
 RUN_ID = "[0-9a-f]" * 32
 STRANGE = "not in the store"
@@ -49,14 +50,33 @@ def find_undelivered(survey: Survey) -> Iterator[Finding]:
         run = known.get(run_id) or look_up_run(survey.store, run_id)
         if not _is_asked(survey, run) or (run and not run.deleted and lives(survey.store, run)):
             continue
-        problem, remedy = "the store has not got everything of it", "`python -m pipeline sync` delivers it"
+        problem, remedy = "the store has not got everything of it", "delivered"
+        mend = partial(_deliver, survey.store, run_id) if run and not run.deleted else None
         if run is None:
             if time.time() - path.stat().st_mtime < STRANGER_SECONDS:
                 continue
             problem, remedy = f"its journal waits, and it is {STRANGE}", f"sync it with its own store, or remove {path}"
         elif run.deleted:
             remedy = f"`mlflow runs restore --run-id {run_id}`, then `python -m pipeline sync`; or remove {path}"
-        yield Finding(subject=f"run {run_id}", problem=problem, remedy=remedy)
+        yield Finding(subject=f"run {run_id}", problem=problem, remedy=remedy, mend=mend)
+
+
+def find_leases_left(survey: Survey) -> Iterator[Finding]:
+    """Leases of dead processes."""
+    for experiment in survey.experiments:
+        for key, process in find_leases(experiment).items():
+            owner = f"process {process['pid']} on {process['host']}, which died" if process else "nobody"
+            yield Finding(
+                subject=f"experiment {experiment.name}",
+                problem=f"{key} is of {owner}",
+                remedy="removed",
+                mend=partial(drop_lease, survey.store, experiment.experiment_id, key),
+            )
+
+
+def _deliver(store: Store, run_id: str) -> bool:
+    """Deliver a journal; False where the store or a living process does not let it."""
+    return not deliver_journal(store, run_id)
 
 
 def is_held(folder: Path) -> bool:
@@ -110,7 +130,7 @@ def _remove_halves(folder: Path) -> bool:
 @contextmanager
 def _hold(folder: Path) -> Iterator[bool]:
     """Keep others from the folder until the block ends; False where a process has it."""
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(folder / ".lock", timeout=0, mode=FILE_MODE)
     try:
         lock.acquire()
     except Timeout:

@@ -65,4 +65,10 @@ def _find_stale(connection: sqlite3.Connection, root: Path) -> Iterator[tuple[Pa
         for place, address, new in addresses:
             old = locate_artifacts(address)
             if gone or (old is not None and not old.exists() and new.exists()):
-                yield folder, place, address, new.as_uri() if address.startswith("file:") else new.as_posix()
+                yield folder, place, address, name_folder(new, address)
+
+
+def name_folder(folder: Path, like: str) -> str:
+    """A folder as the address `like` names another; MLflow undoes percent signs in a plain path too."""
+    path = folder.as_posix()
+    return folder.as_uri() if like.startswith("file:") or "%" in path else path

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from urllib.request import url2pathname
 
 import mlflow
 import numpy as np
+import yaml
 from mlflow.models import Model
 
 from pipeline.data.datasets import Dataset, load_data
@@ -24,6 +26,7 @@ from pipeline.errors import StoreError
 from pipeline.faults import fault_point
 from pipeline.study.settings import Settings
 from pipeline.study.tags import EVIDENCE, HOST
+from pipeline.tracking.mlflow_internals import open_artifacts, read_artifact
 from pipeline.tracking.recorder import Recorder
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, open_store, store_errors
 from pipeline.tracking.survey import PAGE, RunRecord, read_pages
@@ -31,7 +34,8 @@ from pipeline.tracking.survey import PAGE, RunRecord, read_pages
 if TYPE_CHECKING:  # importing it would import TensorFlow
     from pipeline.training.run import Result
 
-MODEL_NAME = "model"
+MODEL_NAME, NETWORK = "model", "data/model.keras"
+DESCRIPTION_LIMIT = 1_000_000  # bytes of MLmodel; ours has some 2,000
 SAMPLE_NAME = "training_sample.npz"
 NORMALIZATIONS = {
     "l2": "each column of an image divided by its L2 norm, or by 1 where that is 0",
@@ -53,7 +57,10 @@ ARTIFACTS = (
 """Every file of a complete training run, besides the model and the step images."""
 EVIDENCE_FILES = ("config.json", "environment.json", "predictions.npz")
 """Those of a run that was imported as evidence only."""
-NO_MODEL = (*STORE_ERRORS, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile)
+NO_MODEL = (
+    *(yaml.YAMLError, ImportError, IndexError, EOFError, MemoryError),
+    *(*STORE_ERRORS, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile),
+)
 """What MLflow and Keras raise for a file that is no network, or one that they refuse to load."""
 
 
@@ -153,8 +160,8 @@ def verify_run(run_id: str, settings: Settings) -> None:
     store = open_store()
     if missing := find_missing_artifacts(store, run_id):
         raise StoreError(f"run {run_id} lacks {', '.join(missing)}; train it again")
-    path = store.client.download_artifacts(run_id, "predictions.npz")
-    with np.load(Path(path), allow_pickle=False) as logged:
+    content = read_artifact(store.client.get_run(run_id).info.artifact_uri, "predictions.npz", store.uri)
+    with np.load(BytesIO(content), allow_pickle=False) as logged:
         predicted = logged["predicted"]
     network = load_network(run_id)
     dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
@@ -167,12 +174,19 @@ def load_network(run_id: str) -> Any:
     """The logged Keras model of a run, without executing what a file may hold; raises StoreError."""
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     try:
-        folder = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{MODEL_NAME}")
-        if Model.load(folder).flavors["keras"].get("save_exported_model"):
-            raise ValueError("is no .keras file")  # a TensorFlow graph, which knows no safe mode
-        return mlflow.keras.load_model(folder, load_model_kwargs={"safe_mode": True})
+        with tempfile.TemporaryDirectory() as copies:
+            return _load_model(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{MODEL_NAME}", dst_path=copies))
     except NO_MODEL as error:
         raise StoreError(f"the model of run {run_id} cannot be loaded ({first_line(error)}); train it again") from error
+
+
+def _load_model(folder: str) -> Any:
+    """The Keras model in a folder; raises one of NO_MODEL."""
+    if (Path(folder) / "MLmodel").stat().st_size > DESCRIPTION_LIMIT:
+        raise ValueError(f"its MLmodel file has more than {DESCRIPTION_LIMIT:,} bytes")
+    if Model.load(folder).flavors["keras"].get("save_exported_model"):
+        raise ValueError("is no .keras file")  # a TensorFlow graph, which knows no safe mode
+    return mlflow.keras.load_model(folder, load_model_kwargs={"safe_mode": True})
 
 
 def find_missing_artifacts(store: Store, run_id: str) -> list[str]:
@@ -183,9 +197,13 @@ def find_missing_artifacts(store: Store, run_id: str) -> list[str]:
 
 
 def locate_artifacts(uri: str) -> Path | None:
-    """The folder that an artifact URI names, None where it is on a server or in a cloud."""
-    parts = urlsplit(uri)
-    return Path(url2pathname(parts.path)) if parts.scheme in ("", "file") else None
+    """The folder that an artifact URI names, None where it is on a server or in a cloud.
+
+    A plain path may hold what has a meaning in an address, as "#"; MLflow undoes percent signs in both.
+    """
+    scheme = urlsplit(uri).scheme
+    path = urlsplit(uri).path if scheme == "file" else uri
+    return Path(url2pathname(path)) if scheme in ("", "file") else None
 
 
 def is_in_reach(run: RunRecord) -> bool:
@@ -225,13 +243,17 @@ def _read_models(store: Store, experiment_ids: list[str]) -> dict[str, list[str]
     models: dict[str, list[str]] = {}
     for model in found:
         state = str(model.status)
-        if state == "READY" and "MLmodel" not in _list_artifacts(store, model.artifact_location, ""):
+        if state == "READY" and not _has_files(store, model.artifact_location):
             state = "without files"
         models.setdefault(model.source_run_id, []).append(state)
     return models
 
 
+def _has_files(store: Store, uri: str) -> bool:
+    """Whether a model's description and network are there."""
+    return "MLmodel" in _list_artifacts(store, uri, "") and NETWORK in _list_artifacts(store, uri, "data")
+
+
 def _list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
     """The paths of the artifacts directly in a folder of an artifact root; MLflow's client would read the run anew."""
-    found = mlflow.artifacts.list_artifacts(artifact_uri=f"{uri}/{folder}".rstrip("/"), tracking_uri=store.uri)
-    return [f"{folder}/{file.path.rpartition('/')[2]}".lstrip("/") for file in found]
+    return [file.path for file in open_artifacts(uri, store.uri).list_artifacts(folder or None)]

@@ -19,8 +19,9 @@ from typing import Any, ParamSpec, TypeVar
 from mlflow.entities import Metric, RunTag
 
 from pipeline import interrupts
-from pipeline.errors import StoreUnreachable
+from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.faults import fault_point
+from pipeline.private import make_folder, name_file, open_privately
 from pipeline.tracking.mlflow_internals import LOGGED_IMAGES, name_step_image
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, is_unreachable, project_root
 
@@ -64,10 +65,12 @@ class Journal:
     def log_image(self, name: str, step: int, endings: Mapping[str, bytes]) -> None:
         """A step image of MLflow's image grid: the content of its files by the ending of their names."""
         folder = self.path.with_suffix("")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         stem = name_step_image(name, step, _now_milliseconds(), self.run_id)
         for ending, content in endings.items():
-            (folder / (stem + ending)).write_bytes(content)
+            path = folder / (stem + ending)
+            with name_file(path), open(path, "wb", opener=open_privately) as file:
+                file.write(content)
         files = [stem + ending for ending in endings]
         self.write({"files": files, "folder": "images", "metrics": [], "tags": {LOGGED_IMAGES: "True"}})
 
@@ -160,8 +163,8 @@ class Journal:
 
 def _append(path: Path, write: Write) -> None:
     """Add a line that survives this process and the machine."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
+    make_folder(path.parent)
+    with name_file(path), open(path, "a", encoding="utf-8", opener=open_privately) as file:
         file.write(json.dumps(write) + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -171,9 +174,12 @@ def _read_writes(path: Path) -> Iterator[Write]:
     """What an earlier process could not deliver; a last line that its death cut short was never promised."""
     if not path.is_file():
         return
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        if line.endswith(b"\n"):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise StoreError(f"line {number} of {path} is damaged; remove that line, then sync again") from None
 
 
 def _now_milliseconds() -> int:

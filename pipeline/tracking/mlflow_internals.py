@@ -6,18 +6,22 @@ tests/tracking/test_mlflow_internals.py tries each of them, and names the versio
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from alembic.script import ScriptDirectory
 from mlflow.entities import Run
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+from mlflow.store.db.utils import _get_alembic_config, _initialize_tables, create_sqlalchemy_engine
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils import requirements_utils
+
+from pipeline.tracking.tracking_uri import name_database
 
 LOGGED_IMAGES = "mlflow.loggedImages"
 """The tag that lets MLflow's interface show the images of a run as a grid."""
@@ -39,9 +43,14 @@ Keys = Mapping[str, Mapping[str, str]]
 
 def make_tables(database: Path) -> None:
     """Make all tables of a store in a new SQLite file."""
-    engine = create_sqlalchemy_engine(f"sqlite:///{database}")
+    engine = create_sqlalchemy_engine(name_database(database))
     _initialize_tables(engine)
     engine.dispose()
+
+
+def list_revisions() -> set[str]:
+    """The versions of a store's tables that this MLflow knows: its own and all before it."""
+    return {found.revision for found in ScriptDirectory.from_config(_get_alembic_config("")).walk_revisions()}
 
 
 def find_packages() -> None:
@@ -57,6 +66,12 @@ def read_context_tags() -> dict[str, str]:
 def open_artifacts(uri: str, tracking_uri: str | None = None) -> ArtifactRepository:
     """The artifacts at an address; the client would ask for their run each time."""
     return get_artifact_repository(uri, tracking_uri=tracking_uri)
+
+
+def read_artifact(uri: str, path: str, tracking_uri: str | None = None) -> bytes:
+    """The content of one file of a run, of which no copy is left on this machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(open_artifacts(uri, tracking_uri).download_artifacts(path, folder)).read_bytes()
 
 
 def name_step_image(name: str, step: int, milliseconds: int, run_id: str) -> str:
@@ -119,19 +134,30 @@ def query_points(database: Path, run_ids: Sequence[str], names: Sequence[str]) -
             )
 
 
+def query_all_points(database: Path, run_id: str) -> Iterator[tuple[str, int, int, float]]:
+    """(metric, step, milliseconds, value) of every point of a run."""
+    with closing(_connect(database)) as connection:
+        for name, step, moment, value, is_nan in connection.execute(
+            "SELECT key, step, timestamp, value, is_nan FROM metrics WHERE run_uuid = ?", (run_id,)
+        ):
+            yield name, step, moment, float("nan") if is_nan else value
+
+
 def set_artifact_root(database: Path, experiment_id: str, run_id: str) -> None:
-    """Give an experiment and a run a folder where they have only the address of a server's artifacts."""
+    """Give an experiment and a run a folder where they have only the address of a server's artifacts.
+
+    A path with a percent sign becomes an address too: MLflow would take %20 in it for a space, and write elsewhere.
+    """
     folder = (database.parent / "mlruns" / experiment_id).as_posix()
+    places = (("experiments", "artifact_location", "experiment_id", int(experiment_id), folder),)
+    places += (("runs", "artifact_uri", "run_uuid", run_id, f"{folder}/{run_id}/artifacts"),)  # type: ignore[assignment]
     with closing(sqlite3.connect(database, timeout=TIMEOUT)) as connection, connection:
-        connection.execute(
-            "UPDATE experiments SET artifact_location = ? "
-            "WHERE experiment_id = ? AND artifact_location LIKE 'mlflow-artifacts:%'",
-            (folder, int(experiment_id)),
-        )
-        connection.execute(
-            "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ? AND artifact_uri LIKE 'mlflow-artifacts:%'",
-            (f"{folder}/{run_id}/artifacts", run_id),
-        )
+        for table, column, key, value, path in places:
+            (before,) = connection.execute(f"SELECT {column} FROM {table} WHERE {key} = ?", (value,)).fetchone()
+            after = path if before.startswith("mlflow-artifacts:") else before
+            after = Path(after).as_uri() if after.startswith("/") and "%" in after else after
+            if after != before:
+                connection.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (after, value))
 
 
 def list_addresses(connection: sqlite3.Connection, part: str) -> Iterator[tuple[tuple[str, str], str]]:

@@ -22,10 +22,10 @@ import psutil
 from pipeline.errors import CellTaken
 from pipeline.study.tags import BOOT_ID, HEARTBEAT, HOST, PID, PID_STARTED
 from pipeline.tracking.store import STORE_ERRORS, Store, store_errors
+from pipeline.tracking.values import read_count, read_lease, read_moment, read_number
 
 CLOCK_SECONDS = 1
 HEARTBEAT_LIMIT = timedelta(hours=1)
-NEVER = "1970-01-01T00:00:00+00:00"
 PREFIX = "lease."
 LIMIT = timedelta(minutes=10)
 REFRESH_SECONDS = 60.0
@@ -56,13 +56,16 @@ def is_alive(tags: Mapping[str, str], limit: timedelta = HEARTBEAT_LIMIT) -> boo
     """
     here = identify_process()
     if tags.get(HOST) != here[HOST]:
-        heartbeat = datetime.fromisoformat(tags.get(HEARTBEAT, NEVER))
-        return datetime.now(UTC) - heartbeat < limit
+        heartbeat = read_moment(tags.get(HEARTBEAT))
+        return heartbeat is not None and datetime.now(UTC) - heartbeat < limit
     if tags.get(BOOT_ID) != here[BOOT_ID]:
         return False
+    number, started = read_count(tags.get(PID)), read_number(tags.get(PID_STARTED))
+    if number is None or started is None or not psutil.pid_exists(number):
+        return False
     try:
-        process = psutil.Process(int(tags[PID]))
-        same = abs(_read_start(process) - float(tags[PID_STARTED])) < CLOCK_SECONDS
+        process = psutil.Process(number)
+        same = abs(_read_start(process) - started) < CLOCK_SECONDS
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
@@ -91,7 +94,7 @@ def _take(store: Store, experiment_id: str, prefix: str, mine: str) -> None:
     """Ask for the lease, and hold it as soon as nobody else asks; raises CellTaken."""
     _write_lease(store, experiment_id, mine, held=False)
     while others := read_leases(store, experiment_id, prefix, without=mine):
-        if min(others) < mine or any(lease["held"] == "yes" for lease in others.values()):
+        if min(others) < mine or any(lease.get("held") == "yes" for lease in others.values()):
             other = next(iter(others.values()))
             raise CellTaken(f"the cell is taken by process {other[PID]} on {other[HOST]}; let it end")
         time.sleep(POLL_SECONDS)  # the others see this lease and withdraw, or have held the lease already
@@ -108,9 +111,9 @@ def read_leases(store: Store, experiment_id: str, prefix: str = PREFIX, *, witho
 
 
 def read_all_leases(store: Store, experiment_id: str, prefix: str = PREFIX) -> Leases:
-    """The entries of living and dead processes by their tag's name."""
+    """The entries of living and dead processes by their tag's name; one that names no process is empty."""
     tags = store.client.get_experiment(experiment_id).tags
-    return {name: json.loads(value) for name, value in tags.items() if name.startswith(prefix)}
+    return {name: read_lease(value) for name, value in tags.items() if name.startswith(prefix)}
 
 
 def _write_lease(store: Store, experiment_id: str, name: str, *, held: bool) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shlex
-import subprocess
 from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -19,12 +18,12 @@ import psutil
 from pipeline.errors import StoreError
 from pipeline.study.facts import Provenance
 from pipeline.study.settings import RULES, Settings
-from pipeline.tracking.mlflow_internals import open_artifacts
+from pipeline.tracking.mlflow_internals import open_artifacts, read_artifact
 from pipeline.tracking.runs import read_origins
 from pipeline.tracking.store import STORE_ERRORS, Store, store_errors
+from pipeline.tracking.values import read_count
 
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "seaborn")
-GIT_SECONDS = 20
 REPORT = "report.html"
 ENVIRONMENT = "environment.json"
 WEIGHTS = "figures/weights.png"
@@ -68,25 +67,6 @@ def name_cpu() -> str:
     return f"{facts['model name']} (family {facts.get('cpu family')}, model {facts.get('model')})"
 
 
-def read_source(root: Path) -> tuple[str, str, str]:
-    """(commit, changed and untracked files, diff of the tracked ones) of the git checkout; empty texts outside one."""
-    commit = _git(root, "rev-parse", "HEAD").strip()
-    if not commit:
-        return "", "", ""
-    return commit, _git(root, "status", "--porcelain"), _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff")
-
-
-def _git(root: Path, *arguments: str) -> str:
-    """What git prints, or "" where it cannot answer."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, timeout=GIT_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.decode(errors="replace")
-
-
 def read_provenance(
     store: Store, experiment_id: str, runs: pd.DataFrame, pictured: Collection[str]
 ) -> tuple[Provenance, ...]:
@@ -111,21 +91,31 @@ def record_report(store: Store, run_id: str, page: str) -> None:
 def _describe_run(row: Mapping[Any, Any], origin: Mapping[Any, Any], pictured: bool) -> Provenance:
     """Where one run comes from, by its rows of `read_runs` and `read_origins` and by its files."""
     given: dict[str, Any] = {name: type(rule.default)(row[name]) for name, rule in RULES.items() if name in row}
-    quoted = origin["source_type"] == "PROJECT"  # the launcher logs what its shell is to read
     picture = _read_file(origin["artifact_uri"], WEIGHTS) if pictured else b""
     return Provenance(
         run_id=row["run_id"],
         variant=row["variant"],
-        settings=Settings(**given, data=" ".join(shlex.split(origin["data"])) if quoted else origin["data"]),
+        settings=Settings(**given, data=_read_data(origin)),
         data_name=origin["data_name"] or "",
         commit=origin["commit"] or "",
         dirty=origin["dirty"] == "True" if origin["dirty"] else None,
         repository=origin["repository"] or "",
-        attempts=int(origin["attempts"] or 1),
+        attempts=read_count(origin["attempts"]) or 1,
         seconds=None if pd.isna(row["ended"]) else (row["ended"] - row["started"]).total_seconds(),
         environment=_parse_table(_read_file(origin["artifact_uri"], ENVIRONMENT)),
         weights=picture if picture.startswith(b"\x89PNG\r\n\x1a\n") else b"",
     )
+
+
+def _read_data(origin: Mapping[Any, Any]) -> str:
+    """What a run says of its data: the launcher logs what its shell is to read, anybody may log anything."""
+    said = str(origin["data"] or "")
+    if origin["source_type"] != "PROJECT":
+        return said
+    try:
+        return " ".join(shlex.split(said))
+    except ValueError:  # an apostrophe that is not closed
+        return said
 
 
 def _read_file(artifact_uri: str, path: str) -> bytes:
@@ -135,7 +125,7 @@ def _read_file(artifact_uri: str, path: str) -> bytes:
         files = open_artifacts(artifact_uri)
         if path not in {file.path for file in files.list_artifacts(folder or None)}:
             return b""
-        return Path(files.download_artifacts(path)).read_bytes()
+        return read_artifact(artifact_uri, path)
     except UNREADABLE:  # runs of another machine: their files are where this one cannot look
         return b""
 

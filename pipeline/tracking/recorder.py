@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -34,22 +33,20 @@ from pipeline.study.tags import (
     PARAM_DATA_NAME,
     PARAM_DATA_SHA256,
     REASON,
-    REQUEST,
     RUN_NAME,
     TWIN,
     VARIANT,
 )
 from pipeline.study.variants import Variant
+from pipeline.tracking.adoption import adopt_run, create_run
 from pipeline.tracking.journal import Journal
-from pipeline.tracking.mlflow_internals import read_context_tags
 from pipeline.tracking.process import identify_process
-from pipeline.tracking.provenance import describe_environment, read_source
+from pipeline.tracking.provenance import describe_environment
+from pipeline.tracking.source import correct_tags, read_source
 from pipeline.tracking.store import (
     STORE_ERRORS,
     Store,
-    find_experiment,
     first_line,
-    is_unreachable,
     mend_artifact_root,
     project_root,
     store_errors,
@@ -117,10 +114,20 @@ class Recorder(Observer):
         config = {**describe_settings(settings), **describe_variant(variant)}
         self.log_params(config)
         self.call(self.client.log_dict, self.run_id, config, "config.json")
+        self._correct_git_tags()
         commit, changes, diff = read_source(project_root())
         self.log({}, {COMMIT: commit, GIT_DIRTY: str(bool(changes))} if commit else {})
         if changes:
             self.call(self.client.log_text, self.run_id, f"{changes}\n{diff}", "git.diff")
+
+    def _correct_git_tags(self) -> None:
+        """Take back what `mlflow run` has said of another project's repository around this one, and secrets."""
+        tags = self.call(self.client.get_run, self.run_id).data.tags
+        for name, value in correct_tags(tags, project_root()).items():
+            if not value:
+                self.call(self.client.delete_tag, self.run_id, name)
+            elif value != tags[name]:
+                self.log({}, {name: value})
 
     def log_dataset(self, dataset: Dataset) -> None:
         """Log what is trained and tested on, with the sha256 of its contents, as MLflow's dataset input."""
@@ -161,7 +168,9 @@ def open_run(store: Store, name: str, kind: str, experiment_id: str = "") -> Ite
     """The recorder of the launcher's run, or of a new one; the run ends with the block, whatever ends it."""
     with ExitStack() as stack:
         with interrupts.shield(then_check=False):  # no signal comes between a run and the guard that ends it
-            run_id = os.environ.pop("MLFLOW_RUN_ID", "") or _create_run(store, name, experiment_id)
+            process = {HEARTBEAT: _now(), **identify_process()}
+            run_id = adopt_run(store, {KIND: kind, OUTCOME: "running", **process})
+            run_id = run_id or create_run(store, name, experiment_id)
             recorder = Recorder(store, run_id)
             stack.enter_context(end_with_reason(recorder))
         interrupts.check()
@@ -181,13 +190,13 @@ def end_launched_run(store: Store, kind: str) -> Iterator[None]:
 
 
 @contextmanager
-def end_with_reason(recorder: Recorder) -> Iterator[None]:
+def end_with_reason(recorder: Recorder, completed: str = "completed") -> Iterator[None]:
     """End the run with the block: finished, killed, or failed with the reason."""
     try:
         yield
     except RunKilled as killed:
         _try_to_end(recorder, "killed", signal.Signals(killed.signal_number).name)
-        killed.run_id = "" if recorder.journal.pending else recorder.run_id
+        killed.run_id = killed.run_id or ("" if recorder.journal.pending else recorder.run_id)
         raise
     except KeyboardInterrupt:  # in a notebook, where no signal is handled
         _try_to_end(recorder, "killed", "KeyboardInterrupt")
@@ -199,38 +208,21 @@ def end_with_reason(recorder: Recorder) -> Iterator[None]:
         _try_to_end(recorder, "failed", _explain(error))
         raise
     with store_errors(recorder.store, "refused the run's end"):
-        recorder.end("finished", "completed", "FINISHED")
+        recorder.end("finished", completed, "FINISHED")
         recorder.flush()
 
 
 def fail_adopted_run(store: Store, reason: str) -> None:
     """End the launcher's run, if there is one that nobody has taken up yet, with the reason why nothing was trained."""
-    if run_id := os.environ.pop("MLFLOW_RUN_ID", ""):
+    try:
+        run_id = adopt_run(store, {OUTCOME: "failed", REASON: reason[:TAG_LIMIT]})
+    except StoreUnreachable:
+        raise
+    except StoreError:  # an unknown, ended or used run is nobody's to end
+        return
+    if run_id:
         with store_errors(store, f"cannot end the run {run_id}"):
             Recorder(store, run_id).end("failed", reason, "FAILED")
-
-
-def _create_run(store: Store, name: str, experiment_id: str) -> str:
-    """A new run, where nothing else is said in the experiment that the environment names.
-
-    Exactly one, although an answer may be lost and MLflow then asks again: the request has an id to find it by.
-    """
-    request = uuid.uuid4().hex
-    experiment_id = experiment_id or find_experiment(store, create=True)
-    try:
-        store.client.create_run(experiment_id, run_name=name, tags={**read_context_tags(), REQUEST: request})
-    except STORE_ERRORS as error:
-        if not is_unreachable(error):
-            raise StoreError(f"the tracking store refused a new run: {first_line(error)}") from error
-    try:
-        made = store.client.search_runs([experiment_id], f"tags.`{REQUEST}` = '{request}'", order_by=["run_id"])
-        for ghost in made[1:]:
-            store.client.delete_run(ghost.info.run_id)
-        return str(made[0].info.run_id)
-    except (*STORE_ERRORS, IndexError) as error:
-        raise StoreUnreachable(
-            f"the tracking store is unreachable ({first_line(error)}); start again when it answers"
-        ) from error
 
 
 def _explain(error: BaseException) -> str:

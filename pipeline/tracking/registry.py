@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from io import BytesIO
 
 import numpy as np
 from mlflow.entities import Run
@@ -14,12 +14,15 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.data.likeness import Sample
 from pipeline.errors import StoreError
+from pipeline.plain import escape_controls
 from pipeline.study.facts import OWN_FILE, format_options, restore_row, restore_settings
 from pipeline.study.tags import DATA_INK, EVIDENCE, KIND, OUTCOME, VARIANT, WEIGHTS_SHA256
 from pipeline.tracking.artifacts import MODEL_NAME, SAMPLE_NAME, find_missing_artifacts
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
+from pipeline.tracking.mlflow_internals import read_artifact
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import Store, store_errors
+from pipeline.tracking.values import read_texts
 
 CHAMPION = "champion"
 CARD = "model_card.md"
@@ -75,7 +78,7 @@ def find_newest(store: Store, experiment_id: str, variant: str) -> FinishedRun:
     if not own["evidence"].all():
         own = own[own["evidence"] == ""]
     if own.empty:
-        name = store.client.get_experiment(experiment_id).name
+        name = escape_controls(store.client.get_experiment(experiment_id).name)
         raise StoreError(f'no finished run of {variant} in the experiment "{name}"; train it, or name another')
     return find_run(store, str(own.sort_values(["ended", "run_id"])["run_id"].iloc[-1]))
 
@@ -95,9 +98,10 @@ def find_champion(store: Store, model: str) -> tuple[int, FinishedRun]:
 
 
 def find_claims_frozen(store: Store, experiment_id: str) -> tuple[str, bool]:
-    """(when an experiment's plan was frozen, "" if never; whether it declared claims)."""
+    """(when an experiment's plan was frozen, "" if never; whether it declared claims, also where none can be read)."""
     tags = store.client.get_experiment(experiment_id).tags
-    return tags.get(FROZEN_AT, ""), any(json.loads(tags.get(FROZEN, "{}")))
+    hashes = read_texts(tags.get(FROZEN, "{}"))
+    return tags.get(FROZEN_AT, ""), hashes is None or any(hashes)
 
 
 def check_artifacts(store: Store, run_id: str) -> None:
@@ -108,14 +112,12 @@ def check_artifacts(store: Store, run_id: str) -> None:
 
 def read_versions(store: Store, run_id: str) -> dict[str, str]:
     """The versions of the main packages that a run was trained with."""
-    path = store.client.download_artifacts(run_id, "environment.json")
-    return dict(json.loads(Path(path).read_text(encoding="utf-8"))["versions"])
+    return dict(json.loads(_read_artifact(store, run_id, "environment.json"))["versions"])
 
 
 def count_test_images(store: Store, run_id: str) -> int:
     """How many test images a run predicted."""
-    path = store.client.download_artifacts(run_id, "predictions.npz")
-    with np.load(Path(path), allow_pickle=False) as predictions:
+    with np.load(BytesIO(_read_artifact(store, run_id, "predictions.npz")), allow_pickle=False) as predictions:
         return len(predictions["label"])
 
 
@@ -123,8 +125,13 @@ def read_sample(store: Store, run_id: str) -> Sample | None:
     """Some of a run's training images; None for a run of an earlier version, which has logged none."""
     if not any(file.path == SAMPLE_NAME for file in store.client.list_artifacts(run_id)):
         return None
-    with np.load(Path(store.client.download_artifacts(run_id, SAMPLE_NAME)), allow_pickle=False) as arrays:
+    with np.load(BytesIO(_read_artifact(store, run_id, SAMPLE_NAME)), allow_pickle=False) as arrays:
         return Sample(images=arrays["images"], usual=float(arrays["usual"]))
+
+
+def _read_artifact(store: Store, run_id: str, path: str) -> bytes:
+    """The content of a run's file."""
+    return read_artifact(store.client.get_run(run_id).info.artifact_uri, path, store.uri)
 
 
 def register_champion(store: Store, model: str, run: FinishedRun, card: str) -> tuple[int, bool]:
@@ -181,7 +188,9 @@ def _find_model_uri(store: Store, run_id: str) -> str:
 
 def _describe_run(run: Run) -> FinishedRun:
     """The facts of a run; raises StoreError where it lacks what its network cannot be used without."""
-    params, tags = run.data.params, run.data.tags
+    params, tags = (
+        {name: escape_controls(text) for name, text in part.items()} for part in (run.data.params, run.data.tags)
+    )
     try:
         return FinishedRun(
             run_id=run.info.run_id,

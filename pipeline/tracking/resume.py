@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import mlflow
 from mlflow.entities import Run
 
-from pipeline.errors import ResumeError
+from pipeline import interrupts
+from pipeline.errors import ResumeError, StoreError
 from pipeline.study.facts import restore_row, restore_settings
 from pipeline.study.settings import Settings
 from pipeline.study.tags import (
@@ -27,10 +28,13 @@ from pipeline.study.tags import (
     RESUMES,
 )
 from pipeline.study.variants import Variant
+from pipeline.tracking.adoption import adopt_run
 from pipeline.tracking.journal import Journal
+from pipeline.tracking.mlflow_internals import read_artifact
 from pipeline.tracking.process import identify_process, is_alive
 from pipeline.tracking.recorder import TAG_LIMIT, Recorder, end_with_reason
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, project_root
+from pipeline.tracking.values import read_count
 from pipeline.training.checkpoint import decode_checkpoint, find_checkpoints
 from pipeline.training.observer import Epoch
 
@@ -95,7 +99,7 @@ def find_resumable(store: Store, run_id: str) -> tuple[Variant, Settings]:
     if not find_checkpoints(locate_checkpoints(store, run_id)):
         raise ResumeError(f"run {run_id} has no checkpoint on this machine; train it anew")
     try:
-        config = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/config.json")
+        config = _read_config(run)
         return restore_row(config), restore_settings(config)
     except (*STORE_ERRORS, KeyError, ValueError) as error:
         raise ResumeError(f"run {run_id} has no config.json to go on with; train it anew") from error
@@ -123,19 +127,19 @@ def resume_run(store: Store, run_id: str, fingerprint: str) -> Iterator[Recorder
     """
     if store.client.get_run(run_id).data.tags.get(FINGERPRINT, fingerprint) != fingerprint:
         raise ResumeError(f"run {run_id} is of another training (other data, settings or version); train it anew")
-    launched = os.environ.get("MLFLOW_RUN_ID", "")
-    if launched:
-        Recorder(store, launched).log({}, {KIND: "resume", RESUMES: run_id})
-    recorder = ResumedRecorder(store, run_id)
-    with end_with_reason(recorder):
-        attempt = int(recorder.call(store.client.get_run, run_id).data.tags.get(ATTEMPT, "1")) + 1
+    with ExitStack() as stack:
+        with interrupts.shield(then_check=False):
+            if launched := adopt_run(store, {KIND: "resume", OUTCOME: "running", RESUMES: run_id}):
+                stack.enter_context(end_with_reason(Recorder(store, launched), f"resumed run {run_id}"))
+        interrupts.check()
+        recorder = ResumedRecorder(store, run_id)
+        stack.enter_context(end_with_reason(recorder))
+        attempt = (read_count(recorder.call(store.client.get_run, run_id).data.tags.get(ATTEMPT)) or 1) + 1
         recorder.call(store.client.update_run, run_id, status="RUNNING")
         heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
         process = {**identify_process(), HEARTBEAT: heartbeat}
         recorder.log({}, {OUTCOME: "running", REASON: "", ATTEMPT: str(attempt), **process})
         yield recorder
-    if launched:
-        Recorder(store, os.environ.pop("MLFLOW_RUN_ID")).end("finished", f"resumed run {run_id}", "FINISHED")
 
 
 def deliver_journal(store: Store, run_id: str) -> str:
@@ -146,7 +150,7 @@ def deliver_journal(store: Store, run_id: str) -> str:
             return "still trained, it delivers by itself"
         if Journal(store, run_id).deliver():
             return ""
-    except STORE_ERRORS as error:
+    except (*STORE_ERRORS, StoreError) as error:
         return first_line(error)
     return "the tracking store is unreachable"
 
@@ -157,5 +161,10 @@ def is_whole(store: Store, run_id: str) -> bool:
     run = store.client.get_run(run_id)
     if not files or run.info.status == "FINISHED":
         return False
-    epochs = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/config.json")["epochs"]
+    epochs = _read_config(run)["epochs"]
     return len(decode_checkpoint(files[0].read_bytes()).epochs) == int(epochs)
+
+
+def _read_config(run: Run) -> dict[str, Any]:
+    """The config.json of a run."""
+    return dict(json.loads(read_artifact(run.info.artifact_uri, "config.json")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -9,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.plain import escape_controls
 from pipeline.study import metrics
 from pipeline.study.settings import LATER, RULES, name_option
 from pipeline.study.settings import NUMBERS as NUMERIC
@@ -34,6 +37,8 @@ from pipeline.study.tags import (
 from pipeline.tracking.mlflow_internals import INFO, Keys, flatten_run, query_points, query_runs
 from pipeline.tracking.process import is_alive
 from pipeline.tracking.store import STORE_ERRORS, Store, store_errors
+from pipeline.tracking.values import RESULTS as CHECKS
+from pipeline.tracking.values import accept_start, find_bad, read_count
 
 SETTINGS = tuple(name for name in RULES if name != "data")
 """The settings that are read back for every run; where the data lie is looked up when somebody asks."""
@@ -107,6 +112,7 @@ TEXTS = (
     "status",
 )
 UNKNOWN = -1
+logger = logging.getLogger(__name__)
 PAGE = 1000
 
 
@@ -116,14 +122,42 @@ def read_runs(store: Store, experiment_id: str) -> pd.DataFrame:
     Columns: run_id, run_name, experiment, variant, outcome, reason, status, started and ended (UTC, NaT where unknown),
     weights_sha256, the settings and factors (whole numbers, -1 where a run ended before it logged them; truth values;
     texts), the final metrics under their own names (nan where missing) and `alive`, whether its process lives (false
-    for a run that has ended). Compare runs are no training runs. Raises StoreError.
+    for a run that has ended). Compare runs are no training runs. A run of which a value cannot be understood is left
+    out, and named in a warning. Raises StoreError.
     """
     with store_errors(store):
-        experiment = store.client.get_experiment(experiment_id).name
-        rows = _read_rows(store, experiment_id, RESULTS)
+        experiment = escape_controls(store.client.get_experiment(experiment_id).name)
+        rows = _leave_out(_read_rows(store, experiment_id, RESULTS))
         open_ids = rows.loc[rows["outcome"] == "running", "run_id"]
         alive = [run_id for run_id in open_ids if is_alive(store.client.get_run(run_id).data.tags)]
     return _type_columns(rows).assign(experiment=experiment, alive=rows["run_id"].isin(alive))
+
+
+def _leave_out(rows: pd.DataFrame) -> pd.DataFrame:
+    """The raw rows that can be understood, their texts fit for a terminal; names the others, with the reason."""
+    columns = {**PARAMS, **{name: name for name in RESULTS["latest_metrics"]}}
+    checks = {columns[name]: accepts for name, accepts in CHECKS.items()} | {"started": accept_start}
+    bad = pd.Series(False, index=rows.index)
+    for column, accepts in checks.items():
+        fine = {value: accepts(value) for value in rows[column].dropna().unique()}
+        bad |= rows[column].map(lambda value, fine=fine: not fine.get(value, True)).astype(bool)
+    bad |= rows["started"].isna()
+    names = {column: name for name, column in columns.items()}
+    for row in rows[bad].to_dict("records"):
+        found = {names.get(column, column): row[column] for column in checks if not pd.isna(row[column])}
+        reason = find_bad(found, {names.get(column, column): accepts for column, accepts in checks.items()})
+        _name_left_out(row["run_id"], ", ".join(reason) or "it has no start")
+    texts = [column for column in rows.columns if not pd.api.types.is_numeric_dtype(rows[column])]
+    clean = rows[~bad].copy()
+    for column in texts:
+        clean[column] = clean[column].map(lambda value: escape_controls(value) if isinstance(value, str) else value)
+    return clean.reset_index(drop=True)
+
+
+@functools.cache
+def _name_left_out(run_id: str, reason: str) -> None:
+    """Say that a run is left out, once a process."""
+    logger.warning("run %s is left out: %s; see `python -m pipeline doctor`", run_id, reason)
 
 
 def make_no_runs() -> pd.DataFrame:
@@ -175,8 +209,8 @@ def read_running(store: Store, experiment_id: str) -> dict[str, tuple[int, float
     except STORE_ERRORS:
         return {}
     return {
-        str(run.info.run_name): (
-            int(run.data.tags.get(EPOCH, 0)),
+        escape_controls(str(run.info.run_name)): (
+            read_count(run.data.tags.get(EPOCH)) or 0,
             run.data.metrics.get(metrics.TEST_ACCURACY, math.nan),
         )
         for run in runs

@@ -6,15 +6,15 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import mlflow
 import psutil
 from alembic.util.exc import CommandError
 from filelock import FileLock, Timeout
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
@@ -23,10 +23,15 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from pipeline.errors import StoreError, StoreUnreachable
+from pipeline.plain import hide_secrets
+from pipeline.private import FILE_MODE, make_folder, open_privately
 from pipeline.tracking.mlflow_internals import make_tables, set_artifact_root
+from pipeline.tracking.reach import await_server, explain
+from pipeline.tracking.tracking_uri import find_database, read_tracking_uri
 
 DEFAULT_EXPERIMENT = "Default"
 LOCK_SECONDS = 120
+CONNECT_SECONDS = 10
 QUIET_LOGGERS = {
     **dict.fromkeys(("alembic", "mlflow.tracking.fluent", "mlflow.models.model"), logging.WARNING),
     **dict.fromkeys(
@@ -53,7 +58,7 @@ class Store:
     @property
     def database(self) -> Path | None:
         """The SQLite file, if the store is one."""
-        return _database_path(self.uri)
+        return find_database(self.uri)
 
 
 def project_root() -> Path:
@@ -63,17 +68,8 @@ def project_root() -> Path:
 
 
 def resolve_uri() -> str:
-    """The tracking URI in force; raises StoreError for one that MLflow would print with its password."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
-    try:
-        parts = urlsplit(uri)
-    except ValueError as error:
-        raise StoreError(f"MLFLOW_TRACKING_URI is no address ({error}); mend it") from error
-    if parts.scheme.lower() in ("http", "https") and "@" in parts.netloc:
-        raise StoreError(
-            "MLFLOW_TRACKING_URI holds a password or token; take it out and set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-        )
+    """The tracking URI in force; raises StoreError for one that cannot be used, or that has a password in it."""
+    uri = read_tracking_uri(project_root())
     if not os.environ.get("MLFLOW_TRACKING_URI") and any(project_root().glob("mlruns/[0-9]*/meta.yaml")):
         raise StoreError(
             "mlruns/ holds runs of MLflow's old file store; run `mlflow migrate-filestore` or move it away"
@@ -88,15 +84,18 @@ def open_store() -> Store:
     for name, value in GIVE_UP.items():
         os.environ.setdefault(name, value)
     uri = resolve_uri()
-    database = _database_path(uri)
+    database = find_database(uri)
     if database is not None:
         _check_place(database)
+    await_server(uri)
     lock = _choose_lock(uri)
     try:
         with lock:
             mlflow.set_tracking_uri(uri)
             if database is not None and not database.exists():
                 _make_database(database)
+            if database is not None:
+                _keep_private(database)
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
             if database is not None:
@@ -106,15 +105,15 @@ def open_store() -> Store:
             f"no lock on {error.lock_file} within {LOCK_SECONDS} s; end what holds it, or make its folder writable"
         ) from error
     except (*STORE_ERRORS, ImportError, ValueError) as error:
-        message = _hide_password(f"the tracking store {uri} does not answer: {first_line(error)}", uri)
+        message = hide_secrets(f"the tracking store {uri} does not answer: {explain(error, database)}", uri)
         away = database is None and isinstance(error, STORE_ERRORS) and is_unreachable(error)
         raise (StoreUnreachable if away else StoreError)(message) from error
     return Store(uri=uri, client=client, lock=lock)
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """The first line of an error's message, without the secrets of addresses in it."""
+    return hide_secrets((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def is_unreachable(error: Exception) -> bool:
@@ -137,22 +136,33 @@ def store_errors(store: Store, what: str = "did not answer") -> Iterator[None]:
         yield
     except STORE_ERRORS as error:
         later = is_unreachable(error) and (store.database is None or "locked" in str(error))
-        raise (StoreUnreachable if later else StoreError)(f"the tracking store {what}: {first_line(error)}") from error
+        raise (StoreUnreachable if later else StoreError)(
+            f"the tracking store {what}: {hide_secrets(explain(error, store.database), store.uri)}"
+        ) from error
 
 
 def find_experiment(store: Store, name: str = "", *, create: bool = False) -> str:
     """The id of an experiment by its name, "" for the one that MLflow's environment names; raises StoreError."""
     if not name and (experiment_id := os.environ.get("MLFLOW_EXPERIMENT_ID")):
-        return experiment_id
+        with store_errors(store, f'refused the experiment "{experiment_id}" that MLFLOW_EXPERIMENT_ID names'):
+            return _demand_active(store.client.get_experiment(experiment_id))
     name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
     with store_errors(store), store.lock:
         experiment = store.client.get_experiment_by_name(name)
         if experiment is None and not create:
             known = ", ".join(sorted(found.name for found in store.client.search_experiments()))
             raise StoreError(f'no experiment "{name}" in the store; it has {known}')
-        if experiment is not None and experiment.lifecycle_stage != "active":
-            raise StoreError(f'the experiment "{name}" is deleted; restore it with `mlflow experiments restore`')
-        return str(experiment.experiment_id if experiment else store.client.create_experiment(name))
+        return _demand_active(experiment) if experiment else str(store.client.create_experiment(name))
+
+
+def _demand_active(experiment: Experiment) -> str:
+    """The id of an experiment; raises StoreError for one that is deleted."""
+    if experiment.lifecycle_stage != "active":
+        raise StoreError(
+            f'the experiment "{experiment.name}" is deleted; bring it back with `mlflow experiments restore '
+            f"--experiment-id {experiment.experiment_id}`, or start afresh under another name"
+        )
+    return str(experiment.experiment_id)
 
 
 def look_up(store: Store, name: str) -> str:
@@ -171,13 +181,10 @@ def mend_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
         set_artifact_root(store.database, experiment_id, run_id)
 
 
-def _database_path(uri: str) -> Path | None:
-    """The file of a SQLite URI."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
 def _check_place(database: Path) -> None:
     """Raise StoreError for a folder where SQLite cannot write, or could not be trusted to."""
+    if not database.parent.is_dir():
+        raise StoreError(f"there is no folder {database.parent}; make it, or set MLFLOW_TRACKING_URI to another store")
     if not os.access(database if database.exists() else database.parent, os.W_OK):
         raise StoreError(f"cannot write {database}; make its folder writable or set MLFLOW_TRACKING_URI")
     folder = database.resolve().parent
@@ -192,8 +199,8 @@ def _check_place(database: Path) -> None:
 
 def _choose_lock(uri: str) -> AbstractContextManager[object]:
     """What keeps processes apart that open this store for the first time; a server sees to that itself."""
-    if database := _database_path(uri):
-        return FileLock(database.with_name(f".{database.name}.lock"), LOCK_SECONDS)
+    if database := find_database(uri):
+        return FileLock(database.with_name(f".{database.name}.lock"), LOCK_SECONDS, mode=FILE_MODE)
     return _AdvisoryLock(uri) if uri.startswith("postgresql") else nullcontext()
 
 
@@ -204,7 +211,9 @@ class _AdvisoryLock(AbstractContextManager[object]):
         self.uri = uri
 
     def __enter__(self) -> None:
-        self.connection = create_engine(self.uri, poolclass=NullPool).connect()
+        self.connection = create_engine(
+            self.uri, poolclass=NullPool, connect_args={"connect_timeout": CONNECT_SECONDS}
+        ).connect()
         self.connection.execute(text(f"SET lock_timeout = '{LOCK_SECONDS}s'"))
         self.connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_KEY})"))
 
@@ -220,17 +229,21 @@ def _make_database(database: Path) -> None:
     unfinished = database.with_name(f".{database.name}.unfinished")
     for path in (unfinished, unfinished.with_name(f"{unfinished.name}-journal")):
         path.unlink(missing_ok=True)
+    os.close(open_privately(str(unfinished), os.O_CREAT))
     make_tables(unfinished)
     unfinished.replace(database)
+
+
+def _keep_private(database: Path) -> None:
+    """Let a new store be its owner's alone, also one that `mlflow run` has just made; a later chmod stays."""
+    folder = database.parent / "mlruns"
+    if not folder.exists():
+        with suppress(PermissionError):  # another user's store, or a folder that is read alone
+            database.chmod(database.stat().st_mode & FILE_MODE)
+            make_folder(folder)
 
 
 def _use_write_ahead_log(database: Path) -> None:
     """Let readers and a writer work at once; the mode stays with the file."""
     with closing(sqlite3.connect(database, timeout=20)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _hide_password(message: str, uri: str) -> str:
-    """The message without the URI's password."""
-    password = urlsplit(uri).password
-    return message.replace(password, "***") if password else message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,13 +12,16 @@ from mlflow.entities import Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from pipeline.study.tags import HEARTBEAT, HOST, KIND, OUTCOME, PID, PID_STARTED, REASON, RESUMES
+from pipeline.plain import escape_controls
+from pipeline.study.tags import HEARTBEAT, KIND, OUTCOME, PID, REASON, RESUMES
 from pipeline.tracking.journal import find_journals
-from pipeline.tracking.process import LIMIT, NEVER, PREFIX, is_alive
+from pipeline.tracking.process import LIMIT, PREFIX, is_alive
 from pipeline.tracking.store import Store, find_experiment, store_errors
+from pipeline.tracking.values import read_lease, read_milliseconds, read_moment
 
 PAGE = 1000
 START_LIMIT = timedelta(hours=1)
+NEVER = datetime.fromtimestamp(0, UTC)
 STATES = ("finished", "running", "killed", "failed")
 
 
@@ -79,7 +81,10 @@ def survey_store(store: Store, name: str = "") -> Survey:
         found = read_pages(lambda token: store.client.search_experiments(max_results=PAGE, page_token=token))
         experiments = [
             ExperimentRecord(
-                experiment_id=each.experiment_id, name=each.name, tags=each.tags, artifact_uri=each.artifact_location
+                experiment_id=each.experiment_id,
+                name=escape_controls(each.name),
+                tags=each.tags,
+                artifact_uri=each.artifact_location,
             )
             for each in sorted(found, key=lambda each: int(each.experiment_id))
             if chosen in ("", each.experiment_id)
@@ -126,7 +131,7 @@ def lives(store: Store, run: RunRecord) -> bool:
 
 def end_run(store: Store, run: RunRecord, outcome: str, reason: str, status: str) -> None:
     """End a run for its process, at the moment of its last heartbeat; raises StoreError."""
-    last = datetime.fromisoformat(run.tags.get(HEARTBEAT, NEVER))
+    last = read_moment(run.tags.get(HEARTBEAT)) or run.started
     tags = [RunTag(OUTCOME, outcome), RunTag(REASON, reason)]
     with store_errors(store):
         store.client.log_batch(run.run_id, tags=tags)
@@ -141,7 +146,7 @@ def delete_run(store: Store, run_id: str) -> None:
 
 def find_leases(experiment: ExperimentRecord) -> dict[str, Mapping[str, str]]:
     """The leases of dead processes, by their tag's name."""
-    leases = {key: _read_lease(value) for key, value in experiment.tags.items() if key.startswith(PREFIX)}
+    leases = {key: read_lease(value) for key, value in experiment.tags.items() if key.startswith(PREFIX)}
     return {key: lease for key, lease in leases.items() if not is_alive(lease, LIMIT)}
 
 
@@ -149,20 +154,11 @@ def drop_lease(store: Store, experiment_id: str, key: str) -> bool:
     """Remove the lease of a dead process; False if it shows life after all. Raises StoreError."""
     with store_errors(store):
         tags = store.client.get_experiment(experiment_id).tags
-        if key in tags and is_alive(_read_lease(tags[key]), LIMIT):
+        if key in tags and is_alive(read_lease(tags[key]), LIMIT):
             return False
         if key in tags:
             store.client.delete_experiment_tag(experiment_id, key)
     return True
-
-
-def _read_lease(value: str) -> Mapping[str, str]:
-    """The process that a lease names; nothing where it cannot be read."""
-    try:
-        lease = json.loads(value)
-    except ValueError:
-        return {}
-    return lease if isinstance(lease, dict) and {HOST, PID, PID_STARTED} <= set(lease) else {}
 
 
 def _record(run: Run) -> RunRecord:
@@ -171,11 +167,11 @@ def _record(run: Run) -> RunRecord:
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
         status=run.info.status,
-        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        started=read_milliseconds(run.info.start_time) or NEVER,
         deleted=run.info.lifecycle_stage != "active",
         artifact_uri=run.info.artifact_uri,
-        tags=run.data.tags,
-        params=run.data.params,
+        tags={name: escape_controls(text) for name, text in run.data.tags.items()},
+        params={name: escape_controls(text) for name, text in run.data.params.items()},
         metrics=run.data.metrics,
     )
 

@@ -12,19 +12,24 @@ from mlflow.server import constants
 from pipeline.tracking.store import Store, project_root
 
 STOP_SECONDS = 2
+NAMES = ("127.0.0.1", "localhost")
 SAFE = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # no page of ours asks for a job
     "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",  # it refuses what another web page sends here
 }
 
 
-def load_ui(store: Store) -> uvicorn.Server:
-    """MLflow's web application on this store, loaded and not yet serving.
+def load_ui(store: Store, port: int) -> uvicorn.Server:
+    """MLflow's web application on this store, loaded and not yet serving at the port of this machine.
+
+    Only these two names are answered: MLflow's own patterns take 10.evil.example for a private address, by which a web
+    page elsewhere could read the store.
 
     `mlflow server` would start the same application as a process of a process, which a SIGKILL leaves behind, at a port
     that is known only afterwards.
     """
-    os.environ.update({**SAFE, **_describe_places(store)})
+    hosts = ",".join(f"{name}:{port}" for name in NAMES)
+    os.environ.update({**SAFE, "MLFLOW_SERVER_ALLOWED_HOSTS": hosts, **_describe_places(store)})
     with warnings.catch_warnings(action="ignore"):  # between MLflow and Starlette; nobody here can act on them
         from mlflow.server.fastapi_app import app  # reads the environment as it is imported
 

@@ -11,12 +11,14 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +26,15 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import ResumeError
 from pipeline.faults import fault_point
+from pipeline.private import FILE_MODE, make_folder, name_file, open_privately
 from pipeline.training.observer import Epoch
 
 MAGIC = b"mnist-study checkpoint\n"
 FORMAT = 1
 HASH_SIZE = 32
 KEPT = 2
+UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OSError, zipfile.BadZipFile)
+"""What reading a file raises that has the right hash and that another hand has made."""
 SUFFIX = ".checkpoint"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -75,8 +80,8 @@ def hold_checkpoints(folder: Path, config: Mapping[str, str]) -> Iterator[Checkp
 
     Raises ResumeError where another process holds them, or where there are files and none is usable.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
+    make_folder(folder)
+    lock = FileLock(folder / ".lock", timeout=0, mode=FILE_MODE)
     try:
         lock.acquire()
     except Timeout as error:
@@ -140,12 +145,31 @@ def decode_checkpoint(content: bytes) -> Checkpoint:
         raise ResumeError("is no checkpoint of this program")
     if hashlib.sha256(content[:-HASH_SIZE]).digest() != content[-HASH_SIZE:]:
         raise ResumeError("is damaged: its sha256 is not that of its content")
+    try:
+        return _decode_parts(content)
+    except UNREADABLE as error:
+        raise ResumeError(f"is not as this program writes it ({type(error).__name__})") from error
+
+
+def _decode_parts(content: bytes) -> Checkpoint:
+    """The parts of a file whose hash is right; raises ResumeError for another format, and one of UNREADABLE.
+
+    A hash proves no origin: arrays are stored as they are, so that none can be larger than the file.
+    """
     first = len(MAGIC) + 8
     last = first + int.from_bytes(content[len(MAGIC) : first], "little")
     header = json.loads(content[first:last])
     if header["format"] != FORMAT:
         raise ResumeError(f"has format {header['format']}, and this version reads format {FORMAT}")
-    with np.load(io.BytesIO(content[last:-HASH_SIZE]), allow_pickle=False) as arrays:
+    stream = io.BytesIO(content[last:-HASH_SIZE])
+    with zipfile.ZipFile(stream) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError("packed arrays")
+            with archive.open(member) as array:
+                _check_array(array, member.file_size)
+    stream.seek(0)
+    with np.load(stream, allow_pickle=False) as arrays:
         return Checkpoint(
             config=header["config"],
             epochs=[Epoch(**epoch) for epoch in header["epochs"]],
@@ -153,11 +177,20 @@ def decode_checkpoint(content: bytes) -> Checkpoint:
         )
 
 
+def _check_array(stream: IO[bytes], size: int) -> None:
+    """Raise ValueError for an array that promises more than its file of `size` bytes holds."""
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("another array format")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    if math.prod(shape) * dtype.itemsize > size:
+        raise ValueError("an array with more values than its file")
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Write a file that is there whole or not at all, whatever dies when; raises OSError."""
     temporary = path.with_suffix(".unfinished")
     try:
-        with temporary.open("wb") as file:
+        with name_file(temporary), open(temporary, "wb", opener=open_privately) as file:
             fault_point("checkpoint-opened")
             for part in (content[: len(content) // 2], content[len(content) // 2 :]):
                 file.write(part)

@@ -12,6 +12,7 @@ from pipeline.analysis.comparison import Comparison, Question, ask_experiment, c
 from pipeline.analysis.design import NO_HISTORY, Records
 from pipeline.analysis.prospects import foresee
 from pipeline.errors import AnalysisError
+from pipeline.plain import escape_controls
 from pipeline.report.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
 from pipeline.report.conclusion import describe_onsets, describe_verdict, say_remarks, shorten_note, write_conclusion
 from pipeline.report.lessons import say_prospects
@@ -70,7 +71,7 @@ def find_comparison(
     if declared:
         question = ask_experiment(declared, question, frozen, judge_freezing(frozen_at, runs["started"]))
     comparison = compare_in(store, experiment_id, runs, question)
-    return Found(store=store, experiment_id=experiment_id, comparison=comparison, frozen_at=frozen_at)
+    return Found(store=store, experiment_id=experiment_id, comparison=comparison, frozen_at=escape_controls(frozen_at))
 
 
 def compare_in(store: Store, experiment_id: str, runs: pd.DataFrame, question: Question) -> Comparison:

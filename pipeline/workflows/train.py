@@ -19,6 +19,7 @@ from pipeline.study.tags import FINGERPRINT, NOTE, WEIGHTS_SHA256
 from pipeline.study.variants import Variant
 from pipeline.tracking.artifacts import record_model, record_predictions, record_sample
 from pipeline.tracking.frozen import freeze_declared
+from pipeline.tracking.hashes import record_hashes
 from pipeline.tracking.recorder import Recorder, record_run
 from pipeline.tracking.resume import find_resumable, locate_checkpoints, resume_run
 from pipeline.tracking.store import open_store
@@ -159,7 +160,7 @@ class _Run:
         return result
 
     def record(self, result: Result) -> None:
-        """Log everything of a finished training; the finals come last, so that a run with finals is complete."""
+        """Log everything of a finished training; the finals come last, and then the hashes of it all."""
         drawn = draw_figures(self.dataset, result)
         self.recorder.log_files("figures", ((f"{name}.png", render_png(figure)) for name, figure in drawn))
         record_predictions(self.recorder, self.dataset, result)
@@ -169,6 +170,7 @@ class _Run:
         with interrupts.shield():
             tags = {WEIGHTS_SHA256: result.weights_sha256, NOTE: note}
             self.recorder.log(result.finals, tags, step=self.settings.epochs)
+        record_hashes(self.recorder)
 
     def conclude(self, result: Result) -> TrainedRun:
         """Tell that the run has finished, with what."""

@@ -1,4 +1,5 @@
-"""A sweep under fire: its driver, its workers and its trainings are killed at random, again and again."""
+"""A sweep under fire: its processes are killed, stopped and hung up on at random, and its files deleted, also in the
+first and the last second."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -21,7 +23,7 @@ from tests.cli.test_resume import drop_times, read_histories
 from tests.conftest import SUBSET
 
 Start = Callable[..., subprocess.Popen[str]]
-KILLS = 30
+KILLS = int(os.environ.get("CHAOS_KILLS", 30))
 VARIANTS = ("conv2_3x3", "conv2_3x3_reg")
 SEEDS = 3
 """At first; one more whenever all cells are done before the last kill."""
@@ -35,7 +37,10 @@ threads = 1
 data = "{SUBSET}"
 """
 KINDS = ("training", "training", "template", "worker", "driver")
+ACTIONS = ("kill", "kill", "kill", "stop", "hang up", "delete")
+MOMENTS = ("any", "any", "first", "last")
 PATIENCE = 30
+STOP_SECONDS = 8  # longer than Dask's heartbeat, and than a lease's look
 
 
 def tell_kind(process: psutil.Process) -> str:
@@ -58,29 +63,53 @@ def find_victims(driver: subprocess.Popen[str], kind: str) -> list[psutil.Proces
         return []
 
 
+def await_moment(driver: subprocess.Popen[str], kind: str, dice: random.Random) -> None:
+    """Wait for a process of this kind, then for some moment of its life: any, the first second, or the last."""
+    moment, deadline = dice.choice(MOMENTS), time.monotonic() + PATIENCE
+    while driver.poll() is None and not find_victims(driver, kind) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if moment == "last":  # the driver has no more to do as soon as its last training is gone
+        while driver.poll() is None and find_victims(driver, "training") and time.monotonic() < deadline:
+            time.sleep(0.05)
+    time.sleep(dice.uniform(0, 4 if moment == "any" else 0.5))
+
+
+def strike(victim: psutil.Process, action: str, folder: Path, dice: random.Random) -> None:
+    """Do to a process what machines and people do."""
+    if action == "stop":
+        victim.suspend()
+        time.sleep(dice.uniform(0, STOP_SECONDS))
+        victim.resume()
+    elif action == "hang up":
+        victim.send_signal(signal.SIGHUP)
+    else:
+        victim.kill()
+    if action == "delete":  # of the newest checkpoint, what a full disk or a hand might take
+        for path in sorted(folder.glob("mlruns/.checkpoints/*/epoch-*"))[-1:]:
+            path.unlink(missing_ok=True)
+
+
 def sweep_under_fire(
     start: Callable[[int], subprocess.Popen[str]], dice: random.Random
 ) -> tuple[Counter[str], int, str]:
-    """Keep a sweep going and kill KILLS of its processes; what was killed, the seeds, the output of the last driver."""
+    """Keep a sweep going and strike KILLS times; what was struck how, the seeds, the output of the last driver."""
     killed: Counter[str] = Counter()
     seeds = SEEDS
     driver = start(seeds)
     while killed.total() < KILLS:
         kind = dice.choice(KINDS)
-        deadline = time.monotonic() + PATIENCE
-        while driver.poll() is None and not find_victims(driver, kind) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        time.sleep(dice.uniform(0, 4))
+        await_moment(driver, kind, dice)
         if driver.poll() is not None:
             said, _ = driver.communicate()
             assert not said.startswith("Error"), said
             seeds += driver.returncode == 0
             driver = start(seeds)
             continue
+        action = dice.choice(ACTIONS)
         for victim in find_victims(driver, kind)[: dice.randint(1, 2)]:
             with contextlib.suppress(psutil.NoSuchProcess):
-                victim.kill()
-                killed[kind] += 1
+                strike(victim, action, Path(victim.cwd()), dice)
+                killed[f"{action} {kind}"] += 1
     for _ in range(5):
         output, _ = driver.communicate(timeout=900)
         if driver.returncode == 0:

@@ -72,7 +72,7 @@ def test_a_bad_parameter_fails_the_run_with_the_reason(
     assert "kind" not in run.data.tags  # no training began
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGHUP, signal.SIGTERM])
 def test_a_signal_ends_the_run_as_killed_with_whole_epochs(project: Path, start: Start, number: signal.Signals) -> None:
     process = start(*TRAIN)
     output = wait_for(process, "epoch   1/500")

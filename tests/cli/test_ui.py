@@ -20,6 +20,11 @@ from tests.rig.postgres import PostgreSQL
 pytest_plugins = ("tests.rig.fixtures",)
 
 
+SEARCH = "api/2.0/mlflow/experiments/search?max_results=1"
+STRANGE_HOSTS = ("mnist.example.org", "10.evil.example", "192.168.evil.example", "172.16.evil.example", "10.0.0.1")
+"""Names that a page elsewhere can let lead to this machine; MLflow's own patterns take most of them for private."""
+
+
 def ask(address: str, path: str, body: dict[str, object] | None = None, **headers: str) -> tuple[int, dict]:
     """(status, JSON answer) of a GET, or of a POST of a body."""
     data = None if body is None else json.dumps(body).encode()
@@ -63,8 +68,14 @@ def test_it_serves_this_machine_alone_in_one_process_and_stops(tmp_path: Path) -
         assert {place.laddr.ip for place in process.net_connections("inet") if place.status == "LISTEN"} == {
             "127.0.0.1"
         }
-        other = {"Host": "mnist.example.org"}
-        assert ask(interface.address, "api/2.0/mlflow/experiments/search?max_results=1", None, **other)[0] == 403
+        port = interface.address.rpartition(":")[2]
+        for host in (f"127.0.0.1:{port}", f"localhost:{port}"):
+            assert ask(interface.address, SEARCH, None, Host=host)[0] == 200
+        for host in STRANGE_HOSTS:
+            for name in (host, f"{host}:{port}"):
+                assert ask(interface.address, SEARCH, None, Host=name)[0] == 403, name
+                made = ask(interface.address, "api/2.0/mlflow/experiments/create", {"name": name}, Host=name)
+                assert made[0] == 403, name
         code, output = interface.stop()
         assert (code, output.splitlines()[-1]) == (0, "stopped")
         assert "Traceback" not in output

@@ -23,8 +23,9 @@ LEVELS = {"read-only": 0, "database": 60, "checkpoint": 4500, "artifact": 7500}
 def test_a_full_disk_keeps_the_previous_checkpoint_and_is_named(tmp_path: Path) -> None:
     save_epochs(tmp_path, 1, 2)
     (tmp_path / "epoch-00003.unfinished").symlink_to("/dev/full")  # every write to it finds no space
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(OSError, match="No space left on device") as caught:
         save_epochs(tmp_path, 3, 3)
+    assert caught.value.filename == str(tmp_path / "epoch-00003.unfinished")
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["epoch-00001.checkpoint", "epoch-00002.checkpoint"]
     found, refused = load_newest(tmp_path, CONFIG)
     assert found is not None

@@ -98,6 +98,30 @@ def claim_saved_model(model: Path, mark: Path) -> None:
     description.write_text(description.read_text().replace("save_exported_model: false", "save_exported_model: true"))
 
 
+def tag_yaml(model: Path, mark: Path) -> None:
+    """An MLmodel that asks YAML to call a function."""
+    description = model.parents[1] / "MLmodel"
+    description.write_text(description.read_text() + f"extra: !!python/object/apply:os.system ['touch {mark}']\n")
+
+
+def fill_yaml(model: Path, mark: Path) -> None:
+    """An MLmodel of many megabytes."""
+    (model.parents[1] / "MLmodel").write_text("a: [" + "0, " * 3_000_000 + "0]\n")
+
+
+def wrap_torch(model: Path, mark: Path) -> None:
+    """A layer that is a module of another library, which Keras would unpickle."""
+
+    def change(members: dict[str, bytes]) -> None:
+        config: dict[str, Any] = json.loads(members["config.json"])
+        first = config["config"]["layers"][1]
+        first.update({"module": "keras.layers", "class_name": "TorchModuleWrapper", "registered_name": None})
+        first["config"] = {"module": {"class_name": "__bytes__", "config": {"value": "gASVIQ=="}}, "name": "torch"}
+        members["config.json"] = json.dumps(config).encode()
+
+    rewrite(model, change)
+
+
 @pytest.fixture
 def model(trained: tuple[str, str], store_uri: str, tmp_path: Path) -> Iterator[Path]:
     """The logged model's file, put back as it was after the test."""
@@ -119,6 +143,9 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     "cut": (cut, ""),
     "flipped": (flip, ""),
     "empty": (empty, ""),
+    "yaml tag": (tag_yaml, ""),
+    "huge yaml": (fill_yaml, "its MLmodel file has more than 1,000,000 bytes"),
+    "torch": (wrap_torch, ""),
     "saved model": (claim_saved_model, "is no .keras file"),
 }
 

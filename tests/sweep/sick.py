@@ -47,8 +47,9 @@ def complete(store: Store, run_id: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     model = store.client.create_logged_model(run.info.experiment_id, "model", run_id)
-    Path(model.artifact_location).mkdir(parents=True)
-    (Path(model.artifact_location) / "MLmodel").touch()
+    (Path(model.artifact_location) / "data").mkdir(parents=True)
+    for name in ("MLmodel", "data/model.keras"):
+        (Path(model.artifact_location) / name).touch()
     store.client.finalize_logged_model(model.model_id, "READY")
 
 

@@ -1,22 +1,63 @@
 from __future__ import annotations
 
+import gc
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
 import dask
 import psutil
 import pytest
+from distributed import LocalCluster
 
 from pipeline.errors import CellTaken, StoreUnreachable
 from pipeline.sweep import execute
 from pipeline.sweep.execute import Job, forward_environment, open_cluster, run_process
+from tests.conftest import ROOT, SUBSET, call
 
 JOB = Job(name="conv2_3x3-s0", words=["tiny.toml", "conv2_3x3", "0"], environment={}, attempts=2)
 
 
-def test_the_cluster_listens_on_this_machine_alone() -> None:
-    with open_cluster(2, None):
-        here = psutil.Process()
-        sockets = [link for each in (here, *here.children(recursive=True)) for link in each.net_connections()]
-    listening = {link.laddr.ip for link in sockets if link.status == psutil.CONN_LISTEN}
-    assert listening == {"127.0.0.1"}
+def find_ports() -> dict[int, str]:
+    """Where this process and its children listen: the host by port."""
+    here = psutil.Process()
+    sockets = [link for each in (here, *here.children(recursive=True)) for link in each.net_connections()]
+    return {link.laddr.port: link.laddr.ip for link in sockets if link.status == psutil.CONN_LISTEN}
+
+
+def attack() -> str:
+    """What obeys another user who tries every port, as far as this process may become one."""
+    other = ["setpriv", "--reuid=65534", "--clear-groups"] if not os.geteuid() and shutil.which("setpriv") else []
+    program = [sys.executable, "-c", (ROOT / "tests" / "faults" / "intruder.py").read_text()]
+    done = subprocess.run(
+        [*other, *program, *map(str, find_ports())], cwd="/", capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Dask drops a refused socket
+def test_the_cluster_listens_on_this_machine_alone_and_obeys_nobody_else() -> None:
+    with LocalCluster(processes=True, n_workers=1, host="127.0.0.1", dashboard_address=None):
+        assert attack().count(f"obeyed as {os.geteuid()}") >= 3, "scheduler, nanny and worker: the attack itself works"
+    with open_cluster(1, None) as client:
+        assert set(find_ports().values()) == {"127.0.0.1"}
+        assert attack() == ""
+        assert client.submit(os.getpid).result(60) != os.getpid()
+    gc.collect()
+
+
+def test_the_cluster_has_no_web_pages() -> None:
+    with open_cluster(1, None) as client:
+        (worker,) = client.scheduler_info()["workers"].values()
+        for port in (client.cluster.scheduler.http_server.port, worker["services"]["dashboard"]):
+            for page in ("status", "info/main/workers.html", "json/identity.json", "metrics", "proxy/22/127.0.0.1/x"):
+                with pytest.raises(urllib.error.HTTPError, match="404"):
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=10)
 
 
 def test_workers_do_not_watch_themselves_at_the_expense_of_cells() -> None:
@@ -70,3 +111,19 @@ def test_a_store_that_stays_away_ends_the_cell(monkeypatch: pytest.MonkeyPatch) 
     )
     monkeypatch.setattr(execute, "UNREACHABLE_SECONDS", 0.0)
     assert run_process(JOB).returncode == StoreUnreachable.exit_code
+
+
+def test_a_scheduler_without_tls_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_uri: str) -> None:
+    monkeypatch.setattr(execute, "CONNECT_SECONDS", 1)
+    (tmp_path / "tiny.toml").write_text(
+        f'variants = ["conv2_3x3"]\nseeds = [0]\nsettings = {{ epochs = 1, data = "{SUBSET}" }}\n'
+    )
+    for scheme in ("tcp", "tls"):
+        result = call("sweep", str(tmp_path / "tiny.toml"), "--scheduler", f"{scheme}://127.0.0.1:9")
+        assert result.exit_code == 1
+        assert ("Warning: without tls:// whoever reaches" in result.stderr) == (scheme == "tcp")
+        said = {
+            "tcp": "Error: no Dask scheduler answers at tcp://",
+            "tls": "Error: Dask has no TLS certificates for tls://",
+        }
+        assert result.stderr.splitlines()[-1].startswith(said[scheme])

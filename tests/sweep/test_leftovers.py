@@ -76,29 +76,36 @@ def test_checkpoints_of_a_strange_run_are_removed_when_they_are_old(store: Store
     assert (young.exists(), old.exists(), cells.exists()) == (True, False, True)
 
 
-def test_an_undelivered_journal_of_a_dead_process_is_told_and_its_run_left(
+def test_an_undelivered_journal_of_a_dead_process_is_delivered_and_its_run_ended(
     store: Store, study: str, dead: dict[str, str]
 ) -> None:
     run_id = plant_running(store, dead)
     journal = locate_journals(store) / f"{run_id}.jsonl"
     journal.parent.mkdir(parents=True, exist_ok=True)
-    journal.touch()
-    line = f"run {run_id}: the store has not got everything of it; not mended: `python -m pipeline sync` delivers it"
-    assert diagnose(study, "--fix") == (1, [line, "1 found, 0 mended"])
-    assert read_end(store, run_id)[0] == "RUNNING"
+    journal.write_text('{"metrics": [["test/loss", 0.5, 1000, 1]], "tags": {"epoch": "1"}}\n')
     set_tags(store, run_id, **identify_process())
     check_left(study, 1)
-    journal.unlink()
+    set_tags(store, run_id, **dead)
+    here = f"its process {dead['pid']} on {dead['host']}"
+    lines = [
+        f"run {run_id}: the store has not got everything of it; mended: delivered",
+        f"run {run_id}: runs, but {here} died; mended: ended as killed, which a sweep or `train --resume` goes on from",
+        "2 found, 2 mended",
+    ]
+    assert diagnose(study, "--fix") == (0, lines)  # once is enough
+    assert not journal.exists()
+    run = store.client.get_run(run_id)
+    assert (run.data.metrics["test/loss"], run.data.tags["epoch"], run.info.status) == (0.5, "1", "KILLED")
+    check_left(study, 1)
 
 
 def test_a_journal_may_hold_that_a_run_was_taken_up(store: Store, study: str) -> None:
     run_id = plant_launched(store, study, hours=2)
     journal = locate_journals(store) / f"{run_id}.jsonl"
     journal.parent.mkdir(parents=True, exist_ok=True)
-    journal.touch()
-    assert diagnose(study, "--fix")[1][-1] == "1 found, 0 mended"
-    assert read_end(store, run_id)[0] == "RUNNING"
-    journal.unlink()
+    journal.write_text('{"metrics": [], "tags": {"kind": "train", "outcome": "killed", "outcome.reason": "SIGTERM"}}\n')
+    assert diagnose(study, "--fix")[1][-1] == "2 found, 2 mended"  # delivered, and the status set that it says
+    assert read_end(store, run_id)[1:] == ("killed", "SIGTERM")
 
 
 def test_a_claim_of_a_dead_process_is_removed(store: Store, study: str, dead: dict[str, str]) -> None:

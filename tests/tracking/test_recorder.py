@@ -184,7 +184,7 @@ def test_a_signal_between_a_run_and_its_guard_still_ends_it(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupts.install()
-    created = recorder_module._create_run
+    created = recorder_module.create_run
     ids = []
 
     def create_and_receive(*arguments: str) -> str:
@@ -192,7 +192,7 @@ def test_a_signal_between_a_run_and_its_guard_still_ends_it(
         signal.raise_signal(signal.SIGTERM)
         return ids[0]
 
-    monkeypatch.setattr(recorder_module, "_create_run", create_and_receive)
+    monkeypatch.setattr(recorder_module, "create_run", create_and_receive)
     with pytest.raises(RunKilled), record_run(open_store(), find_variant("conv2_3x3"), Settings()):
         pytest.fail("the signal came before the block")
     run = client.get_run(ids[0])

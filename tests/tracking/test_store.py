@@ -53,7 +53,7 @@ def test_an_unknown_experiment_is_told_which_there_are(store_uri: str) -> None:
 def test_a_deleted_experiment_is_not_written_to(store_uri: str) -> None:
     store = open_store()
     store.client.delete_experiment(find_experiment(store, "gone", create=True))
-    with pytest.raises(StoreError, match="is deleted; restore it"):
+    with pytest.raises(StoreError, match="is deleted; bring it back with"):
         find_experiment(store, "gone", create=True)
 
 
@@ -62,10 +62,16 @@ def test_a_deleted_experiment_is_not_written_to(store_uri: str) -> None:
     [
         ("http://me:secret@127.0.0.1:9", "MLFLOW_TRACKING_URI holds a password"),
         ("HTTP://token@127.0.0.1:9", "MLFLOW_TRACKING_URI holds a password or token"),
-        ("http://[secret", "MLFLOW_TRACKING_URI is no address"),
+        ("http://127.0.0.1:9/?private_token=secret", "MLFLOW_TRACKING_URI holds a password or token"),
+        ("http://[secret", "MLFLOW_TRACKING_URI is not a valid address"),
+        ("127.0.0.1:5000", 'MLFLOW_TRACKING_URI is "127.0.0.1:5000", without a scheme; write http://127.0.0.1:5000'),
+        ("localhost:5000", "write http://localhost:5000"),
+        ("sqlite://", "names no file; write sqlite:////whole/path/of/mlflow.db"),
+        ("sqlite:///:memory:", "names no file"),
+        ("nosuchdb://127.0.0.1/x?password=secret", "does not answer"),
         ("nosuchdb://me:secret@127.0.0.1/x", "does not answer"),
         ("http://127.0.0.1:9", "the tracking store http://127.0.0.1:9 does not answer"),
-        ("sqlite:////proc/nowhere/mlflow.db", "cannot write /proc/nowhere/mlflow.db"),
+        ("sqlite:////proc/nowhere/mlflow.db", "there is no folder /proc/nowhere; make it"),
     ],
 )
 def test_a_store_that_cannot_be_used_is_one_line(

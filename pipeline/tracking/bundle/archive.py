@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from pipeline.private import check_regular
 from pipeline.tracking.bundle.manifest import BundledFile, BundleError, Manifest, decode_manifest, encode_manifest
 
 MANIFEST = "manifest.json"
@@ -25,7 +26,7 @@ FILES = "files/"
 ENTRY = re.compile(r"files/[0-9a-f]{64}")
 SEAL = 64
 CHUNK = 2**20
-MANIFEST_LIMIT = 2**26
+MANIFEST_LIMIT = 2**25
 RATIO = 200
 """No bundle unpacks to more than so many times its size: images and weights hardly shrink, JSON does some 20 times."""
 LEVEL = 6
@@ -102,6 +103,7 @@ class BundleReader:
 @contextmanager
 def open_bundle(path: Path) -> Iterator[BundleReader]:
     """A bundle, after every hash, size and name in it was checked; raises BundleError."""
+    check_regular(path)
     with path.open("rb") as stream:
         try:
             reader = _verify(stream)

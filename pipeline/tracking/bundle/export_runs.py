@@ -26,6 +26,7 @@ from pipeline.tracking.bundle.manifest import (
     Manifest,
     Point,
 )
+from pipeline.tracking.hashes import demand_unchanged
 from pipeline.tracking.mlflow_internals import open_artifacts
 from pipeline.tracking.store import Store, find_experiment, store_errors
 from pipeline.tracking.survey import PAGE, read_pages
@@ -47,7 +48,7 @@ class Wanted:
 def export_experiment(store: Store, name: str, bundle: BundleWriter, wanted: Wanted | None = None) -> Manifest:
     """Read the finished trainings of an experiment into a bundle, or what is `wanted`.
 
-    The files are written as they are read. Raises StoreError where there is no such run, or one that lost its model.
+    The files are written as they are read. Raises StoreError where there is no such run, or one that is damaged.
     """
     wanted = wanted or Wanted()
     experiment_id = find_experiment(store, name)
@@ -58,6 +59,7 @@ def export_experiment(store: Store, name: str, bundle: BundleWriter, wanted: Wan
             raise StoreError(
                 f'no {"ended" if wanted.every else "finished"} run in "{experiment.name}"; train one first'
             )
+        demand_unchanged(store, (run.info.run_id for run in runs))
         models = {} if wanted.evidence else _read_models(store, experiment_id)
         runs.sort(key=lambda run: (run.info.start_time, find_origin(run)))
         return Manifest(

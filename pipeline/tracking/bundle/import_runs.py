@@ -26,6 +26,7 @@ from pipeline.tracking.bundle.manifest import BundledInput, BundledModel, Bundle
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.process import hold_lease, identify_process
 from pipeline.tracking.store import Store, find_experiment, mend_artifact_root, store_errors
+from pipeline.tracking.values import read_texts
 
 IMPORT = "import"
 METRICS_PER_WRITE = 1000
@@ -70,7 +71,7 @@ def import_bundle(store: Store, bundle: BundleReader, into: str = "") -> Iterato
 def _check_frozen(experiment: ExperimentEntity | None, tags: Mapping[str, str]) -> None:
     """Raise StoreError if an experiment has frozen other claims than a bundle: no verdict could hold for both."""
     present = experiment.tags.get(FROZEN) if experiment else None
-    if experiment and FROZEN in tags and present is not None and json.loads(present) != _read_plan(tags[FROZEN]):
+    if experiment and FROZEN in tags and present is not None and read_texts(present) != _read_plan(tags[FROZEN]):
         raise StoreError(
             f'the experiment "{experiment.name}" has frozen other claims than the bundle; '
             "import it into one of another name with --into NAME"

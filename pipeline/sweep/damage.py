@@ -1,0 +1,44 @@
+"""Find finished runs whose files or metric points are not what they were when they finished."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from pipeline.sweep.finding import Finding
+from pipeline.tracking.artifacts import is_in_reach
+from pipeline.tracking.hashes import find_changes
+from pipeline.tracking.store import Store
+from pipeline.tracking.survey import RunRecord, end_run, look_up_run
+
+logger = logging.getLogger(__name__)
+
+
+def find_changed(store: Store, finished: Sequence[RunRecord]) -> Iterator[Finding]:
+    """The damaged ones of these runs; says how many an earlier version finished, of which no hash was kept."""
+    unknown = 0
+    for run in filter(is_in_reach, finished):
+        changes = find_changes(store, run)
+        unknown += changes is None
+        if changes:
+            yield Finding(
+                subject=f"run {run.run_id}",
+                problem=f"finished, and since then {', '.join(changes)}",
+                remedy="ended as failed, so that a sweep trains it again",
+                mend=partial(_fail_changed, store, run.run_id),
+            )
+    if unknown:
+        logger.warning("%d runs of an earlier version have no hashes, so damage to them cannot be seen", unknown)
+
+
+def _fail_changed(store: Store, run_id: str) -> bool:
+    """End a finished training as failed, if it is still the one and still damaged."""
+    run = look_up_run(store, run_id)
+    if run is None or run.deleted or run.state != "finished":
+        return False
+    changes = find_changes(store, run)
+    if not changes:
+        return False
+    end_run(store, run, "failed", f"since it finished, {', '.join(changes)}", "FAILED")
+    return True

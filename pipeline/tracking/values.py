@@ -1,0 +1,112 @@
+"""What stands in a store, checked where it is read: anybody may have written it, and one bad value stops nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.plain import escape_controls
+from pipeline.study import metrics
+from pipeline.study.settings import RULES, name_option
+from pipeline.study.tags import ATTEMPT, BOOT_ID, EPOCH, HEARTBEAT, HOST, PID, PID_STARTED
+
+WHOLE = re.compile(r"[0-9]{1,12}", re.ASCII)
+SHOWN = 40  # characters of a bad value
+LAST_YEAR = 9999
+FACTORS = ("depth-called", "depth-counted", "kernel", "parameters", "parameters-trainable")
+Check = Callable[[Any], bool]
+
+
+def read_moment(text: object) -> datetime | None:
+    """The moment that an ISO 8601 text with a time zone names, None for any other text."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def read_milliseconds(number: object) -> datetime | None:
+    """The moment so many milliseconds after 1970, None for what is none."""
+    try:
+        return datetime.fromtimestamp(float(str(number)) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def read_count(text: object) -> int | None:
+    """A whole number that is not negative, None for any other text."""
+    return int(str(text)) if WHOLE.fullmatch(str(text)) else None
+
+
+def read_number(text: object) -> float | None:
+    """A finite number, None for any other text."""
+    try:
+        number = float(str(text))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def read_texts(text: object) -> dict[str, str] | None:
+    """A JSON object of texts, None for anything else."""
+    try:
+        found = json.loads(str(text))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        return None
+    return found
+
+
+def read_lease(text: object) -> dict[str, str]:
+    """The process that a lease names, empty where it names none."""
+    lease = read_texts(text) or {}
+    return lease if {HOST, PID, PID_STARTED, BOOT_ID} <= set(lease) else {}
+
+
+def _accept_setting(name: str) -> Check:
+    """Whether a setting's text is one that its rule allows."""
+    rule = RULES[name]
+    if rule.choices:
+        return lambda text: text in rule.choices
+    return lambda text: (number := read_count(text)) is not None and rule.low <= number <= rule.high
+
+
+PARAMS: Mapping[str, Check] = {
+    **{name_option(name): _accept_setting(name) for name in RULES if name != "data"},
+    **dict.fromkeys(FACTORS, lambda text: read_count(text) is not None),
+}
+"""What a param may say of a training that is read back; one that has another cannot be understood."""
+TAGS: Mapping[str, Check] = {
+    HEARTBEAT: lambda text: read_moment(text) is not None,
+    **dict.fromkeys((ATTEMPT, EPOCH, PID), lambda text: read_count(text) is not None),
+    PID_STARTED: lambda text: read_number(text) is not None,
+}
+"""What a tag may say; one that says something else counts as if it was not there."""
+
+
+def accept_metric(value: object) -> bool:
+    """Whether a metric's value is a number, be it infinite."""
+    return isinstance(value, float | int)
+
+
+def accept_start(milliseconds: object) -> bool:
+    """Whether a run's start is a moment."""
+    return read_milliseconds(milliseconds) is not None
+
+
+RESULTS: Mapping[str, Check] = {**PARAMS, **dict.fromkeys(map(str, metrics.FINALS), accept_metric)}
+
+
+def find_bad(found: Mapping[str, object], checks: Mapping[str, Check]) -> list[str]:
+    """What is wrong with these values, as `epochs is "inf"`; what is not there is not wrong."""
+    return [
+        f'{name} is "{escape_controls(str(found[name]))[:SHOWN]}"'
+        for name, accepts in checks.items()
+        if name in found and found[name] is not None and not accepts(found[name])
+    ]

@@ -1,0 +1,169 @@
+"""A finished run whose files or numbers have changed since: named, not passed on, and made good by one command."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import StoreError
+from pipeline.tracking.hashes import FILE, demand_unchanged, find_changes
+from pipeline.tracking.store import Store, open_store
+from pipeline.tracking.survey import look_up_run
+from tests.conftest import SUBSET, call
+from tests.tracking.planted import plant_study
+
+Spoil = Callable[[Path, Path, str], str]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a store with one real training."""
+    folder = tmp_path_factory.mktemp("damage")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        result = call("train", "--data", str(SUBSET), "--subset=600", "--epochs=1", "--batch-size=300")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    return open_store()
+
+
+@pytest.fixture
+def run_id(store: Store, folder: Path) -> Iterator[str]:
+    """The run; what a test does to its files and points is undone afterwards."""
+    (run,) = store.client.search_runs(["0"])
+    files = {path: path.read_bytes() for path in folder.glob("mlruns/0/**/*") if path.is_file()}
+    with closing(sqlite3.connect(folder / "mlflow.db", timeout=20)) as connection:
+        tables = {
+            name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in ("metrics", "latest_metrics")
+        }
+    yield run.info.run_id
+    for path, content in files.items():
+        path.write_bytes(content)
+    with closing(sqlite3.connect(folder / "mlflow.db", timeout=20)) as connection, connection:
+        for name, rows in tables.items():
+            connection.execute(f"DELETE FROM {name}")
+            connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+
+
+def remove(pattern: str, said: str) -> Spoil:
+    def spoil(folder: Path, _database: Path, _run_id: str) -> str:
+        (path,) = folder.glob(pattern)
+        path.unlink()
+        return f"{said} is missing"
+
+    return spoil
+
+
+def flip(pattern: str, said: str) -> Spoil:
+    def spoil(folder: Path, _database: Path, _run_id: str) -> str:
+        (path,) = folder.glob(pattern)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        return f"{said} is changed"
+
+    return spoil
+
+
+def change(statement: str) -> Spoil:
+    def spoil(_folder: Path, database: Path, run_id: str) -> str:
+        with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+            assert connection.execute(statement, (run_id,)).rowcount == 1
+        return "its metric points is changed"
+
+    return spoil
+
+
+WHERE = "WHERE run_uuid = ? AND key = 'final/test_accuracy'"
+SPOILT: dict[str, Spoil] = {
+    "no network": remove("models/*/artifacts/data/model.keras", "model/data/model.keras"),
+    "network": flip("models/*/artifacts/data/model.keras", "model/data/model.keras"),
+    "MLmodel": flip("models/*/artifacts/MLmodel", "model/MLmodel"),
+    "predictions": flip("*/artifacts/predictions.npz", "predictions.npz"),
+    "config": flip("*/artifacts/config.json", "config.json"),
+    "figure": flip("*/artifacts/figures/loss.png", "figures/loss.png"),
+    "image": remove("*/artifacts/images/weights*+step+1+*.png", "images/weights"),
+    "no hashes": remove(f"*/artifacts/{FILE}", FILE),
+    "hashes": flip(f"*/artifacts/{FILE}", FILE),
+    "halved": change(f"UPDATE metrics SET value = value / 2 {WHERE}"),
+    "halved in the table": change(f"UPDATE latest_metrics SET value = value / 2 {WHERE}"),
+    "lost point": change(f"DELETE FROM metrics {WHERE}"),
+    "other time": change(f"UPDATE metrics SET timestamp = timestamp + 1 {WHERE}"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_damage_is_named_and_not_passed_on(store: Store, run_id: str, folder: Path, tmp_path: Path, case: str) -> None:
+    said = SPOILT[case](folder / "mlruns" / "0", folder / "mlflow.db", run_id).split(" is ")[0]
+    result = call("doctor", "--deep")
+    assert result.exit_code == 1
+    if case == "no network":  # seen without a look into any file
+        assert f"run {run_id}: finished without its model" in call("doctor").output
+    else:
+        assert f"run {run_id}: finished, and since then {said}" in result.output
+    assert "with --fix: ended as failed, so that a sweep trains it again" in result.output
+    for command in (
+        ("bundle", "export", "Default", "b.zip"),
+        ("report", "Default", "--output", str(tmp_path / "r.html")),
+    ):
+        refused = call(*command)
+        assert refused.exit_code == 1, command
+        assert f"run {run_id} is damaged: {said}" in refused.stderr
+        assert "`python -m pipeline doctor --deep --fix`" in refused.stderr
+    assert not (folder / "b.zip").exists()
+    assert not (tmp_path / "r.html").exists()
+    with pytest.raises(StoreError, match="is damaged"):  # what `promote` asks
+        demand_unchanged(store, [run_id])
+
+
+def test_a_whole_run_is_healthy_also_with_files_that_came_later(store: Store, run_id: str, tmp_path: Path) -> None:
+    store.client.log_text(run_id, "card", "model_card.md")
+    assert call("doctor", "--deep").output == "healthy: 1 runs looked at\n"
+    assert call("bundle", "export", "Default", str(tmp_path / "b.zip")).exit_code == 0
+
+
+def test_an_imported_run_keeps_its_hashes(
+    store: Store, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call("bundle", "export", "Default", str(tmp_path / "b.zip")).exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert call("bundle", "import", str(tmp_path / "b.zip")).exit_code == 0
+    (run,) = open_store().client.search_runs(["0"])
+    record = look_up_run(open_store(), run.info.run_id)
+    assert record is not None
+    assert find_changes(open_store(), record) == []
+
+
+def test_one_fix_ends_a_damaged_run(store: Store, run_id: str, folder: Path) -> None:
+    SPOILT["figure"](folder / "mlruns" / "0", folder / "mlflow.db", run_id)
+    result = call("doctor", "--deep", "--fix")
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "1 found, 1 mended")
+    run = store.client.get_run(run_id)
+    assert (run.info.status, run.data.tags["outcome"]) == ("FAILED", "failed")
+    assert "figures/loss.png is changed" in run.data.tags["outcome.reason"]
+    store.client.set_tag(run_id, "outcome", "finished")
+    store.client.set_terminated(run_id, "FINISHED")
+
+
+def test_a_run_of_an_earlier_version_has_no_hashes_and_is_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    plant_study(open_store(), "old", ("conv2_3x3", "conv2_3x3_reg"), range(1))
+    with caplog.at_level(logging.WARNING):
+        assert call("report", "old", "--epochs", "4").exit_code == 0
+    assert "2 runs of an earlier version have no hashes, so damage to them cannot be seen" in caplog.text

@@ -1,0 +1,158 @@
+"""Ways to end that are nobody's fault: workers killed as they start, a reader that leaves, a terminal that closes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.sweep.execute import open_cluster
+from tests.conftest import ROOT, SUBSET
+
+SHORT = ("--subset=600", "--epochs=1", "--batch-size=300", f"--data={SUBSET}")
+WORKER = "multiprocessing.spawn"
+
+
+def find_workers() -> list[psutil.Process]:
+    """The children of this process that Dask has started to be workers."""
+    found = []
+    for child in psutil.Process().children():
+        try:
+            found += [child] if any(WORKER in word for word in child.cmdline()) else []
+        except psutil.Error:
+            continue
+    return found
+
+
+@contextmanager
+def killing(number: int) -> Iterator[None]:
+    """Kill so many workers, each as soon as it is there."""
+    ended = threading.Event()
+
+    def kill() -> None:
+        killed: set[int] = set()
+        while len(killed) < number and not ended.wait(0.02):
+            for worker in find_workers():
+                if worker.pid not in killed and len(killed) < number:
+                    worker.kill()
+                    killed.add(worker.pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_a_worker_that_is_killed_as_it_starts_is_started_again() -> None:
+    with killing(1), open_cluster(1, None) as client:
+        assert client.submit(os.getpid).result(120) in {worker.pid for worker in find_workers()}
+    gc.collect()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_a_worker_that_dies_while_it_restarts_is_replaced() -> None:
+    with open_cluster(1, None) as client:
+        first = client.submit(os.getpid, pure=False).result(120)
+        with killing(3):  # it, the one that Dask starts in its place, and one more
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline and first in {worker.pid for worker in find_workers()}:
+                time.sleep(0.1)
+            time.sleep(5)
+        assert client.submit(os.getpid, pure=False).result(120) != first
+    gc.collect()
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    return {**kept, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": uri, "OPENBLAS_NUM_THREADS": "1"}
+
+
+def read_states(folder: Path) -> list[tuple[str, str]]:
+    """(status, outcome) of every run of the store in a folder."""
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    return [(run.info.status, run.data.tags.get("outcome", "")) for run in client.search_runs(["0"])]
+
+
+def test_a_reader_that_leaves_ends_no_training(tmp_path: Path, environment: dict[str, str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "train", *SHORT],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline().startswith("conv2_3x3, seed 0")
+    process.stdout.close()  # as `| head -1` does
+    said = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(200), said) == (0, "")
+    assert read_states(tmp_path) == [("FINISHED", "finished")]
+
+
+def test_a_list_that_nobody_reads_to_its_end_is_no_failure(environment: dict[str, str]) -> None:
+    command = f"{sys.executable} -m pipeline variants | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_folder_of_runs_that_is_read_only_leaves_no_run_open(tmp_path: Path, environment: dict[str, str]) -> None:
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-Urm", "true"], check=False).returncode:
+        pytest.skip("this machine lets no user mount a folder")
+    train = f"{sys.executable} -m pipeline train {' '.join(SHORT)}"
+    lock = "mount --bind mlruns mlruns && mount -o remount,bind,ro mlruns"
+    script = f"{sys.executable} -c 'from pipeline.tracking.store import open_store; open_store()' && {lock} && {train}"
+    done = subprocess.run(
+        ["unshare", "-Urm", "bash", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert "mlruns" in line
+    assert "Traceback" not in done.stderr
+    assert [status for status, _ in read_states(tmp_path)] in ([], ["FAILED"])
+
+
+def limit(megabytes: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20,) * 2)
+
+
+@pytest.mark.parametrize("megabytes", [400, 1000])
+def test_a_library_that_finds_no_memory_is_one_line(
+    tmp_path: Path, environment: dict[str, str], megabytes: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "train", *SHORT],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=limit(megabytes),
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("Error: ")], done.stderr

@@ -1,0 +1,111 @@
+"""Stores that cannot be used: one line says why and what to do, and nobody waits in silence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import StoreError, StoreUnreachable
+from pipeline.tracking import reach
+from pipeline.tracking.store import find_experiment, open_store
+from tests.conftest import ROOT, SUBSET, call, copy_database
+
+
+def test_a_deleted_experiment_says_how_it_comes_back(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store()
+    experiment_id = find_experiment(store, "gone", create=True)
+    store.client.delete_experiment(experiment_id)
+    remedy = f"bring it back with `mlflow experiments restore --experiment-id {experiment_id}`, or start afresh under"
+    for name, value in (("MLFLOW_EXPERIMENT_NAME", "gone"), ("MLFLOW_EXPERIMENT_ID", experiment_id)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(name, value)
+            result = call("train", "--data", str(SUBSET))
+            assert result.exit_code == 1
+            assert result.stderr.count("\n") == 1
+            assert f'the experiment "gone" is deleted; {remedy}' in result.stderr
+
+
+def test_a_server_that_never_answers_is_waited_for_aloud_and_shortly(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reach, "SECONDS", 0.5)
+    monkeypatch.setattr(reach, "QUIET_SECONDS", 0.1)
+    with socket.socket() as silent, caplog.at_level(logging.WARNING):
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(StoreUnreachable, match=rf"{uri} does not answer \(no answer within 0.5 s\); start it, or"):
+            open_store()
+    assert f"waiting for the tracking server {uri}" in caplog.text
+    assert 2 * 4 <= 10  # seconds for a connection and an answer: what SECONDS is when nobody tests
+
+
+@pytest.mark.parametrize("uri", ["databricks", "databricks://profile", "databricks-uc"])
+def test_a_store_of_another_kind_is_refused_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(StoreError, match="is not supported; use an `mlflow server`, PostgreSQL or a SQLite file"):
+        open_store()
+
+
+def test_a_store_of_a_newer_mlflow_says_so(
+    tmp_path: Path, store_uri: str, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store()
+    copy_database(store_folder / "mlflow.db", tmp_path)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    result = call("status")
+    assert result.exit_code == 1
+    assert "a newer MLflow than the 3." in result.stderr
+    assert "pip install --upgrade mlflow" in result.stderr
+    assert "db upgrade" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_database_that_another_program_holds_is_named(tmp_path: Path, store_uri: str, store_folder: Path) -> None:
+    open_store()
+    copy_database(store_folder / "mlflow.db", tmp_path)
+    database = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+        connection.execute("BEGIN EXCLUSIVE")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{database}"}
+        command = [sys.executable, "-m", "pipeline", "train", f"--data={SUBSET}"]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=400)
+    assert done.returncode in (1, 74)
+    assert f"another program holds {database} (locked); close it" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_database_that_is_held_just_when_a_run_is_made_is_named(store_uri: str, store_folder: Path) -> None:
+    from pipeline.tracking.adoption import create_run
+
+    store, held, ended = open_store(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with closing(sqlite3.connect(store_folder / "mlflow.db", isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            held.set()
+            ended.wait(300)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+    try:
+        with pytest.raises(StoreUnreachable, match=r"another program holds .*mlflow\.db \(locked\); close it"):
+            create_run(store, "name", "0")
+    finally:
+        ended.set()
+        thread.join()

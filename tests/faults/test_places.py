@@ -1,0 +1,116 @@
+"""Stores in folders of any name, at addresses with anything in them, and addresses that start at the current folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.study.settings import Settings
+from pipeline.study.variants import find_variant
+from pipeline.tracking.artifacts import find_damage, verify_run
+from pipeline.tracking.recorder import record_run
+from pipeline.tracking.store import open_store
+from pipeline.tracking.survey import survey_store
+from pipeline.tracking.tracking_uri import name_database
+from tests.conftest import PROJECT_FILES, ROOT, SUBSET, call
+
+FOLDERS = ("my project", "jörg", "run#2", "50%off", "what?", "a%20b")
+SHORT = ("--subset=600", "--epochs=1")
+
+
+@pytest.fixture(params=["jörg's run#2, 50%20off?", *(pytest.param(each, marks=pytest.mark.slow) for each in FOLDERS)])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy of the project in a folder whose name means something in an address."""
+    place = tmp_path / request.param
+    place.mkdir()
+    for name in PROJECT_FILES:
+        shutil.copy(ROOT / name, place)
+    shutil.copytree(ROOT / "pipeline", place / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(SUBSET, place / "subset.npz")
+    return place
+
+
+def start_there(folder: Path, *command: str) -> str:
+    """Run a program of the environment in a folder, on the default store; its output."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**kept, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_a_folder_of_any_name_can_be_trained_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = [word for name in ("data=subset.npz", "epochs=1", "subset=600") for word in ("-P", name)]
+    start_there(folder, "mlflow", "run", ".", "--env-manager", "local", *options)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", name_database(folder / "mlflow.db"))
+    assert call("train", f"--data={SUBSET}", "--seed=1", *SHORT).exit_code == 0
+    survey = survey_store(open_store())
+    assert {run.state for run in survey.runs} == {"finished"}
+    assert len(survey.runs) == 2
+    assert find_damage(survey.store, survey.runs) == {}
+    for run in survey.runs:
+        verify_run(run.run_id, Settings(data=str(SUBSET), subset=600))
+        assert list(folder.glob(f"mlruns/0/{run.run_id}/artifacts/predictions.npz"))
+    assert call("doctor").exit_code == 0
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder that is not the project's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "unset")  # so that what open_store exports is put back
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("sqlite:///mine.db", "mine.db"),
+        ("sqlite:///mine.db?timeout=60", "mine.db"),
+        ("sqlite:///my%20store.db", "my store.db"),
+        ("sqlite:///50%off.db", "50%off.db"),
+        ("sqlite+pysqlite:///mine.db", "mine.db"),
+    ],
+)
+def test_an_address_is_absolute_from_the_door_on(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, uri: str, name: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with record_run(open_store(), find_variant("conv2_3x3"), Settings()) as recorder:
+        pass
+    assert open_store().database == elsewhere / name
+    monkeypatch.chdir(ROOT)  # as the processes of a sweep do
+    assert open_store().database == elsewhere / name
+    assert MlflowClient().get_run(recorder.run_id).info.status == "FINISHED"
+    assert {path.name for path in elsewhere.glob("*.db")} == {name}
+
+
+@pytest.mark.slow
+def test_a_sweep_from_another_folder_writes_to_the_store_that_was_named(elsewhere: Path) -> None:
+    (elsewhere / "tiny.toml").write_text(
+        'variants = ["conv2_3x3"]\nseeds = [0]\n'
+        f'settings = {{ epochs = 1, subset = 600, threads = 1, data = "{SUBSET}" }}\n'
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": "sqlite:///mine.db"}
+    command = [sys.executable, "-m", "pipeline", "sweep", "tiny.toml", "--workers=1"]
+    done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert not (ROOT / "mine.db").exists()
+    client = MlflowClient(f"sqlite:///{elsewhere / 'mine.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    assert run.data.tags["outcome"] == "finished"

@@ -1,0 +1,218 @@
+"""Values that nobody can understand, or that are meant for a terminal: no command stops, and the run is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mlflow.entities import RunTag
+from mlflow.tracking import MlflowClient
+
+from pipeline.report.note import describe_network, write_note
+from pipeline.study.experiment import load_experiment
+from pipeline.study.variants import find_variant
+from pipeline.tracking.frozen import FROZEN, FROZEN_AT, freeze_plan
+from pipeline.tracking.runs import read_runs
+from pipeline.tracking.store import find_experiment, open_store
+from pipeline.tracking.values import read_moment
+from tests.conftest import ROOT, SUBSET, call, copy_database
+from tests.tracking.planted import plant_study
+
+NAMES = ("conv2_3x3", "conv2_3x3_reg")
+SEEDS = range(5)
+ESCAPE = "\x1b]0;owned\x07\x1b[2J\u202e"
+TOML = f"""
+variants = {list(NAMES)}
+seeds = {list(SEEDS)}
+settings = {{ epochs = 4, subset = 600, threads = 1, data = "{SUBSET}" }}
+claims = [ {{ name = "gap", statement = "closes", estimand = "gap", direction = "lower", smallest_effect = 0.02 }} ]
+"""
+Bad = Callable[[MlflowClient, str, str], None]
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store and a study in it, and the study's file."""
+    folder = tmp_path_factory.mktemp("values")
+    (folder / "told.toml").write_text(TOML)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        experiment_id = plant_study(open_store(), "told", NAMES, SEEDS)
+        freeze_plan(open_store(), experiment_id, load_experiment(str(folder / "told.toml")))
+    return folder
+
+
+@pytest.fixture
+def study(planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[MlflowClient, str, str]]:
+    """(client, id of the experiment, id of one of its runs) of a copy."""
+    copy_database(planted / "mlflow.db", tmp_path)
+    (tmp_path / "told.toml").write_text(TOML)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    store = open_store()
+    experiment_id = find_experiment(store, "told")
+    runs = read_runs(store, experiment_id)
+    chosen = runs[(runs["outcome"] == "finished") & (runs["epochs"] == 4) & (runs["seed"] == 0)]
+    return store.client, experiment_id, str(chosen["run_id"].iloc[0])
+
+
+def set_param(name: str, value: str) -> Bad:
+    def change(client: MlflowClient, experiment_id: str, run_id: str) -> None:
+        execute("UPDATE params SET value = ? WHERE key = ? AND run_uuid = ?", (value, name, run_id))
+
+    return change
+
+
+def set_tag(**tags: str) -> Bad:
+    def change(client: MlflowClient, experiment_id: str, run_id: str) -> None:
+        client.log_batch(run_id, tags=[RunTag(name.replace("__", "."), value) for name, value in tags.items()])
+
+    return change
+
+
+def set_on_experiment(name: str, value: str) -> Bad:
+    def change(client: MlflowClient, experiment_id: str, run_id: str) -> None:
+        client.set_experiment_tag(experiment_id, name, value)
+
+    return change
+
+
+def set_metric(value: object) -> Bad:
+    def change(client: MlflowClient, experiment_id: str, run_id: str) -> None:
+        for table in ("metrics", "latest_metrics"):
+            execute(f"UPDATE {table} SET value = ? WHERE key LIKE 'final/%' AND run_uuid = ?", (value, run_id))
+
+    return change
+
+
+def forget_start(client: MlflowClient, experiment_id: str, run_id: str) -> None:
+    execute("UPDATE runs SET start_time = ? WHERE run_uuid = ?", (10**18, run_id))
+
+
+def execute(statement: str, values: tuple[object, ...]) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect("mlflow.db", timeout=20)) as connection, connection:
+        assert connection.execute(statement, values).rowcount
+
+
+RUNNING = {"outcome": "running", "pid": "x", "pid_started": "nan", "heartbeat": "garbage", "epoch": "-1"}
+LEFT_OUT: dict[str, tuple[Bad, str]] = {
+    "epochs": (set_param("epochs", "inf"), 'epochs is "inf"'),
+    "seed": (set_param("seed", "1e3"), 'seed is "1e3"'),
+    "kernel": (set_param("kernel", "9" * 400), 'kernel is "999'),
+    "choice": (set_param("normalization", "l2\x1b[31m"), r'normalization is "l2\x1b[31m"'),
+    "metric": (set_metric("high"), 'is "high"'),
+    "start": (forget_start, "it has no start"),
+}
+SURVIVED: dict[str, tuple[Bad, str]] = {
+    "heartbeat": (set_tag(heartbeat="garbage"), 'heartbeat is "garbage"'),
+    "naive heartbeat": (set_tag(heartbeat="2026-01-02T03:04:05", host="elsewhere", outcome="running"), "heartbeat is"),
+    "running": (set_tag(**RUNNING), 'heartbeat is "garbage", epoch is "-1"'),
+    "attempt": (set_tag(attempt="x"), 'attempt is "x"'),
+    "data": (set_param("data", "it's"), ""),
+    "no data": (set_tag(mlflow__source__type="PROJECT"), ""),
+    "plan": (set_on_experiment(FROZEN, "{no json"), "its tag plan.frozen is not what was frozen"),
+    "nested plan": (set_on_experiment(FROZEN, "[" * 100_00), "its tag plan.frozen is not what was frozen"),
+    "moment": (set_on_experiment(FROZEN_AT, "yesterday"), ""),
+    "lease": (set_on_experiment("lease.0123456789abcdef.1", "[1, 2]"), "is of nobody"),
+    "host": (set_tag(host=ESCAPE, outcome="running", outcome__reason=ESCAPE), ""),
+}
+COMMANDS = (
+    ("status",),
+    ("status", "told"),
+    ("plan", "told.toml"),
+    ("doctor",),
+    ("compare", "told.toml"),
+    ("compare", "told", "--epochs", "4"),
+    ("report", "told", "--epochs", "4"),
+    ("promote", "told.toml"),
+    ("gate", "told.toml"),
+)
+
+
+@pytest.mark.parametrize("case", [*LEFT_OUT, *SURVIVED])
+def test_a_value_that_nobody_can_understand_stops_no_command(
+    study: tuple[MlflowClient, str, str], caplog: pytest.LogCaptureFixture, case: str
+) -> None:
+    from pipeline.tracking import runs
+
+    bad, complaint = {**LEFT_OUT, **SURVIVED}[case]
+    if case == "no data":
+        execute("DELETE FROM params WHERE key = 'data' AND run_uuid = ?", (study[2],))
+    bad(*study)
+    said = {}
+    for command in COMMANDS:
+        runs._name_left_out.cache_clear()
+        result = call(*command)  # raises what the program does not expect
+        said[command] = result.output
+        assert result.exit_code in (0, 1, 2), result.output
+        assert "Traceback" not in result.output
+        raw = [line for line in result.output.splitlines() if not line.isprintable()]
+        assert raw == [], command
+    assert complaint in said["doctor",]
+    assert (f"run {study[2]} is left out: " in caplog.text) == (case in LEFT_OUT)
+    assert case in SURVIVED or complaint in caplog.text
+    assert len(read_runs(open_store(), study[1]).query("epochs == 4 and outcome == 'finished'")) >= 9
+
+
+def test_a_report_on_a_run_without_data_asks_nobody_and_names_what_it_leaves_out(
+    study: tuple[MlflowClient, str, str],
+) -> None:
+    execute("DELETE FROM params WHERE key = 'data' AND run_uuid = ?", (study[2],))
+    set_tag(mlflow__source__type="PROJECT")(*study)
+    store = open_store()
+    other = next(run for run in read_runs(store, study[1])["run_id"] if run != study[2])
+    set_param("epochs", "inf")(store.client, study[1], other)
+    command = [sys.executable, "-m", "pipeline", "report", "told", "--epochs", "4"]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,  # open, and nobody writes to it
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.wait(120) == 0
+    assert f'run {other} is left out: epochs is "inf"; see `python -m pipeline doctor`' in process.communicate()[1]
+
+
+def test_a_plan_that_cannot_be_read_makes_every_claim_deviate(study: tuple[MlflowClient, str, str]) -> None:
+    assert "DEVIATED" not in call("compare", "told.toml").output
+    set_on_experiment(FROZEN, json.dumps({"gap": 3}))(*study)
+    result = call("compare", "told.toml")
+    assert result.exit_code == 0
+    assert "DEVIATED" in result.output
+    assert call("promote", "told").exit_code == 1  # the claims may not be dodged
+
+
+def test_a_note_reaches_no_markup_raw() -> None:
+    import dataclasses
+
+    from pipeline.data.datasets import load_mnist
+    from pipeline.study.metrics import FINALS
+    from pipeline.study.settings import Settings
+
+    nasty = "<img src=x onerror=alert(1)> [a](javascript:b) `c` \x1b[2J"
+    variant = dataclasses.replace(find_variant("conv2_3x3"), note=nasty)
+    dataset = dataclasses.replace(load_mnist(str(SUBSET), subset=600), name="a`b`` <i>")
+    for text in (
+        describe_network(variant),
+        write_note(variant, Settings(data="a`b"), dataset, dict.fromkeys(map(str, FINALS), 0.5)),
+    ):
+        assert "<img" not in text.replace(r"\<img", "")
+        assert "](" not in text.replace(r"\](", "")
+        assert "\x1b" not in text
+    assert "``` a`b`` <i> ```" in text
+
+
+@pytest.mark.parametrize("text", ["", "garbage", "2026-01-02", "2026-01-02T03:04:05", None, "0" * 10_000])
+def test_only_a_moment_with_a_zone_is_one(text: str | None) -> None:
+    assert read_moment(text) is None
