@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
-from pipeline.workflows.publish import BLOCK
 from tests.conftest import ROOT, call
 
 EVIDENCE = sorted((ROOT / "experiments" / "results").glob("*.zip"))
@@ -34,12 +32,15 @@ def store(imported: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_published_results_are_those_of_the_evidence(store: None, tmp_path: Path) -> None:
-    readme = Path(shutil.copy(ROOT / "README.md", tmp_path))
-    readme.write_text(BLOCK.sub(r"\1nothing\2", readme.read_text()))
-    result = call("publish", "--output", str(tmp_path / "results.md"), "--readme", str(readme))
+    page, results = tmp_path / "own.md", tmp_path / "results.md"
+    page.write_text("# Mine\n<!-- results -->\nold\n<!-- end of results -->\nmore\n")
+    result = call("publish", "--output", str(results), "--readme", str(page))
     assert result.exit_code == 0, result.output
-    assert (tmp_path / "results.md").read_text() == (ROOT / "docs" / "results.md").read_text()
-    assert readme.read_text() == (ROOT / "README.md").read_text()
+    assert results.read_text() == (ROOT / "docs" / "results.md").read_text()
+    before, table, after = re.split("<!-- (?:end of )?results -->\n", page.read_text())
+    assert (before, after) == ("# Mine\n", "more\n")
+    assert table.startswith("| variant | test accuracy | notebook |")
+    assert "old" not in table
 
 
 def test_evidence_counts_as_finished(store: None) -> None:
