@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # importing them here would import MLflow, Dask and matplotli
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from pipeline.analysis.verdict import Verdict
+    from pipeline.analysis.claims.verdict import Verdict
     from pipeline.sweep.execute import CellReport
     from pipeline.workflows.compare import Found
     from pipeline.workflows.report import WrittenReport
@@ -39,11 +39,15 @@ class Swept:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """A comparison: `table` has a row a variant, `runs` one a variant and seed; `run_id` is its own run in MLflow."""
+    """A comparison: `table` has a row a variant, `runs` one a variant and seed; `run_id` is its own run in MLflow.
+
+    `sentences` says each verdict in words, by the name of its claim.
+    """
 
     table: pd.DataFrame
     runs: pd.DataFrame
     verdicts: tuple[Verdict, ...]
+    sentences: Mapping[str, str]
     run_id: str
     found: Found
 
@@ -136,7 +140,8 @@ def compare(experiment: str | Path = "", *, rule: str | None = None, **asked: in
     Raises:
         PipelineError: a store that cannot be used, or no run that can be compared.
     """
-    from pipeline.report.table import tabulate
+    from pipeline.report.pages.table import tabulate
+    from pipeline.report.text.sentences import say_verdict
     from pipeline.workflows.compare import find_comparison
 
     found = find_comparison(str(experiment), rule, asked)
@@ -145,6 +150,7 @@ def compare(experiment: str | Path = "", *, rule: str | None = None, **asked: in
         table=tabulate(comparison.conclusion),
         runs=comparison.runs,
         verdicts=tuple(comparison.verdicts),
+        sentences={verdict.name: say_verdict(verdict) for verdict in comparison.verdicts},
         run_id=run_id,
         found=found,
     )
@@ -156,7 +162,7 @@ def report(experiment: str | Path = "", output: str | Path = "report.html", **as
     Raises:
         PipelineError: as `compare`, and a PDF without the extra package.
     """
-    from pipeline.report.pdf import load_printer
+    from pipeline.report.pages.pdf import load_printer
     from pipeline.workflows.compare import find_comparison
     from pipeline.workflows.report import write_report
 

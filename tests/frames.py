@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.selection import MNIST_SHA256
+from pipeline.analysis.table.selection import MNIST_SHA256
 from pipeline.study.layers import count_parameters
 from pipeline.study.variants import VARIANTS, published_variants
 

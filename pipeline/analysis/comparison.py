@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.analysis.claims import judge_claims
-from pipeline.analysis.conclusion import Conclusion, conclude
-from pipeline.analysis.design import NO_BROKEN, Design, Records
+from pipeline.analysis.claims.design import NO_BROKEN, Design, Records
+from pipeline.analysis.claims.judge import judge_claims
+from pipeline.analysis.claims.specification import Specification, vary_choices
+from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.onset import find_onsets
-from pipeline.analysis.selection import MNIST_SHA256, SharedSettings, newest_settings, select_runs
-from pipeline.analysis.specification import Specification, vary_choices
 from pipeline.analysis.statistics import compare_all_pairs
-from pipeline.analysis.verdict import Verdict
+from pipeline.analysis.table.conclusion import Conclusion, conclude
+from pipeline.analysis.table.selection import MNIST_SHA256, SharedSettings, newest_settings, select_runs
 from pipeline.errors import AnalysisError
 from pipeline.study.claims import Claim, Standing
 from pipeline.study.custom import list_own

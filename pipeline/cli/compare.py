@@ -14,7 +14,7 @@ from pipeline.private import name_file
 from pipeline.study.settings import COMPARED, name_option
 
 if TYPE_CHECKING:
-    from pipeline.analysis.conclusion import Trace
+    from pipeline.analysis.table.conclusion import Trace
     from pipeline.workflows.compare import Found
 
 FORMATS = ("text", "csv", "markdown", "latex", "html", "json")
@@ -64,8 +64,8 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
     python -m pipeline compare --trace conv2_3x3 TEST_LOSS
     python -m pipeline compare RUN_ID RUN_ID --output differing.png
     """
-    from pipeline.report.conclusion import say_conclusion
-    from pipeline.report.table import render_table
+    from pipeline.report.pages.table import render_table
+    from pipeline.report.text.conclusion import say_conclusion
 
     if other_run:
         compare_two(experiment, other_run, output or Path("differing.png"))
@@ -98,7 +98,7 @@ def compare_two(first_id: str, second_id: str, output: Path) -> None:
 
 def ask(experiment: str, rule: str | None, options: Mapping[str, Any]) -> Found:
     """The comparison that the command's options ask for; says where its claims were frozen late."""
-    from pipeline.analysis.sentences import STANDINGS
+    from pipeline.report.text.sentences import STANDINGS
     from pipeline.workflows.compare import find_comparison
 
     interrupts.follow_launcher()

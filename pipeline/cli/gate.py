@@ -60,8 +60,8 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     python -m pipeline gate --against one-seed.json --tolerance final/test_loss=0.01 --allow-missing
     python -m pipeline gate --against result.json --junit gate.xml --summary gate.md
     """
-    from pipeline.analysis.gate import check_against, gate_passed
-    from pipeline.report.gate import name_cell, render_junit, render_summary
+    from pipeline.analysis.gate.check import check_against, gate_passed
+    from pipeline.report.text.gate import name_cell, render_junit, render_summary
     from pipeline.study.experiment import open_experiment
     from pipeline.study.variants import VARIANTS
     from pipeline.tracking.predicted import read_predicted

@@ -31,7 +31,7 @@ def report(experiment: str, rule: str | None, form: str, output: Path | None, **
     python -m pipeline report experiments/matched.toml
     python -m pipeline report experiments/matched.toml --format pdf --output matched.pdf
     """
-    from pipeline.report.pdf import load_printer
+    from pipeline.report.pages.pdf import load_printer
     from pipeline.workflows.report import write_report
 
     print_pdf = load_printer() if form == "pdf" else None

@@ -18,7 +18,7 @@ def variants(variants: str) -> None:
     python -m pipeline variants
     python -m pipeline variants --variants my.toml
     """
-    from pipeline.report.listing import list_variants
+    from pipeline.report.pages.listing import list_variants
     from pipeline.study.experiment import load_variants
     from pipeline.study.variants import VARIANTS
 

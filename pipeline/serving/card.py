@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.analysis.entries import measure_entry
-from pipeline.analysis.numbers import format_effect, say_unit
-from pipeline.analysis.verdict import Verdict
+from pipeline.analysis.claims.verdict import Verdict
+from pipeline.analysis.table.entries import measure_entry
 from pipeline.data.datasets import shows_digits
-from pipeline.report.escape import escape_markdown, quote_code
-from pipeline.report.note import describe_network
+from pipeline.report.text.escape import escape_markdown, quote_code
+from pipeline.report.text.note import describe_network
+from pipeline.report.text.numbers import format_effect, say_unit
 from pipeline.serving.promote import SEED_RULE, Choice
 from pipeline.study import metrics
 from pipeline.study.layers import count_parameters

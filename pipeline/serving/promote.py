@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.verdict import Verdict
 from pipeline.errors import AnalysisError
 from pipeline.study.claims import FEWEST_SEEDS
 from pipeline.study.layers import count_parameters

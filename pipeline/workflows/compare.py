@@ -8,17 +8,23 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
+from pipeline.analysis.claims.design import NO_HISTORY, Records
+from pipeline.analysis.claims.prospects import foresee
 from pipeline.analysis.comparison import Comparison, Question, ask_experiment, compare_runs
-from pipeline.analysis.design import NO_HISTORY, Records
-from pipeline.analysis.prospects import foresee
 from pipeline.errors import AnalysisError
 from pipeline.plain import escape_controls
-from pipeline.report.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
-from pipeline.report.conclusion import describe_onsets, describe_verdict, say_remarks, shorten_note, write_conclusion
-from pipeline.report.lessons import say_prospects
-from pipeline.report.render import render_png
-from pipeline.report.report_figures import plot_specifications
-from pipeline.report.table import render_table, tabulate, write_caption
+from pipeline.report.figures.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
+from pipeline.report.figures.render import render_png
+from pipeline.report.figures.verdicts import plot_specifications
+from pipeline.report.pages.table import render_table, tabulate, write_caption
+from pipeline.report.text.conclusion import (
+    describe_onsets,
+    describe_verdict,
+    say_remarks,
+    shorten_note,
+    write_conclusion,
+)
+from pipeline.report.text.lessons import say_prospects
 from pipeline.study.experiment import load_experiment, open_experiment
 from pipeline.study.tags import NOTE, TABLE_SHA256
 from pipeline.tracking.frozen import judge_freezing, read_frozen

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.analysis.comparison import Comparison
 from pipeline.errors import AnalysisError, StoreError
-from pipeline.report.results_page import Cost, write_results, write_summary
+from pipeline.report.pages.results import Cost, write_results, write_summary
 from pipeline.study import metrics
 from pipeline.study.experiment import load_experiment
 from pipeline.tracking.provenance import read_provenance

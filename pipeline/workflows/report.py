@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pipeline.plain import escape_controls
 from pipeline.private import name_file
-from pipeline.report.html import render_report
-from pipeline.report.provenance import Sources
+from pipeline.report.pages.html import render_report
+from pipeline.report.pages.provenance import Sources
 from pipeline.study import metrics
 from pipeline.study.experiment import open_experiment
 from pipeline.tracking.hashes import demand_unchanged

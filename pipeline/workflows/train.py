@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from pipeline import interrupts
 from pipeline.data.datasets import Dataset, load_data
-from pipeline.report import figures
-from pipeline.report.note import write_note
-from pipeline.report.render import render_png, shrink_png
+from pipeline.report.figures import runs as figures
+from pipeline.report.figures.render import render_png, shrink_png
+from pipeline.report.text.note import write_note
 from pipeline.study.settings import Settings
 from pipeline.study.tags import FINGERPRINT, NOTE, WEIGHTS_SHA256
 from pipeline.study.variants import Variant

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.analysis.images import compare_images
+from pipeline.analysis.claims.images import compare_images
 from pipeline.data.datasets import load_data
 from pipeline.errors import AnalysisError
-from pipeline.report.differing import plot_differing, say_differing
-from pipeline.report.render import render_png
+from pipeline.report.figures.differing import plot_differing, say_differing
+from pipeline.report.figures.render import render_png
 from pipeline.study.facts import restore_settings
 from pipeline.study.tags import PARAM_DATA_SHA256
 from pipeline.tracking.predicted import read_run

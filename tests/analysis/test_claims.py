@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from pipeline.errors import AnalysisError
+from pipeline.report.text.sentences import say_verdict
 from pipeline.study.experiment import Experiment, hash_plan
 from tests.analysis.studies import (
     DEPTH,
@@ -68,7 +69,7 @@ def test_a_planted_effect_gets_its_verdict(mean, spread, verdict):
 def test_not_higher_is_held_against_its_margin(mean, spread, verdict, end):
     judged = judge(ERROR, plant_errors(mean, spread))
     assert judged.verdict == verdict
-    assert end in judged.sentence
+    assert end in say_verdict(judged)
     assert judged.null == 0.001
     assert judged.unit == "fraction"
 
@@ -89,7 +90,7 @@ def test_the_numbers_are_those_of_the_paired_t_test():
 
 
 def test_the_sentence_says_it_all():
-    assert judge(GAP, plant_gap(plant_effects(-0.03))).sentence == (
+    assert say_verdict(judge(GAP, plant_gap(plant_effects(-0.03)))) == (
         "Regularisation lowered the honest loss gap by 0.0300 nats (95 % CI -0.0307 to -0.0293 over 6 seeds; "
         "lower in 3 of 3 twins, from -0.0300 to -0.0300; epoch 25; relative to plain -42.3 %, 95 % CI -53.8 to -27.9; "
         "judged at alpha 0.05, adjusted p < 0.001, sign-flip p = 0.031). "
@@ -100,8 +101,8 @@ def test_the_sentence_says_it_all():
 
 
 def test_a_sentence_says_how_relevant_an_effect_is():
-    assert "yet all of the interval is below the smallest" in judge(GAP, plant_gap(plant_effects(-0.003))).sentence
-    assert "0.0050 nats, is open" in judge(GAP, plant_gap(plant_effects(-0.005))).sentence
+    assert "yet all of the interval is below the smallest" in say_verdict(judge(GAP, plant_gap(plant_effects(-0.003))))
+    assert "0.0050 nats, is open" in say_verdict(judge(GAP, plant_gap(plant_effects(-0.005))))
 
 
 def test_pairs_are_made_by_seed_and_not_by_the_order_of_rows():
@@ -129,10 +130,10 @@ def test_incomplete_seeds_are_left_out_and_said():
     verdict = judge(GAP, lacking)
     assert [seed for seed, _ in verdict.per_seed] == [0, 1, 3, 5]
     assert verdict.verdict == "UNTESTABLE"
-    assert verdict.sentence.startswith(
+    assert say_verdict(verdict).startswith(
         "Cannot be tested: a verdict needs 5 complete seeds, the runs have 4. So far reg"
     )
-    assert verdict.sentence.endswith(
+    assert say_verdict(verdict).endswith(
         " Left out: seed 2 (no finished run of conv2_5x5_reg); seed 4 (conv3_3x3 has no finite gap)."
     )
     assert not any(run_id.endswith(("-2", "-4")) for run_id in verdict.run_ids)
@@ -167,7 +168,7 @@ def test_twins_that_never_finished_count_when_the_experiment_declares_them():
 def test_what_cannot_be_tested_says_why(claim, runs, reason):
     verdict = judge(claim, runs)
     assert (verdict.verdict, verdict.reason) == ("UNTESTABLE", reason)
-    assert verdict.sentence.startswith(f"Cannot be tested: {reason}.")
+    assert say_verdict(verdict).startswith(f"Cannot be tested: {reason}.")
     assert np.isnan(verdict.p_adjusted)
 
 
@@ -187,7 +188,7 @@ def test_a_changed_claim_is_deviated_with_what_rests_on_it_alone():
     assert [verdict.verdict for verdict in verdicts] == ["DEVIATED", "SUPPORTED", "DEVIATED"]
     assert [part.verdict for part in verdicts[2].parts] == ["DEVIATED", "SUPPORTED"]
     assert verdicts[0].outcome == "SUPPORTED"
-    assert verdicts[0].sentence.startswith(
+    assert say_verdict(verdicts[0]).startswith(
         "Changed after the first run, so no verdict counts; as declared now it would be SUPPORTED: Regularisation"
     )
 
@@ -238,7 +239,7 @@ def test_a_headline_with_a_part_that_cannot_be_tested_cannot_be_either():
     runs = plant_errors(0.0)
     headline = judge_claims([GAP, ERROR, HEADLINE], runs[runs["seed"] < 2], NO_HISTORY)[2]
     assert headline.verdict == "UNTESTABLE"
-    assert headline.sentence == (
+    assert say_verdict(headline) == (
         "Cannot be tested, as a part cannot: a verdict needs 5 complete seeds, the runs have 2. "
         "Parts: gap (UNTESTABLE), error (UNTESTABLE)."
     )
@@ -251,5 +252,5 @@ def test_by_depth_is_the_slope_over_the_twins():
     slopes = [stats.linregress(depths, row).slope for row in effects]
     assert [slope for _, slope in verdict.per_seed] == pytest.approx(slopes)
     assert (verdict.verdict, verdict.unit) == ("SUPPORTED", "nats per convolution")
-    assert "the twins' own differences go from -0.0240 to -0.0140 nats" in verdict.sentence
+    assert "the twins' own differences go from -0.0240 to -0.0140 nats" in say_verdict(verdict)
     assert [twin.effect for twin in verdict.by_twin] == pytest.approx(effects.mean(axis=0))

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pipeline.analysis.conclusion import conclude
-from pipeline.analysis.entries import COLUMNS, LABELS, load_published
-from pipeline.analysis.selection import METRICS, MNIST_SHA256, SharedSettings, newest_settings, select_runs
+from pipeline.analysis.table.conclusion import conclude
+from pipeline.analysis.table.entries import COLUMNS, LABELS, load_published
+from pipeline.analysis.table.selection import METRICS, MNIST_SHA256, SharedSettings, newest_settings, select_runs
 from pipeline.data.fetch import ARRAY_SHA256
 from pipeline.errors import AnalysisError
 from pipeline.study.variants import VARIANTS

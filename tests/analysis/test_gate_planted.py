@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.analysis.conclusion import conclude
-from pipeline.analysis.gate import check_against, gate_passed
-from pipeline.analysis.results import dump_conclusion
-from pipeline.analysis.selection import select_runs
+from pipeline.analysis.gate.check import check_against, gate_passed
+from pipeline.analysis.table.conclusion import conclude
+from pipeline.analysis.table.results import dump_conclusion
+from pipeline.analysis.table.selection import select_runs
 from tests.analysis.plants import FAULTS, train_rows
 
 pytestmark = pytest.mark.slow

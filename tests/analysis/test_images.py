@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.analysis.images import compare_images, widen_by_images
+from pipeline.analysis.claims.images import compare_images, widen_by_images
 from pipeline.analysis.statistics import estimate_mean
 from pipeline.errors import AnalysisError
+from pipeline.report.text.sentences import say_verdict
 from pipeline.study.predicted import Predicted
 from tests.analysis.studies import ERROR, judge, plant_errors
 
@@ -90,9 +91,9 @@ def test_both_half_widths_are_said_and_the_declared_one_decides():
     assert (seeds.verdict, both.verdict) == ("SUPPORTED", "INCONCLUSIVE")
     assert seeds.half_seeds == both.half_seeds < both.half_images == seeds.half_images
     assert both.interval_95[1] - both.effect == pytest.approx(both.half_images)
-    assert "over seeds, " in both.sentence
-    assert "over seeds and 2,000 test images" in both.sentence
-    assert "95 % CI" in both.sentence.partition("over 6 seeds and 2,000 test images")[0]
+    assert "over seeds, " in say_verdict(both)
+    assert "over seeds and 2,000 test images" in say_verdict(both)
+    assert "95 % CI" in say_verdict(both).partition("over 6 seeds and 2,000 test images")[0]
 
 
 def test_images_that_were_not_recorded_cannot_be_covered():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.analysis.looks import find_look
+from pipeline.analysis.claims.looks import find_look
+from pipeline.report.text.sentences import say_verdict
 from tests.analysis.studies import ERROR, GAP, declare, judge, judge_claims, plant_gap
 
 LOOKS = (5, 10, 15)
@@ -31,8 +32,8 @@ def test_a_look_is_judged_from_its_own_seeds_alone():
     assert second.per_seed == judge(GAP, runs[runs["seed"] < 10], design=plan()).per_seed
     assert second.level == pytest.approx(1 - 0.05 / 3)
     said = "look 2 of 3, 10 of 15 seeds; 2 more seeds are there and wait for the next look"
-    assert said in second.sentence
-    assert "judged at alpha 0.0167 after this look's share" in second.sentence
+    assert said in say_verdict(second)
+    assert "judged at alpha 0.0167 after this look's share" in say_verdict(second)
     assert not {run_id for run_id in second.run_ids if run_id.endswith(("-10", "-11"))}
 
 

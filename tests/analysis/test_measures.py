@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.analysis.design import Records
-from pipeline.analysis.measures import measure_runs
+from pipeline.analysis.claims.design import Records
+from pipeline.analysis.claims.measures import measure_runs
+from pipeline.report.text.sentences import say_verdict
 from tests.analysis.studies import EPOCHS, ERROR, GAP, judge, plant_errors, plant_gap, plant_runs
 
 MEAN = {"at": "mean of last 3 epochs"}
@@ -47,9 +48,9 @@ def test_an_epoch_that_is_missing_or_not_finite_leaves_none():
 
 def test_the_sentence_says_where_it_was_read():
     runs = plant_gap(np.full((6, 3), -0.03) + 0.001 * np.random.default_rng(1).normal(size=(6, 3)))
-    assert "; epoch 25;" in judge(GAP, runs).sentence
+    assert "; epoch 25;" in say_verdict(judge(GAP, runs))
     errors = plant_errors(0.0)
     history = plant_curves(errors, [(0.5, 0.6, 0.7)] * 3)
     judged = judge(replace(ERROR, **MEAN), errors, history)
-    assert "means of the last 3 epochs" in judged.sentence
+    assert "means of the last 3 epochs" in say_verdict(judged)
     assert judged.effect == pytest.approx(0)

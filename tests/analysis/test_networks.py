@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from statsmodels.stats.meta_analysis import combine_effects
 
-from pipeline.analysis.networks import reach_across, reach_slope
+from pipeline.analysis.claims.networks import reach_across, reach_slope
 from pipeline.analysis.statistics import t_interval
+from pipeline.report.text.sentences import say_verdict
 from tests.analysis.studies import DEPTH, GAP, judge, plant_gap
 
 
@@ -39,7 +40,7 @@ def test_networks_and_new_ones_are_covered_as_often_as_said(twins):
 
 def test_few_networks_are_suggestive_or_say_nothing():
     effects = -0.03 + 0.001 * np.random.default_rng(2).normal(size=(6, 8))
-    assert "(suggestive: only 8 twins)" in judge(GAP, plant_gap(effects)).sentence
+    assert "(suggestive: only 8 twins)" in say_verdict(judge(GAP, plant_gap(effects)))
     assert judge(GAP, plant_gap(effects[:, :2])).across is None
     assert reach_across(effects[:1]) is None
 
@@ -57,7 +58,7 @@ def test_a_slope_holds_for_other_networks_as_often_as_said():
         over_seeds += not low <= 0 <= high
     assert over_networks / 2000 <= 0.05 + 3 * 0.005
     assert over_seeds / 2000 > 0.3  # which is why a sentence says both
-    said = judge(DEPTH, plant_gap(np.random.default_rng(7).normal(size=(6, 8)))).sentence
+    said = say_verdict(judge(DEPTH, plant_gap(np.random.default_rng(7).normal(size=(6, 8)))))
     assert "over networks like them the slope would lie in " in said
     assert "a new one" not in said
 
@@ -69,4 +70,4 @@ def test_each_twin_is_told():
     assert [twin.effect for twin in verdict.by_twin] == pytest.approx(effects.mean(axis=0))
     assert [twin.agrees for twin in verdict.by_twin] == [True, True, False]
     low, high = effects.mean(axis=0)[[0, 2]]
-    assert f"lower in 2 of 3 twins, from {low:+.4f} to {high:+.4f}" in verdict.sentence
+    assert f"lower in 2 of 3 twins, from {low:+.4f} to {high:+.4f}" in say_verdict(verdict)

@@ -10,6 +10,7 @@ from scipy import special
 
 from pipeline.analysis.onset import THRESHOLD, _date_curves, _fit_curves, find_onsets, locate_onset
 from pipeline.errors import AnalysisError
+from pipeline.report.text.sentences import say_verdict
 from tests.analysis.studies import EPOCHS, ONSET, draw_curves, judge, plant_history, plant_runs
 
 RISE = 0.005
@@ -191,4 +192,6 @@ def test_an_onset_that_noise_hides_cannot_be_tested(noise, verdict):
     if verdict == "UNTESTABLE":
         said = r"the noise of the test loss, 0\.01\d nats an epoch in the median run, hides a rise of 0\.005"
         assert re.fullmatch(said, judged.reason)
-        assert judged.sentence.startswith(f"Cannot be tested: {judged.reason}. So far in the plain networks the share")
+        assert say_verdict(judged).startswith(
+            f"Cannot be tested: {judged.reason}. So far in the plain networks the share"
+        )

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from statsmodels.stats.power import TTestPower
 
-from pipeline.analysis.design import NO_HISTORY, Records
+from pipeline.analysis.claims.design import NO_HISTORY, Records
+from pipeline.analysis.claims.prospects import foresee
 from pipeline.analysis.power import bound_sd, find_power, find_power_of_none
-from pipeline.analysis.prospects import foresee
-from pipeline.report.lessons import say_prospects
+from pipeline.report.text.lessons import say_prospects
 from pipeline.study.experiment import Experiment
 from tests.analysis.studies import DEPTH, ERROR, GAP, HEADLINE, NAMES, plant_effects, plant_errors, plant_gap
 

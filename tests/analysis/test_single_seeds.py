@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.analysis.design import Design, Records
-from pipeline.analysis.single_seeds import count_astray, count_best
-from pipeline.analysis.specification import vary_choices
+from pipeline.analysis.claims.design import Design, Records
+from pipeline.analysis.claims.single_seeds import count_astray, count_best
+from pipeline.analysis.claims.specification import vary_choices
 from tests.analysis.studies import GAP, NO_HISTORY, ONSET, draw_curves, judge, plant_gap, plant_history, plant_runs
 
 

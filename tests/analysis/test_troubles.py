@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.report.text.sentences import say_verdict
 from tests.analysis.studies import ERROR, GAP, HEADLINE, judge, judge_claims, plant_effects, plant_errors, plant_gap
 
 
@@ -22,15 +23,15 @@ def test_a_network_that_did_not_train_is_named_and_left_out_once():
     assert (verdict.without.verdict, verdict.without.outcome, verdict.without.twins) == ("", "SUPPORTED", 2)
     assert verdict.verdict == "INCONCLUSIVE"
     assert "Beware: conv3_3x3_reg did not train in 6 of 6 seeds (test accuracy 30.0 %). With it: REFUTED." in (
-        verdict.sentence
+        say_verdict(verdict)
     )
-    assert "Without: SUPPORTED (+0.00 points, 95 % CI " in verdict.sentence
-    assert verdict.sentence.endswith(" As the two differ, the verdict is open.")
+    assert "Without: SUPPORTED (+0.00 points, 95 % CI " in say_verdict(verdict)
+    assert say_verdict(verdict).endswith(" As the two differ, the verdict is open.")
 
 
 def test_a_run_that_collapsed_takes_its_seed():
     verdict = judge(ERROR, plant_collapse("conv2_3x3", [3]))
-    assert "conv2_3x3 collapsed with seed 3 (test accuracy 10.0 %)" in verdict.sentence
+    assert "conv2_3x3 collapsed with seed 3 (test accuracy 10.0 %)" in say_verdict(verdict)
     assert (verdict.without.n_seeds, verdict.without.twins) == (5, 3)
 
 
@@ -39,7 +40,7 @@ def test_a_verdict_that_holds_with_and_without_stands():
     bad = runs["run_id"] == "conv2_3x3_reg-1"
     verdict = judge(ERROR, runs.assign(**{"final/test_accuracy": runs["final/test_accuracy"].mask(bad, 0.1)}))
     assert (verdict.verdict, verdict.outcome_with, verdict.without.outcome) == ("REFUTED",) * 3
-    assert "As the two differ" not in verdict.sentence
+    assert "As the two differ" not in say_verdict(verdict)
 
 
 @pytest.mark.parametrize("lost", ["broken", "nan"])
@@ -52,8 +53,8 @@ def test_numbers_that_are_not_finite_block_support(lost):
     else:
         verdict = judge(GAP, runs.assign(**{"final/gap_honest": runs["final/gap_honest"].mask(gone)}))
     assert (verdict.verdict, verdict.n_seeds) == ("INCONCLUSIVE", 5)
-    assert verdict.sentence.count("conv2_3x3_reg seed 5 are missing or not finite, which is not by chance") == 1
-    assert "So it cannot count as SUPPORTED." in verdict.sentence
+    assert say_verdict(verdict).count("conv2_3x3_reg seed 5 are missing or not finite, which is not by chance") == 1
+    assert "So it cannot count as SUPPORTED." in say_verdict(verdict)
 
 
 def test_a_headline_is_blocked_by_its_parts():
@@ -61,7 +62,7 @@ def test_a_headline_is_blocked_by_its_parts():
     _, error, headline = judge_claims([GAP, ERROR, HEADLINE], runs)
     assert (error.verdict, headline.verdict) == ("INCONCLUSIVE",) * 2
     assert (headline.outcome_with, headline.without.outcome) == ("REFUTED", "SUPPORTED")
-    assert "conv3_3x3_reg did not train" in headline.sentence
+    assert "conv3_3x3_reg did not train" in say_verdict(headline)
 
 
 def test_a_run_of_the_other_arm_does_not_count():

@@ -13,7 +13,7 @@ import pytest
 from mlflow.entities import RunTag
 from mlflow.tracking import MlflowClient
 
-from pipeline.report.note import describe_network, write_note
+from pipeline.report.text.note import describe_network, write_note
 from pipeline.study.experiment import load_experiment
 from pipeline.study.variants import find_variant
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT, freeze_plan

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from pipeline.errors import AnalysisError
-from pipeline.report.comparison import (
+from pipeline.report.figures.comparison import (
     QUANTITIES,
     plot_accuracy,
     plot_gap,

@@ -7,11 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.analysis.claims.networks import Across
+from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Question, compare_runs
-from pipeline.analysis.networks import Across
 from pipeline.analysis.statistics import t_interval
-from pipeline.analysis.verdict import Verdict
-from pipeline.report.conclusion import describe_onsets, describe_verdict, say_conclusion, shorten_note, write_conclusion
+from pipeline.report.text.conclusion import (
+    describe_onsets,
+    describe_verdict,
+    say_conclusion,
+    shorten_note,
+    write_conclusion,
+)
+from pipeline.report.text.sentences import say_verdict
 from tests.analysis.studies import ERROR, GAP, HEADLINE, ONSET
 from tests.frames import PUBLISHED_NAMES, make_history, make_runs
 
@@ -46,7 +53,7 @@ def test_verdict_is_json_with_every_field(comparison):
         described = describe_verdict(verdict)
         json.dumps(described, allow_nan=False)
         fields = set(vars(verdict)) - {"interval", "interval_95"}
-        assert fields | {"low", "high", "low_95", "high_95", "statement"} == set(described)
+        assert fields | {"low", "high", "low_95", "high_95", "statement", "sentence"} == set(described)
         assert described["run_ids"] == list(verdict.run_ids)
         assert described["seeds_needed"] == verdict.seeds_needed
     gap, _, headline, share = map(describe_verdict, comparison.verdicts)
@@ -76,7 +83,7 @@ def test_table_and_sentence_name_the_same_unit(comparison):
     effects = [row.split("|")[3].strip() for row in rows]
     assert effects[0].endswith(" nats")
     assert effects[1].endswith(" %")
-    sentences = [verdict.sentence for verdict in comparison.verdicts]
+    sentences = [say_verdict(verdict) for verdict in comparison.verdicts]
     assert effects[0].removeprefix("-") in sentences[0]
     assert effects[1] in sentences[3]
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.analysis.images import compare_images
-from pipeline.report.differing import plot_differing, say_differing
-from pipeline.report.render import render_png
+from pipeline.analysis.claims.images import compare_images
+from pipeline.report.figures.differing import plot_differing, say_differing
+from pipeline.report.figures.render import render_png
 from tests.analysis.test_images import predict
 
 

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 from pipeline.analysis.comparison import Comparison, Question, compare_runs
-from pipeline.analysis.results import dump_conclusion
-from pipeline.report.checklist import answer_checklist
-from pipeline.report.html import SYMBOLS, render_report
-from pipeline.report.illustrations import MOST_VIOLINS, draw_violins
-from pipeline.report.provenance import Sources
-from pipeline.report.surroundings import describe_surroundings
+from pipeline.analysis.table.results import dump_conclusion
+from pipeline.report.figures.illustrations import MOST_VIOLINS, draw_violins
+from pipeline.report.pages.html import SYMBOLS, render_report
+from pipeline.report.pages.provenance import Sources
+from pipeline.report.pages.surroundings import describe_surroundings
+from pipeline.report.text.checklist import answer_checklist
+from pipeline.report.text.sentences import say_verdict
 from pipeline.study.claims import Claim
 from pipeline.study.facts import Provenance
 from pipeline.study.settings import Settings
@@ -205,7 +206,7 @@ def test_each_claim_has_its_verdict_as_word_and_symbol_headline_first(study: Com
     for claim in claims:
         verdict = verdicts[claim["data-claim"]]
         assert f"{SYMBOLS[verdict.verdict]} {verdict.verdict}" in claim["text"]
-        assert verdict.sentence in claim["text"]
+        assert say_verdict(verdict) in claim["text"]
         assert verdict.statement in claim["text"]
         assert all(run_id in claim["text"] for run_id in verdict.run_ids)
     assert "smallest effect of interest0.0050 nats" in claims[1]["text"].replace("\n", "")

@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pipeline.analysis.conclusion import conclude
-from pipeline.analysis.entries import LABELS
-from pipeline.analysis.results import load_conclusion
-from pipeline.analysis.selection import select_runs
+from pipeline.analysis.table.conclusion import conclude
+from pipeline.analysis.table.entries import LABELS
+from pipeline.analysis.table.results import load_conclusion
+from pipeline.analysis.table.selection import select_runs
 from pipeline.errors import AnalysisError
-from pipeline.report.escape import escape_latex, escape_markdown
-from pipeline.report.table import FORMS, NO_RUN, render_table, tabulate
+from pipeline.report.pages.table import FORMS, NO_RUN, render_table, tabulate
+from pipeline.report.text.escape import escape_latex, escape_markdown
 from pipeline.study.variants import VARIANTS
 from tests.frames import PUBLISHED_NAMES, make_runs
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.analysis.conclusion import conclude
-from pipeline.analysis.design import Design, Records
-from pipeline.analysis.selection import select_runs
-from pipeline.analysis.specification import vary_choices
+from pipeline.analysis.claims.design import Design, Records
+from pipeline.analysis.claims.specification import vary_choices
+from pipeline.analysis.table.conclusion import conclude
+from pipeline.analysis.table.selection import select_runs
 from pipeline.errors import AnalysisError
-from pipeline.report.report_figures import plot_intervals, plot_specifications
-from pipeline.report.table import LIKE_BEST, tabulate
+from pipeline.report.figures.verdicts import plot_intervals, plot_specifications
+from pipeline.report.pages.table import LIKE_BEST, tabulate
 from tests.analysis.studies import DEPTH, GAP, NO_HISTORY, judge_claims, plant_gap
 from tests.frames import make_runs
 

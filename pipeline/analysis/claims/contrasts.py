@@ -1,0 +1,213 @@
+"""From runs to one value a seed: matched twins paired by seed, and what a claim asks contrasted within each seed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.analysis.claims.design import Design, Records
+from pipeline.analysis.claims.measures import count_epochs
+from pipeline.analysis.statistics import Array
+from pipeline.errors import AnalysisError
+from pipeline.study.claims import CONFIRMING_EPOCHS, Claim
+from pipeline.study.variants import Variant, matched_twins
+
+ARMS: Mapping[str, tuple[int, int]] = {"regularised - plain": (-1, 1), "plain": (1, 0), "regularised": (0, 1)}
+"""Weights of the plain and the regularised arm in each contrast."""
+FEWEST_STEPS = 3
+"""Different depths or kernels below which a slope says nothing that the networks' own differences do not explain."""
+TEST_IMAGES = 10_000
+IMAGES_PER_TRAINING_IMAGE = 1 / 6  # of a subset
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Blocks:
+    """Matched twins over the seeds that have all that the claim needs of them.
+
+    `values` has shape (seeds, twins, 2), plain first, in the order of `seeds` and `twins`, nan where an arm that the
+    claim does not need is missing; `ids` has the runs, "" where there is none. `left_out` says of each incomplete
+    seed what it lacks; `broken` are cells (variant, seed) whose numbers are not finite.
+    """
+
+    seeds: tuple[int, ...]
+    twins: tuple[tuple[Variant, Variant], ...]
+    arms: tuple[int, int]
+    values: Array
+    ids: npt.NDArray[np.object_]
+    left_out: tuple[str, ...] = ()
+    broken: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The runs that the claim needs."""
+        needed = self.ids[:, :, [place for place, weight in enumerate(self.arms) if weight]]
+        return tuple(map(str, needed.ravel()))
+
+    @property
+    def effects(self) -> Array:
+        """What the claim asks of each twin in each seed, shape (seeds, twins)."""
+        plain, regularised = self.arms
+        effects: Array = self.values[:, :, 1] if regularised else self.values[:, :, 0]
+        return effects - self.values[:, :, 0] if plain < 0 else effects
+
+    def restrict(self, seeds: Collection[int], twins: Collection[str] | None = None) -> Blocks:
+        """Only these seeds, and only the twins of these plain variants."""
+        rows = [place for place, seed in enumerate(self.seeds) if seed in seeds]
+        columns = [place for place, (plain, _) in enumerate(self.twins) if twins is None or plain.name in twins]
+        return replace(
+            self,
+            seeds=tuple(self.seeds[row] for row in rows),
+            twins=tuple(self.twins[column] for column in columns),
+            values=self.values[rows][:, columns],
+            ids=self.ids[rows][:, columns],
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """What the runs say to one claim: a value a seed, its least possible SD, how many twins point the claim's way.
+
+    `weights` are those of the twins in a seed's value. `missing` says why there is none.
+    """
+
+    per_seed: Array
+    weights: Array
+    least_sd: float
+    agree: int
+    missing: str = ""
+
+
+def pair_twins(records: Records, values: pd.Series[float], claim: Claim, design: Design) -> Blocks:
+    """Pair matched twins by the key of their seed, whatever the order of rows, and keep the complete seeds.
+
+    The twins are those of the design's table with both variants among its own (where None: among those of the runs).
+    Raises AnalysisError if a variant has a seed twice.
+    """
+    runs = records.runs
+    cells: dict[tuple[int, str], tuple[float, str]] = {}
+    for seed, variant, value, run_id in zip(runs["seed"], runs["variant"], values, runs["run_id"], strict=True):
+        if (seed, variant) in cells:
+            raise AnalysisError(f"{variant} has more than one run with seed {seed}; choose one run for each seed")
+        cells[int(seed), str(variant)] = float(value), str(run_id)
+    names = set(runs["variant"] if design.variants is None else design.variants)
+    twins = tuple(pair for pair in matched_twins(design.table) if {row.name for row in pair} <= names)
+    arms = ARMS[claim.contrast]
+    needed = [row.name for pair in twins for row, weight in zip(pair, arms, strict=True) if weight]
+    broken = {(str(run["variant"]), int(run["seed"])) for run in records.broken.to_dict("records")}
+    broken = {cell for cell in broken if cell[0] in needed and cell[::-1] not in cells}
+    lacks: dict[int, list[str]] = {}
+    for seed in sorted({seed for seed, _ in cells} | {seed for _, seed in broken}):
+        lacks[seed] = [f"no finished run of {name}" for name in needed if (seed, name) not in cells]
+        unread = [name for name in needed if not np.isfinite(cells.get((seed, name), (0.0, ""))[0])]
+        lacks[seed] += [f"{name} has no {_name_measure(claim)}" for name in unread]
+        broken |= {(name, seed) for name in unread if not _is_short(claim, runs)}
+    seeds = tuple(seed for seed, absent in lacks.items() if needed and not absent)
+    empty = (float("nan"), "")
+    grid = [[[cells.get((seed, row.name), empty) for row in pair] for pair in twins] for seed in seeds]
+    shape = (len(seeds), len(twins), 2)
+    return Blocks(
+        seeds=seeds,
+        twins=twins,
+        arms=arms,
+        values=np.array([cell[0] for rows in grid for pair in rows for cell in pair], dtype=float).reshape(shape),
+        ids=np.array([cell[1] for rows in grid for pair in rows for cell in pair], dtype=object).reshape(shape),
+        left_out=tuple(f"seed {seed} ({', '.join(absent)})" for seed, absent in lacks.items() if absent),
+        broken=tuple(sorted(broken)),
+    )
+
+
+def _name_measure(claim: Claim) -> str:
+    """What a run must have for the claim."""
+    if claim.epochs:
+        return f"whole curve of {claim.epochs[1] + CONFIRMING_EPOCHS} epochs or more"
+    noun = claim.estimand.replace("_", " ")
+    return f"finite {noun}" + (f" in each of the last {count_epochs(claim)} epochs" if count_epochs(claim) > 1 else "")
+
+
+def _is_short(claim: Claim, runs: pd.DataFrame) -> bool:
+    """Whether the runs end too soon after the claim's window."""
+    return claim.epochs is not None and bool(runs["epochs"].max() < claim.epochs[1] + CONFIRMING_EPOCHS)
+
+
+def gather_evidence(claim: Claim, blocks: Blocks, records: Records) -> Evidence:
+    """Contrast `blocks` as the claim asks: mean over twins, or the slope over the twins' depth or kernel.
+
+    A twin agrees where its own mean over seeds lies on the claim's side of what the claim is held against. Shares of
+    runs (onset) get a least SD: that of a binomial share at the rule of succession, (k + 1) / (n + 2), since equal
+    shares in few seeds do not mean that there is no spread; a test error gets that of one image a run.
+    """
+    effects = blocks.effects
+    factor = list_factor(claim, blocks)
+    missing = "" if effects.size else _explain_lack(claim, blocks, records)
+    steps = len(set(factor.tolist()))
+    if not missing and claim.by and steps < FEWEST_STEPS:
+        values = " and ".join(f"{value:g}" for value in sorted(set(factor.tolist())))
+        missing = f"a slope needs twins of {FEWEST_STEPS} different {claim.by}s, and they have {values}"
+    if missing:
+        return Evidence(per_seed=np.empty(0), weights=np.empty(0), least_sd=0.0, agree=0, missing=missing)
+    centred = factor - factor.mean()
+    weights = centred / (centred**2).sum() if claim.by else np.full(len(factor), 1 / len(factor))
+    pulls = (effects.mean(axis=0) - find_null(claim)) * find_sign(claim)
+    return Evidence(
+        per_seed=effects @ weights,
+        weights=weights,
+        least_sd=float(np.sqrt(_find_least_variance(claim, blocks, records) * (weights**2).sum())),
+        agree=int((pulls > 0).sum()),
+    )
+
+
+def list_factor(claim: Claim, blocks: Blocks) -> Array:
+    """The depth of each twin, or its kernel where the claim is by kernel; shape (twins,)."""
+    name = "kernel" if claim.by == "kernel" else "depth_counted"
+    return np.array([getattr(row, name) for row, _ in blocks.twins], dtype=float)
+
+
+def find_sign(claim: Claim) -> int:
+    """1 where larger values speak for the claim, -1 where smaller ones do."""
+    return 1 if claim.direction == "higher" else -1
+
+
+def find_null(claim: Claim) -> float:
+    """The value that the claim's interval is held against: its margin, its reference, or 0."""
+    return claim.smallest_effect if claim.direction == "not_higher" else claim.reference
+
+
+def count_test_images(records: Records) -> int:
+    """How many images the runs were tested on: as predicted, else a sixth of a subset, else MNIST's 10,000."""
+    for predicted in records.predicted.values():
+        return len(predicted.label)
+    subset = int(records.runs["subset"].max()) if len(records.runs) else 0
+    return count_images(subset)
+
+
+def count_images(subset: int) -> int:
+    """How many test images belong to a subset of training images (0: all of MNIST)."""
+    return round(subset * IMAGES_PER_TRAINING_IMAGE) if subset else TEST_IMAGES
+
+
+def _find_least_variance(claim: Claim, blocks: Blocks, records: Records) -> float:
+    """The least variance over seeds of one twin's effect."""
+    if claim.estimand == "test_error":
+        return sum(weight**2 for weight in blocks.arms) / count_test_images(records) ** 2
+    if claim.estimand != "onset":
+        return 0.0
+    return sum(_bound_share(blocks.values[:, :, place]) for place, weight in enumerate(blocks.arms) if weight)
+
+
+def _bound_share(events: Array) -> float:
+    share = (events.sum() + 1) / (events.size + 2)
+    return float(share * (1 - share))
+
+
+def _explain_lack(claim: Claim, blocks: Blocks, records: Records) -> str:
+    if records.runs.empty:
+        return "there is no finished run to judge"
+    if not blocks.twins:
+        return "the experiment has no matched twins"
+    if _is_short(claim, records.runs) and claim.epochs:
+        return f"no run was trained for the {claim.epochs[1] + CONFIRMING_EPOCHS} epochs that the window needs"
+    return "no seed has all the runs that the claim needs"

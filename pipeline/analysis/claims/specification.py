@@ -1,0 +1,98 @@
+"""How far a verdict rests on choices: each claim judged again over a fixed grid of them.
+
+The grid is the same for every claim of a kind, so nobody chooses it after the results: where a gap, loss or error is
+read (the last epoch, the mean of the last three) or how large a rise counts as overfitting (half, once and twice the
+declared one), each with all twins and seeds, without each twin, and without each seed. A claim is judged at the level
+of its verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.analysis.claims.design import Design, Records
+from pipeline.analysis.claims.verdict import Verdict, decide
+from pipeline.analysis.claims.weighing import Weighed, weigh_blocks, weigh_claim
+from pipeline.study.claims import FEWEST_SEEDS, Claim
+
+RISES = (0.5, 1.0, 2.0)
+PLACES = ("last epoch", "mean of last 3 epochs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One point of the grid: what was chosen, in words, and what the claim comes to."""
+
+    label: str
+    effect: float
+    low: float
+    high: float
+    outcome: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Specification:
+    """A claim over the grid: its verdict's outcome and every choice that could be judged."""
+
+    verdict: Verdict
+    choices: tuple[Choice, ...]
+
+    @property
+    def holds(self) -> int:
+        """With how many choices the outcome is the same."""
+        return sum(choice.outcome == self.verdict.outcome for choice in self.choices)
+
+
+def vary_choices(verdicts: Sequence[Verdict], records: Records, design: Design) -> list[Specification]:
+    """The grid of each claim that stands by itself and has been tested."""
+    found = []
+    for verdict in verdicts:
+        if verdict.parts or verdict.outcome == "UNTESTABLE":
+            continue
+        choices = tuple(_vary(verdict, records, design))
+        found.append(Specification(verdict=verdict, choices=choices))
+    return found
+
+
+def _vary(verdict: Verdict, records: Records, design: Design) -> Iterator[Choice]:
+    for label, claim in _list_readings(verdict.claim):
+        weighed = weigh_claim(claim, records, design)
+        blocks = weighed.blocks
+        if weighed.draft.reason:
+            continue
+        yield _judge(label, weighed, verdict)
+        for plain, _ in blocks.twins:
+            names = {pair[0].name for pair in blocks.twins} - {plain.name}
+            yield from _judge_rest(f"{label}, without {plain.name} and its twin", weighed, records, verdict, names)
+        for seed in blocks.seeds:
+            seeds = set(blocks.seeds) - {seed}
+            if len(seeds) >= FEWEST_SEEDS:
+                rest = weigh_blocks(weighed, blocks.restrict(seeds), records)
+                yield _judge(f"{label}, without seed {seed}", rest, verdict)
+
+
+def _judge_rest(label: str, weighed: Weighed, records: Records, verdict: Verdict, names: set[str]) -> Iterator[Choice]:
+    """The claim without one twin, if enough are left."""
+    if not names:
+        return
+    rest = weigh_blocks(weighed, weighed.blocks.restrict(weighed.blocks.seeds, names), records)
+    if not rest.draft.reason:
+        yield _judge(label, rest, verdict)
+
+
+def _list_readings(claim: Claim) -> Iterator[tuple[str, Claim]]:
+    """The claim as it could also have been read."""
+    if claim.estimand == "onset":
+        for factor in RISES:
+            rise = factor * claim.smallest_rise
+            yield f"a rise of {rise:g} nats", replace(claim, smallest_rise=rise)
+    else:
+        for place in PLACES:
+            yield place, replace(claim, at=place)
+
+
+def _judge(label: str, weighed: Weighed, verdict: Verdict) -> Choice:
+    low, high = weighed.bound(1 - verdict.level)
+    outcome = decide(weighed.draft.claim, (low, high))
+    return Choice(label=label, effect=weighed.draft.effect, low=low, high=high, outcome=outcome)

@@ -1,0 +1,197 @@
+"""Weigh a single claim: its estimate over seeds, and a verdict that lacks only what depends on other claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis.claims.contrasts import (
+    Blocks,
+    Evidence,
+    count_test_images,
+    find_null,
+    find_sign,
+    gather_evidence,
+    list_factor,
+    pair_twins,
+)
+from pipeline.analysis.claims.design import Design, Records
+from pipeline.analysis.claims.images import widen_by_images
+from pipeline.analysis.claims.looks import Look, find_look
+from pipeline.analysis.claims.measures import count_epochs, measure_runs
+from pipeline.analysis.claims.networks import list_twins, reach_across, reach_slope
+from pipeline.analysis.claims.troubles import Troubles, find_troubles
+from pipeline.analysis.claims.verdict import NAN, Verdict, name_unit
+from pipeline.analysis.onset import find_onsets, say_hidden
+from pipeline.analysis.power import bound_sd, count_seeds
+from pipeline.analysis.statistics import (
+    Array,
+    Estimate,
+    estimate_mean,
+    estimate_reduction,
+    permute_signs,
+    weigh_agreement,
+)
+from pipeline.study.claims import FEWEST_SEEDS, Claim
+
+RESOLUTION = 1e-6
+"""Nats: two trainings that differ by less are the same but for rounding."""
+IMAGES = ("test_error", "test_loss")
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Weighed:
+    """The estimate of a single claim, and a verdict that lacks only what depends on the correction."""
+
+    estimate: Estimate
+    draft: Verdict
+    blocks: Blocks
+    troubles: Troubles
+
+    @property
+    def sign(self) -> int:
+        """1 where larger values speak for the claim, -1 where smaller ones do."""
+        return find_sign(self.draft.claim)
+
+    def bound(self, alpha: float) -> tuple[float, float]:
+        """The interval of the effect; that of a share of runs ends at 0 and 1."""
+        low, high = self.estimate.interval(alpha)
+        claim = self.draft.claim
+        if claim.estimand == "onset" and claim.contrast != "regularised - plain":
+            return max(low, 0.0), min(high, 1.0)
+        return low, high
+
+
+def weigh_claim(claim: Claim, records: Records, design: Design) -> Weighed:
+    """Weigh a claim that stands by itself, on the seeds of its latest look."""
+    blocks = pair_twins(records, measure_runs(records, claim), claim, design)
+    ended = {*blocks.seeds, *(seed for _, seed in blocks.broken)}
+    order = design.seeds if design.seeds is not None else tuple(sorted(ended))
+    look = find_look(blocks.seeds, ended, order, design.looks)
+    looked_at = order[: design.looks[look.number - 1]] if look.number else ended
+    blocks = blocks.restrict(look.seeds)
+    return _weigh(claim, blocks, records, look, find_troubles(blocks, records, looked_at))
+
+
+def weigh_without(weighed: Weighed, records: Records) -> Weighed:
+    """The same without the seeds and twins that make it doubtful; itself where there is none."""
+    troubles, blocks = weighed.troubles, weighed.blocks
+    if not troubles.removable:
+        return weighed
+    seeds = [seed for seed in blocks.seeds if seed not in troubles.seeds]
+    twins = [plain.name for plain, _ in blocks.twins if plain.name not in troubles.twins]
+    return weigh_blocks(weighed, blocks.restrict(seeds, twins), records)
+
+
+def weigh_blocks(weighed: Weighed, blocks: Blocks, records: Records) -> Weighed:
+    """The same claim at the same look, from a part of its blocks."""
+    kept = Troubles(not_finite=weighed.troubles.not_finite)
+    return _weigh(weighed.draft.claim, blocks, records, weighed.draft.look, kept)
+
+
+def count_needed(weighed: Weighed, alpha: float) -> int | None:
+    """Seeds, all told, that claims of this kind need; None below two seeds, where no spread is known."""
+    estimate, claim = weighed.estimate, weighed.draft.claim
+    return count_seeds(bound_sd(estimate.sd, estimate.n), claim.smallest_effect, alpha) if estimate.n > 1 else None
+
+
+def _weigh(claim: Claim, blocks: Blocks, records: Records, look: Look, troubles: Troubles) -> Weighed:
+    evidence = gather_evidence(claim, blocks, records)
+    over_seeds = estimate_mean(evidence.per_seed, evidence.least_sd)
+    images = _gather_images(claim, blocks, evidence, records)
+    over_both = None if images is None or over_seeds.n < 2 else widen_by_images(over_seeds, images)
+    covering = claim.over == "seeds and images"
+    estimate = over_both if covering and over_both else over_seeds
+    reason = evidence.missing or _find_obstacle(claim, estimate, look)
+    if not reason and covering and over_both is None:
+        reason = "the interval is to cover test images, and not all runs recorded what they predicted for each"
+    reason = reason or _find_hidden(claim, blocks, records)
+    null = find_null(claim)
+    draft = Verdict(
+        claim=claim,
+        outcome="UNTESTABLE" if reason else "",
+        reason=reason,
+        effect=estimate.mean,
+        unit=name_unit(claim),
+        null=null,
+        p=estimate.p_value(null),
+        p_sign_flip=permute_signs(evidence.per_seed - null),
+        n_seeds=estimate.n,
+        look=look,
+        per_seed=tuple(zip(blocks.seeds, evidence.per_seed.tolist(), strict=False)),
+        images=count_test_images(records) if claim.estimand in IMAGES else 0,
+        half_seeds=over_seeds.half_width(ALPHA),
+        half_images=over_both.half_width(ALPHA) if over_both else NAN,
+        twins=len(blocks.twins),
+        left_out=blocks.left_out,
+        troubles=troubles.said,
+        run_ids=blocks.run_ids,
+        epochs=int(records.runs["epochs"].max()) if len(records.runs) else 0,
+        subset=int(records.runs["subset"].max()) if len(records.runs) else 0,
+    )
+    weighed = Weighed(estimate=estimate, draft=draft, blocks=blocks, troubles=troubles)
+    draft = replace(draft, interval_95=weighed.bound(ALPHA))
+    return replace(weighed, draft=_add_twins(draft, blocks, evidence))
+
+
+def _add_twins(draft: Verdict, blocks: Blocks, evidence: Evidence) -> Verdict:
+    """The draft with the effect of each twin, what they say of other networks, and the relative effect."""
+    claim = draft.claim
+    if not blocks.effects.size:
+        return draft
+    draft = replace(draft, by_twin=list_twins(claim, blocks))
+    if claim.by:
+        return replace(draft, across=reach_slope(blocks.effects, list_factor(claim, blocks)))
+    draft = replace(
+        draft,
+        twins_agree=evidence.agree,
+        p_twins=weigh_agreement(evidence.agree, len(blocks.twins)),
+        across=reach_across(blocks.effects),
+    )
+    if claim.estimand == "onset" or claim.contrast != "regularised - plain":
+        return draft
+    plain, regularised = blocks.values.mean(axis=1).T
+    return replace(draft, reduction=estimate_reduction(regularised, plain))
+
+
+def _gather_images(claim: Claim, blocks: Blocks, evidence: Evidence, records: Records) -> Array | None:
+    """The contrast of each image in each seed, shape (seeds, images); None where a run did not record it."""
+    if claim.estimand not in IMAGES or not len(evidence.per_seed):
+        return None
+    total: Array | None = None
+    for column, weight in enumerate(evidence.weights):
+        for place, arm in enumerate(blocks.arms):
+            if not arm:
+                continue
+            read = [records.predicted.get(str(run_id)) for run_id in blocks.ids[:, column, place]]
+            values = [each.measure(claim.estimand, count_epochs(claim)) if each else None for each in read]
+            known = [value for value in values if value is not None]
+            if len(known) < len(values) or len({len(value) for value in known}) > 1:
+                return None
+            part = weight * arm * np.array(known)
+            total = part if total is None else total + part
+    return total
+
+
+def _find_obstacle(claim: Claim, estimate: Estimate, look: Look) -> str:
+    """Why an estimate can carry no verdict; empty if it can."""
+    if look.early:
+        return f"before the first look at {look.first} seeds ({estimate.n} are complete)"
+    if estimate.n < FEWEST_SEEDS:
+        return f"a verdict needs {FEWEST_SEEDS} complete seeds, the runs have {estimate.n}"
+    if estimate.sd < (0 if claim.estimand in ("onset", "test_error") else RESOLUTION):
+        return "all seeds gave the same value but for rounding, so there is no spread to judge by"
+    return ""
+
+
+def _find_hidden(claim: Claim, blocks: Blocks, records: Records) -> str:
+    """Why noise hides an onset; empty if it does not, or for a claim about something else."""
+    if claim.epochs is None:
+        return ""
+    onsets: pd.DataFrame = find_onsets(
+        records.history[records.history["run_id"].isin(blocks.run_ids)], claim.smallest_rise
+    )
+    return say_hidden(onsets, claim.smallest_rise)

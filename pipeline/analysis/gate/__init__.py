@@ -1,0 +1,1 @@
+"""Whether new runs still give what a stored result says."""

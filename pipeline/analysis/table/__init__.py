@@ -1,0 +1,1 @@
+"""The conclusion table: which runs are in it, and where each number comes from."""

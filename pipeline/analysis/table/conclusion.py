@@ -1,0 +1,165 @@
+"""The study's conclusion table: raw numbers, each with the runs that it comes from.
+
+The eleven columns and the label texts (their '-' and 'False' alike) are those of the 2019 notebook, see
+study/published.csv. Columns beside them tell what the networks really are and how far the numbers moved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis.table.entries import Entry, compare_published, label_row, measure_entry, tell_truth
+from pipeline.analysis.table.selection import METRICS, Selection, SharedSettings, describe_query
+from pipeline.errors import AnalysisError
+from pipeline.study.variants import TABLE, Variant, published_variants
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One variant's row: its entries by column, in the order of the columns."""
+
+    variant: str
+    entries: Mapping[str, Entry]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """Where the content of one entry comes from."""
+
+    variant: str
+    column: str
+    entry: Entry
+    query: str
+
+    @property
+    def n(self) -> int:
+        """Number of runs behind the number."""
+        return len(self.entry.run_ids)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conclusion:
+    """The conclusion table with its evidence.
+
+    `runs` holds one row for each run in it: run_id, run_name, experiment, variant, seed, threads, fingerprint,
+    weights_sha256, ended
+    (ISO 8601 text, UTC) and the final metrics. `left_out` holds run_id, variant, seed and reason of all other runs.
+    """
+
+    rule: str
+    settings: SharedSettings
+    rows: tuple[Row, ...]
+    runs: pd.DataFrame
+    left_out: pd.DataFrame
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Column names in order."""
+        return tuple(self.rows[0].entries)
+
+    @property
+    def query(self) -> str:
+        """The question that chose the runs."""
+        return describe_query(self.settings, self.rule)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Variants that have a row and no run."""
+        return tuple(row.variant for row in self.rows if row.variant not in set(self.runs["variant"]))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the content: every raw number, its run ids, and what identifies each run; no names, no dates.
+
+        A run that was imported counts under the id that it had in its first store.
+        """
+        evidence = self.runs.drop(columns=["run_name", "experiment", "ended"])
+        first = dict(zip(evidence["run_id"], evidence.pop("origin"), strict=True)) if "origin" in evidence else {}
+        evidence["run_id"] = [first.get(run_id, run_id) for run_id in evidence["run_id"]]
+        rows = [
+            replace(row, entries={name: entry.rename_runs(first) for name, entry in row.entries.items()})
+            for row in self.rows
+        ]
+        content = {"rows": [asdict(row) for row in rows], "runs": list_records(evidence)}
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def trace(self, row: str | int, column: str) -> Trace:
+        """The evidence of one entry; `row` is a variant's name or the row's number from 0.
+
+        Raises AnalysisError for a row or column that the table does not have.
+        """
+        names = [named.variant for named in self.rows]
+        key = names[int(row)] if str(row).isdigit() and int(row) < len(names) else row
+        if key not in names:
+            raise AnalysisError(f'"{row}" is no row of this table; choose 0 to {len(names) - 1} or {", ".join(names)}')
+        if column not in self.columns:
+            raise AnalysisError(f'"{column}" is no column of this table; choose one of {", ".join(self.columns)}')
+        found = self.rows[names.index(str(key))]
+        return Trace(variant=found.variant, column=column, entry=found.entries[column], query=self.query)
+
+
+def conclude(
+    selection: Selection,
+    *,
+    rows: Sequence[Variant] | None = None,
+    truth: bool = False,
+    published: bool = False,
+    controls: bool = False,
+) -> Conclusion:
+    """Build the conclusion table: the 14 published rows in their order, whether or not they have a run.
+
+    `rows` are those of an experiment with variants of its own, which then stand there instead.
+    `truth` adds what the networks really hold, the honest gap and the seconds per epoch; `published` adds the
+    notebook's numbers and the difference to them; `controls` adds the five control rows below.
+    Raises AnalysisError when none of the chosen runs has a row.
+    """
+    variants = rows if rows is not None else TABLE if controls else published_variants()
+    shown = selection.chosen["variant"].isin([variant.name for variant in variants])
+    runs = selection.chosen[shown]
+    if runs.empty:
+        raise AnalysisError(
+            f"no run to compare: none of {len(selection.left_out) + len(selection.chosen)} is finished, has the "
+            "settings asked for and a row in the table; train a variant, or ask for the settings of the newest run"
+        )
+    content = []
+    for variant in variants:
+        own = runs[runs["variant"] == variant.name]
+        entries = label_row(variant) | {column: measure_entry(own, metric) for column, metric in METRICS.items()}
+        if truth:
+            entries |= tell_truth(variant, own)
+        if published:
+            entries |= compare_published(variant, entries)
+        content.append(Row(variant=variant.name, entries=entries))
+    unshown = selection.chosen.loc[~shown, ["run_id", "variant", "seed"]].assign(reason="control: ask for the controls")
+    left_out = pd.concat([selection.left_out, unshown], ignore_index=True)
+    return Conclusion(
+        rule=selection.rule,
+        settings=selection.settings,
+        rows=tuple(content),
+        runs=_keep_evidence(runs),
+        left_out=left_out,
+    )
+
+
+def list_records(frame: pd.DataFrame) -> list[dict[str, object]]:
+    """The rows of a frame as plain Python values that JSON can hold; None for a missing number."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in record.items()} for record in plain.to_dict("records")]
+
+
+def _keep_evidence(runs: pd.DataFrame) -> pd.DataFrame:
+    """The columns of the chosen runs that identify them and carry their final numbers."""
+    names = ["run_id", "run_name", "experiment", "variant", "seed", "threads", "fingerprint", "weights_sha256", "ended"]
+    metrics = [column for column in runs.columns if column.startswith("final/")]
+    evidence = runs[names].assign(ended=runs["ended"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    if "origin" in runs:
+        evidence["origin"] = runs["origin"].where(runs["origin"] != "", runs["run_id"])
+    return evidence.join(runs[metrics].replace([np.inf, -np.inf], np.nan)).reset_index(drop=True)

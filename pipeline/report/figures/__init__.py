@@ -1,0 +1,1 @@
+"""Figures: data in, a matplotlib Figure or a file of it out."""

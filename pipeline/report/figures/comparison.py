@@ -1,0 +1,240 @@
+"""Figures that compare runs: frames of chosen runs in, a Figure out; nothing is written or shown here.
+
+Colours are those of Okabe and Ito (2008), which people with any common colour vision can tell apart; marker, line style
+or fill says the same once more. `caption` goes under a figure: the place for settings, rule and number of runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from pipeline.analysis.statistics import t_interval
+from pipeline.errors import AnalysisError
+from pipeline.report.figures.layout import finish_figure, share_log_axes
+from pipeline.study.variants import VARIANTS
+
+BLUE, VERMILLION, ORANGE, GREY = "#0072B2", "#D55E00", "#E69F00", "#555555"
+Style = dict[str, Any]  # keywords of a Line2D
+GROUPS: dict[str, Style] = {
+    "plain": {"color": VERMILLION, "ls": "--"},
+    "regularised": {"color": BLUE, "ls": "-", "mfc": "none"},
+    "no twin": {"color": GREY, "ls": "none", "mfc": "none"},
+}
+"""How the two kinds of a matched twin, and the rows that are in no twin, are drawn."""
+DEPTH_MARKERS = {2: "o", 3: "^", 5: "s", 7: "D"}
+LOSSES = {"notebook": ("train/loss", "test/loss"), "honest": ("honest/train_loss", "honest/test_loss")}
+QUANTITIES = {
+    "final/train_loss": "train loss as fit reports it (nats)",
+    "final/test_loss": "test loss with penalty (nats)",
+    "final/test_accuracy": "test accuracy",
+    "final/honest_train_loss": "train loss, evaluation mode (nats)",
+    "final/honest_test_loss": "test loss, evaluation mode (nats)",
+    "final/gap_notebook": "gap as the notebook reads it (nats)",
+    "final/gap_honest": "honest gap: test - train loss, evaluation mode (nats)",
+    "final/epoch_seconds": "seconds per epoch",
+}
+CLAIMED_ONSET = (10, 15)
+COLUMNS = 5
+
+
+def plot_loss_curves(
+    history: pd.DataFrame, runs: pd.DataFrame, *, source: str = "notebook", caption: str = ""
+) -> Figure:
+    """Train and test loss by epoch, a panel a variant, a line a run, on shared axes (loss on a log scale).
+
+    `source` "notebook" takes the losses as fit reports them, "honest" those in evaluation mode without the penalty.
+    Raises AnalysisError for another source, or without a run.
+    """
+    if source not in LOSSES:
+        raise AnalysisError(f'"{source}" is no source of losses; choose one of {", ".join(LOSSES)}')
+    variants = order_variants(runs)
+    columns = min(COLUMNS, len(variants))
+    rows = -(-len(variants) // columns)
+    figure = Figure(figsize=(max(2.5 * columns + 0.7, 6), 2 * rows + 1.5))
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    share_log_axes(panels, len(variants))
+    shown = history[history["metric"].isin(LOSSES[source])].sort_values("epoch", kind="stable")
+    curves = shown.groupby(["run_id", "metric"]).indices
+    points = shown[["epoch", "value"]].to_numpy(dtype=float)
+    styles: list[Style] = [
+        {"color": VERMILLION, "ls": "--", "lw": 1.3, "label": "train loss"},
+        {"color": BLUE, "ls": "-", "lw": 1.3, "label": "test loss"},
+    ]
+    for axes, variant in zip(panels.flat, variants, strict=False):
+        run_ids = runs.loc[runs["variant"] == variant, "run_id"]
+        for metric, style in zip(LOSSES[source], styles, strict=True):
+            own = [points[curves[run_id, metric]] for run_id in run_ids if (run_id, metric) in curves]
+            axes.plot(*_join_lines(own), **style)
+        axes.set_title(f"{variant} (n = {len(run_ids)})", fontsize=8, y=1)
+    figure.supylabel("categorical cross-entropy (nats)", fontsize=9, x=0.01)
+    title = f"Train and test loss ({source}), one line a seed"
+    return finish_figure(figure, title, caption, [Line2D([], [], **style) for style in styles])
+
+
+def plot_gap(runs: pd.DataFrame, *, caption: str = "") -> Figure:
+    """The honest gap by counted depth, a panel a kernel: a mark a run, a line through the means of matched twins."""
+    figure, panels = _open_kernels(runs)
+    for kernel, axes in panels.items():
+        for (group, style), offset in zip(GROUPS.items(), (-0.12, 0.12, 0.36), strict=True):
+            own = _pick(runs, group, kernel)
+            marks = style | {"marker": "o" if group == "plain" else "s", "ls": "none"}
+            axes.plot(own["depth_counted"] + offset, own["final/gap_honest"], **marks)
+            means = own.groupby("depth_counted")["final/gap_honest"].mean()
+            axes.plot(means.index + offset, means, color=style["color"], ls=style["ls"])
+        for variant, own in _pick(runs, "no twin", kernel).groupby("variant"):
+            spot = (own["depth_counted"].iloc[0] + 0.36, own["final/gap_honest"].max())
+            _name_point(axes, str(variant), spot)
+        axes.axhline(0, color="black", lw=0.8)
+        depths = sorted({*DEPTH_MARKERS, *map(int, runs["depth_counted"])})
+        axes.set(xlabel="convolutions (counted)", xticks=depths, xlim=(depths[0] - 0.6, depths[-1] + 1))
+    next(iter(panels.values())).set_ylabel("honest gap (nats)")
+    handles = [
+        Line2D([], [], **style, marker="o" if group == "plain" else "s", label=group) for group, style in GROUPS.items()
+    ]
+    title = f"Gap of test and train loss in evaluation mode, n = {len(runs)} runs"
+    return finish_figure(figure, title, caption, handles)
+
+
+def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
+    """Test accuracy against parameters, a panel a kernel: the mean of each variant large, its runs as small dots."""
+    figure, panels = _open_kernels(runs)
+    for kernel, axes in panels.items():
+        for group, style in GROUPS.items():
+            for variant, own in _pick(runs, group, kernel).groupby("variant"):
+                size, accuracy = own["parameters"], 100 * own["final/test_accuracy"]
+                marker = DEPTH_MARKERS.get(int(own["depth_counted"].iloc[0]), "P")
+                axes.plot(size, accuracy, ".", color=style["color"], alpha=0.4, ms=4)
+                axes.plot(size.iloc[0], accuracy.mean(), marker, **(style | {"ls": "none"}), ms=8)
+                if group == "no twin":
+                    _name_point(axes, str(variant), (size.iloc[0], accuracy.mean()))
+        low, high = min(35_000, 0.7 * runs["parameters"].min()), max(1_300_000, 1.4 * runs["parameters"].max())
+        ticks = [25_000 * 2**power for power in range(-10, 20) if low / 2 < 25_000 * 2**power < high]
+        axes.set(xscale="log", xlabel="parameters (log scale)")
+        axes.set_xticks(ticks, [f"{tick / 1000:g}k" for tick in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlim(low, high)
+    next(iter(panels.values())).set_ylabel("test accuracy (%)")
+    handles = [Line2D([], [], marker="o", **(style | {"ls": "none"}), label=group) for group, style in GROUPS.items()]
+    handles += [
+        Line2D([], [], color="black", marker=m, ls="none", label=f"{d} convs") for d, m in DEPTH_MARKERS.items()
+    ]
+    return finish_figure(figure, f"Test accuracy against size, n = {len(runs)} runs", caption, handles)
+
+
+def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: str = "") -> Figure:
+    """One final metric: every seed a dot, from two on their mean with its 95 % t-interval; a line a variant."""
+    if metric not in QUANTITIES:
+        raise AnalysisError(f'"{metric}" is no final metric to plot; choose one of {", ".join(QUANTITIES)}')
+    variants = order_variants(runs)
+    figure, axes = _open_lines(variants, runs)
+    seeds = {
+        place: runs.loc[runs["variant"] == variant, metric].dropna().to_numpy(dtype=float)
+        for place, variant in enumerate(variants)
+    }
+    places = np.repeat(list(seeds), [len(values) for values in seeds.values()])
+    axes.plot(np.concatenate(list(seeds.values())), places, "o", color=BLUE, mfc="none", ms=5)
+    means = {place: t_interval(values) for place, values in seeds.items() if len(values) > 1}
+    if means:
+        intervals = [np.array([[low, place - 0.25], [high, place - 0.25]]) for place, (_, low, high) in means.items()]
+        axes.plot(*_join_lines(intervals), "-", color=VERMILLION, lw=2)
+        axes.plot([mean for mean, _, _ in means.values()], np.array([*means]) - 0.25, "D", color=VERMILLION, ms=5)
+    axes.set_xlabel(QUANTITIES[metric])
+    handles = [
+        Line2D([], [], color=BLUE, marker="o", mfc="none", ls="none", label="one seed"),
+        Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"),
+    ]
+    title = metric.removeprefix("final/").replace("_", " ").capitalize()
+    return finish_figure(figure, f"{title} by variant and seed", caption, handles)
+
+
+def plot_onset(onsets: pd.DataFrame, runs: pd.DataFrame, *, caption: str = "") -> Figure:
+    """Onset of overfitting of each run: a dot at its epoch, an open triangle at its last epoch where it was not seen.
+
+    `onsets` is as `find_onsets` gives it, indexed by run_id: `epochs` watched and `onset` (epoch, from 1; nan where
+    censored). Runs without a row there are not drawn and not counted.
+    """
+    drawn = runs[["run_id", "variant", "seed"]].join(onsets, on="run_id", how="inner")
+    variants = order_variants(drawn)
+    figure, axes = _open_lines(variants, drawn)
+    axes.axvspan(*CLAIMED_ONSET, color=ORANGE, alpha=0.2, lw=0)
+    drawn = drawn.sort_values("seed")
+    heights = pd.Series(0.0, drawn.index)
+    for place, variant in enumerate(variants):
+        own = drawn["variant"] == variant
+        heights[own] = place + (np.linspace(-0.3, 0.3, own.sum()) if own.sum() > 1 else 0)
+    # A nan is not drawn, so each run leaves one mark: its onset, or the end of what was watched.
+    axes.plot(drawn["onset"], heights, "o", color=VERMILLION, ms=5)
+    axes.plot(drawn["epochs"].where(drawn["onset"].isna()), heights, ">", color=BLUE, mfc="none", ms=5)
+    axes.set(xlabel="epoch", xlim=(0, drawn["epochs"].max() * 1.04))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    handles = [
+        Line2D([], [], color=VERMILLION, marker="o", ls="none", label="onset"),
+        Line2D([], [], color=BLUE, marker=">", mfc="none", ls="none", label="not seen up to this epoch"),
+        Line2D([], [], color=ORANGE, alpha=0.4, lw=8, label="epochs 10 to 15, as the notebook claims"),
+    ]
+    return finish_figure(figure, f"Onset of overfitting (honest test loss), n = {len(drawn)} runs", caption, handles)
+
+
+def order_variants(rows: pd.DataFrame) -> list[str]:
+    """The variants that occur: the study's in the order of its table, then a user's own as they come.
+
+    Raises AnalysisError if there is none.
+    """
+    occurring = list(dict.fromkeys(rows["variant"]))
+    if not occurring:
+        raise AnalysisError("no run to draw; train a variant first")
+    own = [name for name in occurring if name not in VARIANTS]
+    return [name for name in VARIANTS if name in occurring] + own
+
+
+def _pick(runs: pd.DataFrame, group: str, kernel: int) -> pd.DataFrame:
+    """The runs of one group (a key of GROUPS) and kernel size; rows without a twin differ in more than one way."""
+    twins = runs["twin"] if "twin" in runs else runs["variant"].map({name: row.twin for name, row in VARIANTS.items()})
+    kinds = runs["regularised"].map({True: "regularised", False: "plain"}).where(twins.fillna("") != "", "no twin")
+    return runs[(kinds == group) & (runs["kernel"] == kernel)]
+
+
+def _open_kernels(runs: pd.DataFrame) -> tuple[Figure, dict[int, Axes]]:
+    """A figure with a panel for each kernel size, on shared axes."""
+    order_variants(runs)
+    kernels = sorted(int(kernel) for kernel in runs["kernel"].unique())
+    figure = Figure(figsize=(max(5 * len(kernels), 6.5), 5))
+    panels = figure.subplots(1, len(kernels), sharex=True, sharey=True, squeeze=False)[0]
+    for kernel, axes in zip(kernels, panels, strict=True):
+        axes.set_title(f"kernel {kernel}x{kernel}", fontsize=10)
+        axes.grid(axis="y", alpha=0.3)
+    return figure, dict(zip(kernels, panels, strict=True))
+
+
+def _open_lines(variants: Sequence[str], rows: pd.DataFrame) -> tuple[Figure, Axes]:
+    """A figure with a horizontal line for each variant, the first on top, named with its n."""
+    figure = Figure(figsize=(8, 0.36 * len(variants) + 1.8))
+    axes = figure.subplots()
+    counts = rows["variant"].value_counts()
+    axes.set_yticks(range(len(variants)), [f"{variant} (n = {counts[variant]})" for variant in variants])
+    axes.set_ylim(len(variants) - 0.4, -0.6)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _join_lines(lines: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Lines of shape (points, 2) as one of shape (2, all points), with a gap (nan) between them.
+
+    One line with gaps is drawn in a fraction of the time of many.
+    """
+    gap = np.full((1, 2), np.nan)
+    return np.concatenate([piece for line in lines for piece in (line, gap)][:-1] or [gap]).T
+
+
+def _name_point(axes: Axes, name: str, spot: tuple[float, float]) -> None:
+    """Write a variant's name beside its point; needed where panel, marker and group do not tell which it is."""
+    axes.annotate(name, spot, xytext=(6, 4), textcoords="offset points", fontsize=7, color=GREY)

@@ -1,0 +1,175 @@
+"""Figures of the report alone: the claims' intervals, and curves with the spread over seeds. Data in, a Figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.analysis.claims.contrasts import find_null
+from pipeline.analysis.claims.specification import Specification
+from pipeline.analysis.claims.verdict import Verdict
+from pipeline.errors import AnalysisError
+from pipeline.report.figures.comparison import BLUE, GREY, ORANGE, VERMILLION, Style, order_variants
+from pipeline.report.figures.layout import finish_figure
+from pipeline.report.text.numbers import format_effect, say_unit
+
+QUANTITIES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "loss": ("honest/train_loss", "honest/test_loss", "cross-entropy, evaluation mode (nats, log scale)"),
+        "accuracy": ("train/accuracy", "test/accuracy", "accuracy"),
+    }
+)
+"""What can be drawn by epoch: its train metric, its test metric, its axis."""
+COLUMNS = 4
+PANEL_GAP_INCHES = 0.5
+STYLES: tuple[Style, ...] = (
+    {"color": VERMILLION, "ls": "--", "lw": 1.3},
+    {"color": BLUE, "ls": "-", "lw": 1.3},
+)
+
+
+def plot_spread(history: pd.DataFrame, runs: pd.DataFrame, quantity: str, *, caption: str = "") -> Figure:
+    """Train and test curves, a panel a variant: the mean over its seeds as a line, lowest to highest seed as a band.
+
+    `history` has run_id, metric, epoch and value, of `runs` or more. Raises AnalysisError without a run, or for a
+    quantity other than loss or accuracy.
+    """
+    if quantity not in QUANTITIES:
+        raise AnalysisError(f'"{quantity}" is no quantity by epoch; choose one of {", ".join(QUANTITIES)}')
+    variants = order_variants(runs)
+    *metrics, label = QUANTITIES[quantity]
+    columns = min(COLUMNS, len(variants))
+    rows = -(-len(variants) // columns)
+    figure = Figure(figsize=(max(2.4 * columns + 0.7, 6), 2 * rows + 1.5))
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    points = history.merge(runs[["run_id", "variant"]], on="run_id")
+    for place, axes in enumerate(panels.flat):
+        if place >= len(variants):
+            axes.remove()
+            continue
+        own = points[points["variant"] == variants[place]]
+        for metric, style in zip(metrics, STYLES, strict=True):
+            _draw_band(axes, own[own["metric"] == metric], style)
+        axes.set_title(f"{variants[place]} (n = {own['run_id'].nunique()})", fontsize=8)
+        _finish_panel(axes, quantity, last=place + columns >= len(variants))
+    figure.supylabel(label, fontsize=9)
+    handles = [Line2D([], [], **style, label=name) for style, name in zip(STYLES, ("train", "test"), strict=True)]
+    title = f"Train and test {quantity}: mean over seeds, band from the lowest to the highest seed"
+    return finish_figure(figure, title, caption, handles)
+
+
+def plot_intervals(verdicts: Sequence[Verdict], *, caption: str = "") -> Figure:
+    """Each claim's effect and 95 % interval on its own axis, with what it is held against and its margin.
+
+    A panel a claim; below its effect stands that of each twin.
+
+    Claims without an effect are not drawn; raises AnalysisError if none has one.
+    """
+    drawn = [verdict for verdict in verdicts if has_effect(verdict)]
+    if not drawn:
+        raise AnalysisError("no claim has an effect to draw; train the seeds that are missing")
+    rows = [1 + len(verdict.by_twin) for verdict in drawn]
+    figure = Figure(figsize=(8, 0.8 * len(drawn) + 0.17 * sum(rows) + 1.1))
+    panels = figure.subplots(len(drawn), 1, squeeze=False, height_ratios=[2 + row for row in rows])[:, 0]
+    for verdict, axes in zip(drawn, panels, strict=True):
+        _draw_interval(axes, verdict)
+    handles = [
+        Line2D([], [], color=BLUE, marker="D", label="effect with its 95 % interval"),
+        Line2D([], [], color=GREY, marker="o", ms=3, label="one twin"),
+        Line2D([], [], color="black", label="what it is held against"),
+        Line2D([], [], color=ORANGE, alpha=0.5, lw=8, label="too small to matter"),
+    ]
+    finish_figure(figure, "Effect of each claim, each on its own axis", caption, handles)
+    inner = figure.get_figheight() - 1.2 - PANEL_GAP_INCHES * (len(drawn) - 1)
+    figure.subplots_adjust(hspace=PANEL_GAP_INCHES * len(drawn) / inner)  # each panel has numbers and a title
+    return figure
+
+
+def plot_specifications(specifications: Sequence[Specification], *, caption: str = "") -> Figure:
+    """Each claim's effect and interval over its grid of choices, sorted by effect, a panel a claim.
+
+    Choices with which the claim keeps its verdict are blue, others vermillion. Raises AnalysisError without a claim.
+    """
+    drawn = [each for each in specifications if each.choices]
+    if not drawn:
+        raise AnalysisError("no claim was tested, so there is nothing to vary; train the seeds that are missing")
+    figure = Figure(figsize=(8, 1.5 * len(drawn) + 1.1))
+    panels = figure.subplots(len(drawn), 1, squeeze=False)[:, 0]
+    for each, axes in zip(drawn, panels, strict=True):
+        for place, choice in enumerate(sorted(each.choices, key=lambda choice: choice.effect)):
+            colour = BLUE if choice.outcome == each.verdict.outcome else VERMILLION
+            axes.plot([place, place], [choice.low, choice.high], "-", color=colour, lw=1, alpha=0.6)
+            axes.plot(place, choice.effect, "o" if colour == BLUE else "x", color=colour, ms=3)
+        axes.axhline(find_null(each.verdict.claim), color="black", lw=0.8)
+        axes.set(xticks=[])
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.yaxis.set_major_formatter(partial(_format_tick, each.verdict))
+        axes.tick_params(labelsize=7)
+        holds = f"{each.verdict.outcome} in {each.holds} of {len(each.choices)}"
+        axes.set_title(f"{each.verdict.name}: {holds} ({say_unit(each.verdict)})", fontsize=9, loc="left")
+    handles = [
+        Line2D([], [], color=BLUE, marker="o", ms=3, label="the verdict stays"),
+        Line2D([], [], color=VERMILLION, marker="x", ms=3, label="another verdict"),
+    ]
+    return finish_figure(figure, "Each claim over a fixed grid of choices, sorted by effect", caption, handles)
+
+
+def _format_tick(verdict: Verdict, value: float, _: object) -> str:
+    return format_effect(value, verdict)
+
+
+def has_effect(verdict: Verdict) -> bool:
+    """Whether a claim was measured by itself: a headline has only parts, an untestable one may have nothing."""
+    return not verdict.parts and bool(verdict.n_seeds) and bool(np.isfinite([verdict.effect, *verdict.interval]).all())
+
+
+def _draw_interval(axes: Axes, verdict: Verdict) -> None:
+    """One claim's row; the axis is in the unit that is printed."""
+    reference, small = verdict.claim.reference, verdict.claim.smallest_effect
+    low, high = verdict.interval_95
+    axes.axvspan(reference - small, reference + small, color=ORANGE, alpha=0.35, lw=0)
+    axes.axvline(find_null(verdict.claim), color="black", lw=1)
+    axes.plot([low, high], [0, 0], "-", color=BLUE, lw=2)
+    axes.plot([low, high], [0, 0], "|", color=BLUE, ms=10, mew=2)
+    axes.plot(verdict.effect, 0, "D", color=BLUE, ms=6)
+    twins = verdict.by_twin
+    for place, twin in enumerate(twins, start=1):
+        axes.plot([twin.low, twin.high], [-place, -place], "-", color=GREY, lw=1)
+        axes.plot(twin.effect, -place, "o", color=GREY, ms=3)
+    names = ["all", *(twin.twin for twin in twins)] if twins else []
+    axes.set_yticks([-place for place in range(len(names))], names)
+    axes.set_ylim(-len(twins) - 0.7, 0.7)
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
+    axes.xaxis.set_major_formatter(partial(_format_tick, verdict))
+    axes.tick_params(labelsize=7)
+    axes.set_title(f"{verdict.name}: {verdict.word} ({say_unit(verdict)})", fontsize=9, loc="left")
+    axes.spines[["left", "right", "top"]].set_visible(False)
+
+
+def _draw_band(axes: Axes, points: pd.DataFrame, style: Style) -> None:
+    """Mean and range by epoch of one metric; of a single run its line alone."""
+    spread = points.groupby("epoch")["value"].agg(["mean", "min", "max", "size"])
+    axes.plot(spread.index, spread["mean"], marker="o" if len(spread) == 1 else "", **style)
+    if (spread["size"] > 1).any():
+        axes.fill_between(spread.index, spread["min"], spread["max"], color=style["color"], alpha=0.2, lw=0)
+
+
+def _finish_panel(axes: Axes, quantity: str, *, last: bool) -> None:
+    """Scale, grid and ticks; epochs under the last panel of a column."""
+    if quantity == "loss":
+        axes.set_yscale("log")
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3, color=GREY)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, steps=[1, 2, 5, 10]))
+    if last:
+        axes.tick_params(labelbottom=True)
+        axes.set_xlabel("epoch", fontsize=9)

@@ -1,0 +1,206 @@
+"""The report: one HTML file that needs no network and loads nothing, with verdicts first and where each number is from.
+
+Everything that comes from the store or from a file is escaped by the template; the page's policy lets no script or
+style run but its own two, known by their hashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.analysis.claims.verdict import Verdict
+from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.table.conclusion import list_records
+from pipeline.analysis.table.entries import Entry
+from pipeline.report.figures.comparison import QUANTITIES
+from pipeline.report.figures.illustrations import (
+    draw_curves,
+    draw_intervals,
+    draw_specifications,
+    draw_spreads,
+    draw_violins,
+)
+from pipeline.report.pages.provenance import Sources
+from pipeline.report.pages.surroundings import describe_surroundings
+from pipeline.report.pages.table import TEMPLATES, format_entry, tabulate, write_caption
+from pipeline.report.text.checklist import YES, answer_checklist, check_claims
+from pipeline.report.text.conclusion import say_remarks
+from pipeline.report.text.numbers import format_effect, format_p, say_unit
+from pipeline.report.text.sentences import say_look, say_twins, say_verdict
+from pipeline.study.facts import Provenance, format_options
+
+SYMBOLS = {
+    "SUPPORTED": "✔",
+    "REFUTED": "✘",
+    "NEGLIGIBLE": "≈",
+    "INCONCLUSIVE": "?",
+    "UNTESTABLE": "∅",
+    "DEVIATED": "≠",
+}
+POLICY = "default-src 'none'; img-src data:; style-src '{css}'; script-src '{js}'; base-uri 'none'; form-action 'none'"
+SHOWN = ("train_loss", "test_loss", "test_accuracy", "honest_train_loss", "honest_test_loss", "gap_honest")
+FINALS = {f"final/{name}": QUANTITIES[f"final/{name}"] for name in SHOWN}
+DASH = "-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One claim as the page shows it: texts, with DASH for a number that is not there."""
+
+    verdict: Verdict
+    symbol: str
+    numbers: tuple[tuple[str, str], ...]
+
+
+def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sources, written: str) -> str:
+    """The page. `accuracies` are train and test accuracy by epoch (run_id, metric, epoch, value); `written` says when.
+
+    The same runs give the same page but for the line with `written`. Raises AnalysisError where nothing can be drawn.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["raw"] = _write_raw
+    environment.filters["say"] = say_verdict
+    css, js = (_read_piece(name) for name in ("report.css", "report.js"))
+    return environment.get_template("report.html").render(
+        policy=POLICY.format(css=_hash_piece(css), js=_hash_piece(js)),
+        css=Markup(css),
+        js=Markup(js),
+        written=written,
+        comparison=comparison,
+        sources=sources,
+        **_judge(comparison, sources),
+        **_tabulate(comparison),
+        **_trace(sources),
+        intervals=[*draw_intervals(comparison.verdicts), *draw_specifications(comparison)],
+        curves=[*draw_curves(comparison, accuracies), *draw_spreads(comparison)],
+        violins=draw_violins(sources.runs),
+    )
+
+
+def _judge(comparison: Comparison, sources: Sources) -> dict[str, Any]:
+    """What the page says of the claims, and the checklist."""
+    word, reason = check_claims(comparison, sources)
+    return {
+        "caveat": "" if word == YES or not comparison.verdicts else reason,
+        "findings": [_describe_finding(verdict) for verdict in order_verdicts(comparison.verdicts)],
+        "remarks": say_remarks(comparison),
+        "checklist": answer_checklist(comparison, sources),
+    }
+
+
+def _tabulate(comparison: Comparison) -> dict[str, Any]:
+    """What the page's tables of numbers are made of."""
+    conclusion, runs = comparison.conclusion, comparison.runs
+    records = list_records(runs)
+    return {
+        "conclusion": conclusion,
+        "caption": write_caption(conclusion),
+        "frame": tabulate(conclusion),
+        "format_entry": format_entry,
+        "labels": _list_labels(comparison),
+        "left_out": conclusion.left_out.groupby("reason", sort=False)["run_id"].apply(list).to_dict(),
+        "finals": FINALS,
+        "seeds": sorted({int(seed) for seed in runs["seed"]}),
+        "accuracies": {(run["variant"], run["seed"]): run["final/test_accuracy"] for run in records},
+        "by_variant": [(name, list(own)) for name, own in groupby(records, _name_variant)],
+        "networks": [comparison.question.table[name] for name in dict.fromkeys(runs["variant"])],
+    }
+
+
+def _trace(sources: Sources) -> dict[str, Any]:
+    """Where the runs come from and how each is made again."""
+    return {
+        "surroundings": describe_surroundings(sources.runs),
+        "commands": {run.run_id: write_command(run, sources.again) for run in sources.runs},
+        "again": sources.again,
+        "commits": list(dict.fromkeys(run.commit for run in sources.runs if run.commit)),
+        "address": lambda run_id: sources.link.replace("{run_id}", quote(run_id, safe="")),
+    }
+
+
+def order_verdicts(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The headlines, which stand on other claims, first; else as declared."""
+    return sorted(verdicts, key=lambda verdict: not verdict.parts)
+
+
+def write_command(run: Provenance, file: str) -> str:
+    """The command that trains the run's cell again; a user's own variant is in the experiment's `file`."""
+    return f"mlflow run . --env-manager local {format_options(run.variant, run.settings, file)}"
+
+
+def _describe_finding(verdict: Verdict) -> Finding:
+    """The claim's numbers, named and formatted."""
+    numbers = [("n", f"{verdict.n_seeds} seeds, {len(verdict.run_ids)} runs")]
+    if verdict.by_twin:
+        numbers.append(("by twin", say_twins(verdict)))
+    if look := say_look(verdict.look):
+        numbers.append(("look", look))
+    if verdict.is_open and verdict.seeds_needed is not None:
+        numbers.append(("seeds needed", f"about {verdict.seeds_needed}"))
+    if not verdict.parts:
+        numbers[:0] = _list_numbers(verdict)
+    return Finding(verdict=verdict, symbol=SYMBOLS[verdict.verdict], numbers=tuple(numbers))
+
+
+def _list_numbers(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    """Effect, interval, margin and p of a claim that stands by itself."""
+    if not verdict.n_seeds:
+        yield from (("effect", DASH), ("interval", DASH))
+        return
+    yield "effect", f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
+    if verdict.n_seeds > 1:
+        low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
+        yield "95 % interval", f"{low} to {high}"
+        yield "judged at alpha", f"{1 - verdict.level:.3g}"
+    margin = format_effect(verdict.claim.smallest_effect, verdict).removeprefix("+")
+    name = "margin" if verdict.claim.direction == "not_higher" else "smallest effect of interest"
+    yield name, f"{margin} {say_unit(verdict).replace('%', 'points')}"
+    if verdict.claim.reference:
+        yield "held against", f"{format_effect(verdict.claim.reference, verdict)} {say_unit(verdict)}"
+    if verdict.p_adjusted == verdict.p_adjusted:
+        yield "adjusted p", format_p(verdict.p_adjusted).removeprefix("= ")
+
+
+def _list_labels(comparison: Comparison) -> set[str]:
+    """The columns of words, which stand left."""
+    return {
+        name
+        for row in comparison.conclusion.rows
+        for name, entry in row.entries.items()
+        if isinstance(entry.value, str | bool)
+    }
+
+
+def _write_raw(entry: Entry | float | int | None) -> str:
+    """A number as it is kept, to sort by and to check against the result file; empty where there is none."""
+    value = entry.value if isinstance(entry, Entry) else entry
+    return "" if value is None or value != value else repr(value) if isinstance(value, float) else str(value)
+
+
+def _name_variant(run: dict[str, object]) -> str:
+    return str(run["variant"])
+
+
+def _read_piece(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _hash_piece(text: str) -> str:
+    """How a policy names the one script or style that it allows."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

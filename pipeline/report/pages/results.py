@@ -1,0 +1,154 @@
+"""What was found, as Markdown for docs/results.md and the README: the table of networks and the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.table.conclusion import Row
+from pipeline.report.pages.table import render_markdown
+from pipeline.report.text.conclusion import say_remarks, tabulate_verdicts
+from pipeline.report.text.escape import escape_markdown
+from pipeline.report.text.sentences import say_verdict
+
+MISSING = "-"
+HEADER = (
+    "| variant | test accuracy | notebook | test loss | notebook | honest gap | parameters | s/epoch |",
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+)
+LEGEND = (
+    "Accuracy in %; losses and gap in nats. The test loss has the L2 penalty in it, as the notebook reads it; the "
+    "honest gap is test minus train loss with dropout off and without the penalty. `notebook` is what it published."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What the runs of an experiment took: `hours` of one core, `restarts` of killed runs, runs by `machines`."""
+
+    runs: int
+    declared: int
+    hours: float
+    restarts: int
+    machines: Mapping[str, int]
+
+
+def write_summary(fourteen: Comparison, cost: Cost, twins: Comparison | None) -> str:
+    """The table and the verdicts, for the README."""
+    parts = [*_tabulate(fourteen), "", f"{_say_design(fourteen, cost)} {LEGEND}", ""]
+    if twins is not None:
+        parts += [tabulate_verdicts(twins.verdicts)]
+        parts += [f"- **{escape_markdown(v.name)}: {v.word}.** {escape_markdown(v.statement)}." for v in twins.verdicts]
+        parts += [
+            "",
+            "[docs/results.md](docs/results.md) has the effects by twin and how to recompute all of it.",
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def write_results(fourteen: Comparison, cost: Cost, twins: Comparison | None, twins_cost: Cost) -> str:
+    """The whole page."""
+    parts = [
+        "# Results",
+        "",
+        "Written by `python -m pipeline publish`; the end says how to recompute it.",
+        "",
+    ]
+    parts += ["## The notebook's fourteen networks", "", *_tabulate(fourteen), ""]
+    parts += [f"{_say_design(fourteen, cost)} {LEGEND}", "", *_say_differences(fourteen), ""]
+    parts += ["### In the notebook's own columns", "", render_markdown(fourteen.conclusion)]
+    parts += ["## The claims", ""]
+    if twins is None:
+        parts += [f"Not decided yet: {twins_cost.runs} of {twins_cost.declared} runs have finished.", ""]
+    else:
+        parts += [_say_cost("twins", twins_cost), "", tabulate_verdicts(twins.verdicts)]
+        parts += [
+            f"- **{escape_markdown(v.name)}: {v.word}.** {escape_markdown(say_verdict(v))}" for v in twins.verdicts
+        ]
+        parts += ["", *(f"{escape_markdown(line)}\n" for line in say_remarks(twins))]
+    parts += ["## What it took", "", _say_cost("mnist14", cost), _say_cost("twins", twins_cost), ""]
+    parts += ["## Recompute it", "", *RECOMPUTE]
+    return "\n".join(parts) + "\n"
+
+
+RECOMPUTE = (
+    "The evidence is in the repository: params, metrics, predictions and hashes of every run. In an empty store:",
+    "",
+    "```bash",
+    "python -m pipeline bundle import experiments/results/*.zip",
+    "python -m pipeline compare experiments/mnist14.toml --published --truth",
+    "python -m pipeline compare experiments/twins.toml",
+    "python -m pipeline replay experiments/mnist14.toml",
+    "```",
+    "",
+    "`replay` trains the first epoch of one of the runs again and compares every metric, bit for bit on the same type",
+    "of processor.",
+)
+
+
+def _tabulate(fourteen: Comparison) -> list[str]:
+    """A line for each network, ours beside the notebook's."""
+    return [*HEADER, *(_describe_row(row) for row in fourteen.conclusion.rows)]
+
+
+def _describe_row(row: Row) -> str:
+    """The numbers of one network."""
+    cells = [
+        f"`{row.variant}`",
+        _number(row, "TEST_ACC", 100, 2),
+        _number(row, "published TEST_ACC", 100, 2),
+        _number(row, "TEST_LOSS", 1, 4),
+        _number(row, "published TEST_LOSS", 1, 4),
+        _number(row, "honest gap", 1, 4, sign="+"),
+        f"{row.entries['parameters'].value:,}",
+        _number(row, "seconds per epoch", 1, 0),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _number(row: Row, column: str, scale: float, decimals: int, sign: str = "") -> str:
+    value = row.entries[column].value
+    return f"{scale * value:{sign}.{decimals}f}" if isinstance(value, float) else MISSING
+
+
+def _say_design(fourteen: Comparison, cost: Cost) -> str:
+    """What the numbers are of, in a sentence."""
+    settings, seeds = fourteen.conclusion.settings, sorted(set(fourteen.conclusion.runs["seed"]))
+    seed = f"one seed ({seeds[0]}), so without a spread" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    return (
+        f"{cost.runs} of {cost.declared} networks, {seed}, after the last of {settings.epochs} epochs on all 60,000 "
+        f"training images, on the 10,000 test images; {_name_machines(cost)}."
+    )
+
+
+def _say_differences(fourteen: Comparison) -> list[str]:
+    """How far the numbers are from the notebook's, and what that means."""
+    rows = [row for row in fourteen.conclusion.rows if row.entries["TEST_ACC difference"].value is not None]
+    if not rows:
+        return []
+    points = np.array([100 * float(row.entries["TEST_ACC difference"].value or 0) for row in rows])
+    losses = np.array([float(row.entries["TEST_LOSS difference"].value or 0) for row in rows])
+    lowest, highest = rows[int(points.argmin())].variant, rows[int(points.argmax())].variant
+    return [
+        f"Against the notebook the test accuracy differs by {points.min():+.2f} (`{lowest}`) to {points.max():+.2f} "
+        f"(`{highest}`) points, by {points.mean():+.2f} in the mean, and the test loss by {losses.min():+.4f} to "
+        f"{losses.max():+.4f} nats. Both are single trainings, with other versions and other random numbers: the "
+        "difference of one network says nothing about which is better."
+    ]
+
+
+def _say_cost(name: str, cost: Cost) -> str:
+    """Runs, hours, restarts and machines, in a sentence."""
+    return (
+        f"`{name}`: {cost.runs} of {cost.declared} runs, {cost.hours:.1f} hours of one core of {_name_machines(cost)}, "
+        f"with {cost.restarts} restarts of runs that were killed on the way."
+    )
+
+
+def _name_machines(cost: Cost) -> str:
+    names: Sequence[str] = [name for name in cost.machines if name]
+    return " and ".join(names) or "a machine that is not recorded"

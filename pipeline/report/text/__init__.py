@@ -1,0 +1,1 @@
+"""Words: the one place where a verdict becomes a sentence."""

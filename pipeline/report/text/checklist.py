@@ -1,0 +1,171 @@
+"""A reproducibility checklist, answered from what the runs recorded: what is not recorded is not promised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.table.selection import MNIST_SHA256
+from pipeline.report.pages.provenance import Sources
+from pipeline.report.text.sentences import LIMITS
+from pipeline.study.facts import Provenance
+
+YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "not recorded"
+FEWEST_FOR_SPREAD = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One line of the checklist: the question, yes, partly, no or not recorded, and what that rests on."""
+
+    question: str
+    word: str
+    reason: str
+
+
+def answer_checklist(comparison: Comparison, sources: Sources) -> list[Answer]:
+    """Every answer, in the order of the usual checklists: code, data, method, numbers, compute, limits."""
+    runs = sources.runs
+    answers = (
+        ("Is the code of every run known?", *_check_code(runs)),
+        ("Is the data identified?", *_check_data(comparison)),
+        ("Are the splits fixed, and is nothing chosen on test images?", *_check_split(comparison)),
+        ("Are all hyperparameters given, and how they were chosen?", *_check_settings()),
+        ("Are the claims fixed before the runs?", *check_claims(comparison, sources)),
+        ("Are the seeds given?", *_check_seeds(comparison)),
+        ("Is the number of runs given, with those left out?", *_check_runs(comparison)),
+        ("Are there error bars, and what are they?", *_check_intervals(comparison)),
+        ("Are the software versions given?", *_check_versions(runs)),
+        ("Is the compute given?", *_check_compute(runs)),
+        ("Can a number be made again to the bit?", *_check_bits(comparison)),
+        ("Are the limits said?", YES, f"{LIMITS} The data set is one; a verdict is on it and these networks alone."),
+    )
+    return [Answer(question=question, word=word, reason=reason) for question, word, reason in answers]
+
+
+def _check_code(runs: Sequence[Provenance]) -> tuple[str, str]:
+    commits = sorted({run.commit for run in runs if run.commit})
+    known, dirty = sum(bool(run.commit) for run in runs), sum(run.dirty is True for run in runs)
+    if not known:
+        return NO, "No run recorded a git commit."
+    said = f"{known} of {len(runs)} runs recorded their git commit ({len(commits)} in all), {dirty} of them of a "
+    said += "checkout with changes, whose diff is in the run's file git.diff. " if dirty else "changed checkout. "
+    public = sorted({run.repository for run in runs if run.repository})
+    where = (
+        f"Recorded as its place: {', '.join(public)}." if public else "Where others can get the code is not recorded."
+    )
+    return (YES if known == len(runs) and not dirty else PARTLY), said + where
+
+
+def _check_data(comparison: Comparison) -> tuple[str, str]:
+    settings = comparison.conclusion.settings
+    if settings.data_sha256 == MNIST_SHA256:
+        return YES, f"MNIST, all of it; its contents have the sha256 {settings.data_sha256}."
+    part = f"A stratified subset of {settings.subset:,} training images. " if settings.subset else ""
+    return YES, f"{part}What was trained and tested on has the sha256 {settings.data_sha256}."
+
+
+def _check_split(comparison: Comparison) -> tuple[str, str]:
+    if comparison.conclusion.rule == "best":
+        return (
+            NO,
+            "The table's rule takes the best run by test accuracy, so its numbers were chosen on the test images.",
+        )
+    return YES, (
+        "The data's own training and test images; there is no validation part. The test images are evaluated after "
+        "every epoch, and nothing is selected on them: each number is the last epoch's."
+    )
+
+
+def _check_settings() -> tuple[str, str]:
+    return PARTLY, (
+        "Each run logs every hyperparameter and its network. How their values were found is not recorded, and nothing "
+        "was tuned per variant."
+    )
+
+
+def check_claims(comparison: Comparison, sources: Sources) -> tuple[str, str]:
+    """Whether the claims were fixed before the runs, and what shows it."""
+    if not comparison.question.claims:
+        return NO, "No claim was declared, so this report describes and judges nothing."
+    if not sources.frozen_at:
+        return UNKNOWN, "The claims were never frozen."
+    first, frozen = comparison.runs["started"].min(), pd.Timestamp(sources.frozen_at)
+    times = f"The claims were frozen at {_say_time(frozen)}; the first run compared began at {_say_time(first)}"
+    if first < frozen:
+        return NO, f"{times}, so nothing shows that they were not written to fit it."
+    changed = [verdict.name for verdict in comparison.verdicts if verdict.verdict == "DEVIATED"]
+    if changed:
+        return PARTLY, f"{times}. Changed since: {', '.join(changed)}."
+    return YES, f"{times}. None has changed since."
+
+
+def _check_seeds(comparison: Comparison) -> tuple[str, str]:
+    seeds = sorted({int(seed) for seed in comparison.runs["seed"]})
+    return YES, f"{len(seeds)} in all: {', '.join(map(str, seeds))}. Start weights, order and dropout follow from them."
+
+
+def _check_runs(comparison: Comparison) -> tuple[str, str]:
+    conclusion = comparison.conclusion
+    per_variant = comparison.runs["variant"].value_counts()
+    said = (
+        f"{len(comparison.runs)} runs of {len(per_variant)} variants, {per_variant.min()} to {per_variant.max()} each"
+    )
+    missing = f"; no run for {len(conclusion.missing)} rows of the table" if conclusion.missing else ""
+    return YES, f"{said}{missing}; {len(conclusion.left_out)} runs left out, each with its reason."
+
+
+def _check_intervals(comparison: Comparison) -> tuple[str, str]:
+    said = list(_say_intervals(comparison))
+    if not said:
+        return NO, "One run a variant carries no interval."
+    return YES, " ".join(said)
+
+
+def _say_intervals(comparison: Comparison) -> Iterator[str]:
+    """What each kind of interval is."""
+    fewest = comparison.runs["variant"].value_counts().min()
+    if comparison.conclusion.rule == "all-seeds" and fewest >= FEWEST_FOR_SPREAD:
+        yield "The table: the mean over seeds with its 95 % t-interval."
+    if comparison.verdicts:
+        yield (
+            "A claim: a 95 % t-interval over seeds, or over seeds and test images where declared; the verdict is "
+            "judged at alpha after Holm's correction within its family and its look's share, which stands beside it."
+        )
+    if fewest >= FEWEST_FOR_SPREAD:
+        yield "Curves: the mean, with a band from the lowest to the highest seed, which is no interval."
+
+
+def _check_versions(runs: Sequence[Provenance]) -> tuple[str, str]:
+    known = sum(bool(run.environment) for run in runs)
+    if not known:
+        return UNKNOWN, "The runs' environment.json is missing or out of reach."
+    word = YES if known == len(runs) else PARTLY
+    return word, f"{known} of {len(runs)} runs recorded Python, the system and every installed package."
+
+
+def _check_compute(runs: Sequence[Provenance]) -> tuple[str, str]:
+    timed = [run.seconds for run in runs if run.seconds is not None]
+    known = sum(bool(run.environment) for run in runs)
+    resumed = sum(run.attempts > 1 for run in runs)
+    pauses = f" ({resumed} were resumed: their pauses count)" if resumed else ""
+    said = f"{sum(timed) / 3600:.2f} hours from start to end over {len(timed)} runs{pauses}. "
+    machine = "Processor, cores, threads and memory are below." if known else "The machine was not recorded."
+    return (PARTLY if known and timed else NO), f"{said}{machine} Energy, and runs that were deleted, are not recorded."
+
+
+def _check_bits(comparison: Comparison) -> tuple[str, str]:
+    hashed = int((comparison.runs["weights_sha256"] != "").sum())
+    word = PARTLY if hashed else NO
+    return word, (
+        f"{hashed} of {len(comparison.runs)} runs logged the sha256 of their weights to hold another run against. The "
+        "same bits need the same versions, type of processor and threads; this report has not trained anything again."
+    )
+
+
+def _say_time(moment: pd.Timestamp) -> str:
+    """To the second, UTC."""
+    return f"{moment.tz_convert('UTC'):%Y-%m-%d %H:%M:%S} UTC"

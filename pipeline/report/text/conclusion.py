@@ -1,0 +1,214 @@
+"""The conclusion in words: verdicts first, then the table and what was left out; as text and as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis.claims.verdict import Verdict
+from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.statistics import t_interval
+from pipeline.analysis.table.selection import MNIST_SHA256
+from pipeline.report.figures.comparison import CLAIMED_ONSET
+from pipeline.report.pages.table import render_markdown, render_text
+from pipeline.report.text.escape import escape_markdown
+from pipeline.report.text.lessons import say_single_seeds, say_specifications
+from pipeline.report.text.numbers import format_effect, format_p, say_unit
+from pipeline.report.text.sentences import LIMITS, PROBE, say_twins, say_verdict
+from pipeline.study.claims import CONFIRMING_EPOCHS
+
+NOTE_LIMIT = 4900  # MLflow keeps 5,000 characters of an experiment's tag
+FEW = 3  # run ids named in a line; the rest are in the artifacts
+COLUMNS = ("claim", "verdict", "effect", "95 % CI", "judged at", "adjusted p", "seeds", "by twin")
+
+
+def say_conclusion(comparison: Comparison) -> str:
+    """For the terminal: each claim with its verdict, sentence and runs, the onsets, the table, the runs left out."""
+    parts = [
+        f"{verdict.word}: {verdict.statement}\n  {say_verdict(verdict)}\n  {_say_evidence(verdict)}\n"
+        for verdict in comparison.verdicts
+    ]
+    parts += [f"{line}\n" for line in say_remarks(comparison)]
+    parts.append(render_text(comparison.conclusion))
+    conclusion = comparison.conclusion
+    if conclusion.missing:
+        parts.append(f"No run: {', '.join(conclusion.missing)}\n")
+    reasons = conclusion.left_out.groupby("reason", sort=False)["run_id"].apply(list)
+    for reason, run_ids in reasons.items():
+        parts.append(f"Left out, {reason}: {len(run_ids)} ({_name_few(run_ids)})\n")
+    return "\n".join(parts)
+
+
+def write_conclusion(comparison: Comparison, title: str) -> str:
+    """Markdown: the verdicts as a table and in sentences, the onsets, the conclusion table, then every claim's runs."""
+    parts, verdicts = [f"# {title}\n"], comparison.verdicts
+    if verdicts:
+        parts.append(tabulate_verdicts(verdicts))
+        parts += [
+            f"{_name_evidence(verdict)}: {_name_few(verdict.run_ids)}\n" for verdict in verdicts if verdict.run_ids
+        ]
+        parts += [f"- **{escape_markdown(v.name)}: {v.word}.** {escape_markdown(say_verdict(v))}" for v in verdicts]
+        parts.append("")
+    parts += [f"{escape_markdown(line)}\n" for line in say_remarks(comparison)]
+    if comparison.pairs is not None:
+        parts.append(_say_exploration(comparison))
+    parts.append(render_markdown(comparison.conclusion))
+    # Last, as a note is cut at its end: the lists are long.
+    parts += [
+        f"{_name_evidence(verdict)}, all: {', '.join(verdict.run_ids)}.\n"
+        for verdict in verdicts
+        if len(verdict.run_ids) > FEW
+    ]
+    return "\n".join(parts)
+
+
+def describe_onsets(comparison: Comparison) -> pd.DataFrame:
+    """When each run began to overfit: run_id, variant, seed, onset (epoch, nan where censored), censored, epochs.
+
+    `epochs` is how many were watched; a run without a whole curve has no row.
+    """
+    runs = comparison.runs[["run_id", "variant", "seed"]].join(comparison.onsets, on="run_id", how="inner")
+    onsets = runs.assign(censored=runs["onset"].isna()).reset_index(drop=True)
+    return onsets[["run_id", "variant", "seed", "onset", "censored", "epochs"]]
+
+
+def shorten_note(text: str, limit: int = NOTE_LIMIT) -> str:
+    """`text`, cut at a line's end where MLflow would not keep it all, with a word on where the rest is."""
+    if len(text) <= limit:
+        return text
+    ending = "\n\n(cut; the whole is in the artifact `conclusion.md` of the newest compare run)"
+    return text[: limit - len(ending)].rpartition("\n")[0] + ending
+
+
+def describe_verdict(verdict: Verdict) -> dict[str, object]:
+    """A verdict as plain values that JSON can hold, None for a number that is not there; parts by name."""
+    aside = ("claim", "interval", "interval_95", "look", "across", "by_twin", "without")
+    fields = {name: value for name, value in vars(verdict).items() if name not in aside}
+    (low, high), (low_95, high_95) = verdict.interval, verdict.interval_95
+    share, weakest, strongest = verdict.reduction
+    described = {
+        "claim": verdict.name,
+        "statement": verdict.statement,
+        "sentence": say_verdict(verdict),
+        **fields,
+        "low": low,
+        "high": high,
+        "low_95": low_95,
+        "high_95": high_95,
+        "look": asdict(verdict.look),
+        "by_twin": [asdict(twin) for twin in verdict.by_twin],
+        "across": asdict(verdict.across) if verdict.across else None,
+        "without": describe_verdict(verdict.without) if verdict.without else None,
+        "per_seed": [{"seed": seed, "effect": effect} for seed, effect in verdict.per_seed],
+        "reduction": {"share": share, "low": weakest, "high": strongest},
+        "parts": [part.name for part in verdict.parts],
+    }
+    return {name: _make_plain(value) for name, value in described.items()}
+
+
+def _make_plain(value: object) -> object:
+    """The value with Python's own types and no number that JSON lacks."""
+    if isinstance(value, dict):
+        return {name: _make_plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_make_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _name_few(run_ids: Sequence[str]) -> str:
+    """The first ids, and whether there are more."""
+    return ", ".join(run_ids[:FEW]) + (" ..." if len(run_ids) > FEW else "")
+
+
+def _name_evidence(verdict: Verdict) -> str:
+    """What a list of a claim's runs is of, in Markdown."""
+    return f"Runs behind {escape_markdown(verdict.name)} ({len(verdict.run_ids)})"
+
+
+def _say_evidence(verdict: Verdict) -> str:
+    """Numbers behind a verdict in one line: seeds, twins, seeds needed, the first runs."""
+    needed = f", seeds needed about {verdict.seeds_needed}" if verdict.seeds_needed is not None else ""
+    counts = f"n {verdict.n_seeds} seeds, {verdict.twins} twins{needed}"
+    runs = f"{_name_few(verdict.run_ids)} ({len(verdict.run_ids)}, all in verdicts.json)" if verdict.run_ids else "none"
+    return f"{counts}, runs: {runs}"
+
+
+def say_remarks(comparison: Comparison) -> list[str]:
+    """What is said once, after all claims: limits, robustness, single seeds, onsets."""
+    return [
+        *say_limits(comparison),
+        *say_specifications(comparison),
+        *say_single_seeds(comparison),
+        *_say_onsets(comparison),
+    ]
+
+
+def say_limits(comparison: Comparison) -> list[str]:
+    """Once for all claims: on what data and images they rest, and what their intervals do not cover."""
+    verdicts = comparison.verdicts
+    if not any(verdict.n_seeds for verdict in verdicts):
+        return []
+    settings = comparison.conclusion.settings
+    names = [name for name in comparison.runs.get("data_name", []) if name]
+    unnamed = "MNIST" if settings.data_sha256 == MNIST_SHA256 else f"the data with sha256 {settings.data_sha256[:12]}"
+    name = names[0] if names else unnamed
+    images = max(verdict.images for verdict in verdicts)
+    part = f"{settings.subset:,} training images of it" if settings.subset else "all training images"
+    lines = [f"On {name}, {part}{f' and {images:,} test images' if images else ''}. {LIMITS}"]
+    if any(v.claim.estimand == "gap" and v.claim.at != "last epoch" for v in verdicts):
+        lines.append(PROBE)
+    return lines
+
+
+def _say_onsets(comparison: Comparison) -> list[str]:
+    """A line on the share of runs that begin to overfit in the epochs of the notebook's claim; none if not watched."""
+    first, last = CLAIMED_ONSET
+    if comparison.conclusion.settings.epochs < last + CONFIRMING_EPOCHS:  # saves reading the history
+        return []
+    rows = comparison.runs[["run_id", "seed", "regularised"]].join(comparison.onsets, on="run_id", how="inner")
+    rows = rows.assign(inside=100.0 * rows["onset"].between(first, last))
+    said = []
+    for regularised, own in rows.groupby("regularised"):
+        name = "regularised" if regularised else "plain"
+        mean, low, high = t_interval(own.groupby("seed")["inside"].mean())
+        bounds = f", 95 % CI {max(low, 0):.1f} to {min(high, 100):.1f} over {own['seed'].nunique()} seeds"
+        none = f"{len(own)} runs, {int(own['onset'].isna().sum())} without an onset"
+        said.append(f"{name} {mean:.1f} %{bounds if low < high else ''} ({none})")
+    return [f"Share of runs that begin to overfit in epochs {first} to {last}: {'; '.join(said)}."] if said else []
+
+
+def tabulate_verdicts(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts as a pipe table."""
+    lines = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
+    for verdict in verdicts:
+        cells = (verdict.name, f"**{verdict.word}**", *_format_numbers(verdict))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _format_numbers(verdict: Verdict) -> tuple[str, ...]:
+    """Effect, interval, level, p, n and what the twins say, `-` where a claim has none."""
+    counts = (str(verdict.n_seeds), say_twins(verdict) or "-")
+    if verdict.parts or not verdict.n_seeds:
+        return ("-", "-", "-", "-", *counts)
+    low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
+    effect = f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
+    p = "-" if verdict.p_adjusted != verdict.p_adjusted else format_p(verdict.p_adjusted).removeprefix("= ")
+    return (effect, f"{low} to {high}", f"alpha {1 - verdict.level:.3g}", p, *counts)
+
+
+def _say_exploration(comparison: Comparison) -> str:
+    """How many pairs of variants can be told apart, as exploration."""
+    pairs = comparison.pairs
+    assert pairs is not None
+    apart = int((pairs["p_adjusted"] <= 0.05).sum())
+    return (
+        f"Exploration, no claim: {apart} of {len(pairs)} pairs of variants differ in test error at an adjusted p of "
+        f"0.05 over {pairs['n_seeds'].iloc[0]} seeds (all in `pairs.csv`).\n"
+    )

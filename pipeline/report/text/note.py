@@ -1,0 +1,61 @@
+"""The note on a run: what a person would like to read first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.data.datasets import Dataset
+from pipeline.report.text.escape import escape_markdown, quote_code
+from pipeline.study.facts import OWN_FILE, format_options
+from pipeline.study.settings import Settings
+from pipeline.study.variants import Variant
+
+TEMPLATE = """\
+### {name}, seed {seed}
+
+{description}
+
+| | train | test |
+| --- | ---: | ---: |
+| loss as the notebook reads it (*) | {train_loss:.5f} | {test_loss:.5f} |
+| loss, evaluation mode, no penalty | {honest_train_loss:.5f} | {honest_test_loss:.5f} |
+| accuracy as the notebook reads it | {train_accuracy:.5f} | {test_accuracy:.5f} |
+| accuracy, evaluation mode | {honest_train_accuracy:.5f} | {test_accuracy:.5f} |
+
+(*) With the L2 penalty in; on the training images a running mean over the epoch, with dropout on.
+
+The gap between test and train loss is {gap_honest:+.5f} nats in evaluation mode ({gap_notebook:+.5f} as the notebook
+reads it). These are the numbers of the last of {epochs} epochs, on {train:,} training and {test:,} test images; nothing
+was selected.
+One seed shows no spread: compare several before you conclude.
+
+Data {data}, sha256 `{sha256}`.
+The same weights again: {command}
+"""
+
+
+def write_note(variant: Variant, settings: Settings, dataset: Dataset, finals: Mapping[str, float]) -> str:
+    """Markdown for the run's page in MLflow."""
+    return TEMPLATE.format(
+        name=variant.name,
+        seed=settings.seed,
+        description=describe_network(variant),
+        epochs=settings.epochs,
+        train=len(dataset.y_train),
+        test=len(dataset.y_test),
+        data=quote_code(dataset.name),
+        sha256=dataset.sha256,
+        command=quote_code(f"mlflow run . --env-manager local {format_options(variant.name, settings, OWN_FILE)}"),
+        **{name.removeprefix("final/"): value for name, value in finals.items()},
+    )
+
+
+def describe_network(variant: Variant) -> str:
+    """One or two sentences on what the variant builds."""
+    parts = [f"{variant.depth_counted} convolutions {variant.kernel}x{variant.kernel} (`{variant.features}`)"]
+    parts.append(f"head `{variant.head}`")
+    parts.append("L2 and he_normal" if variant.regularised else "no L2")
+    sentence = f"{', '.join(parts)}."
+    if variant.twin:
+        sentence += f" Its twin, which differs in the regularisation alone, is `{variant.twin}`."
+    return f"{sentence} Note: {escape_markdown(variant.note)}." if variant.note else sentence

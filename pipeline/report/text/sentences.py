@@ -1,0 +1,253 @@
+"""An honest sentence or two for each verdict, from templates: numbers with their n and spread, and what they miss."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline.analysis.claims.contrasts import find_null
+from pipeline.analysis.claims.looks import Look
+from pipeline.analysis.claims.networks import ENOUGH_TWINS, say_range
+from pipeline.analysis.claims.verdict import Verdict
+from pipeline.report.text.numbers import SCALES, format_effect, format_p, format_size, say_unit
+from pipeline.study.claims import Claim
+
+NOUNS = {"gap": "honest loss gap", "test_loss": "test loss", "test_error": "test error"}
+LIMITS = (
+    "Intervals are t-intervals over seeds of these networks and assume values near symmetry; they do not cover other "
+    "networks or data, nor other test images where that is not said. The pipeline tunes nothing per variant."
+)
+PROBE = "The gap by epoch is read on a fixed part of the training images (10,000, or all where there are fewer)."
+NO_VERDICT = "Changed after the first run, so no verdict counts; as declared now it would be {outcome}: "
+STANDINGS = {
+    "": "",
+    "late": "LATE: frozen after the first run had started, so the claim may have been written after seeing results. ",
+    "never": "NEVER FROZEN: nothing shows that the claim was written before the runs. ",
+}
+
+
+def say_verdict(verdict: Verdict) -> str:
+    """What the runs say to the claim, for a reader who sees nothing else."""
+    prefix = STANDINGS[verdict.standing]
+    prefix += NO_VERDICT.format(outcome=verdict.outcome) if verdict.verdict == "DEVIATED" else ""
+    body = _say_headline(verdict) if verdict.parts else _say_single(verdict)
+    left_out = f" Left out: {'; '.join(verdict.left_out)}." if verdict.left_out else ""
+    return f"{prefix}{body}{_say_troubles(verdict)}{left_out}"
+
+
+def say_twins(verdict: Verdict) -> str:
+    """How the twins agree, as "lower in 3 of 3 twins, from -0.0310 to -0.0290"; empty without twins."""
+    if not verdict.by_twin:
+        return ""
+    claim = verdict.claim
+    low, high = (format_effect(bound, verdict) for bound in say_range(verdict.by_twin))
+    if claim.by:
+        ends = f"{low} to {high} {SCALES[verdict.unit.split()[0]][2]}"
+        return f"the twins' own differences go from {ends}"
+    level = claim.contrast != "regularised - plain"
+    side = "above" if claim.direction == "higher" else "below"
+    null = format_size(verdict.null, verdict)
+    if level or claim.direction == "not_higher":
+        side = f"{side} {null} {say_unit(verdict)}".replace(" %", " %")
+    else:
+        side = {"above": "higher", "below": "lower"}[side]
+    what = "networks" if level else "twins"
+    return f"{side} in {verdict.twins_agree} of {verdict.twins} {what}, from {low} to {high}"
+
+
+def say_look(look: Look) -> str:
+    """Which look a verdict is of, and what waits for the next one; empty where none was declared."""
+    if not look.number:
+        return ""
+    waiting = ""
+    if look.waiting:
+        waiting = f"; {look.waiting} more seed{' is' if look.waiting == 1 else 's are'} there and "
+        waiting += "waits for the next look" if look.waiting == 1 else "wait for the next look"
+    return f"look {look.number} of {look.total}, {len(look.seeds)} of {look.last} seeds{waiting}"
+
+
+def _say_needed(verdict: Verdict) -> str:
+    number = "more than 10,000" if verdict.seeds_needed is None else f"about {verdict.seeds_needed}"
+    size = f"{format_size(verdict.claim.smallest_effect, verdict)} {say_unit(verdict).replace('%', 'points')}"
+    aim = f"rule out {size}" if verdict.claim.direction == "not_higher" else f"see {size}"
+    return f"a new study would need {number} seeds to {aim} (80 % power)"
+
+
+def _say_single(verdict: Verdict) -> str:
+    if not verdict.n_seeds:
+        return f"Cannot be tested: {verdict.reason}."
+    measured = f"{_say_effect(verdict)} ({'; '.join(_list_evidence(verdict))})"
+    if verdict.outcome == "UNTESTABLE":
+        return f"Cannot be tested: {verdict.reason}. So far {measured[0].lower()}{measured[1:]}."
+    conclusion = f" {_conclude(verdict)}." if verdict.outcome_with in ("", verdict.outcome) else ""
+    return f"{measured}.{conclusion}{_say_networks(verdict)}"
+
+
+def _name_estimand(claim: Claim) -> str:
+    if claim.epochs:
+        return (
+            f"share of runs whose fitted test loss first stands {claim.smallest_rise:g} nats above its minimum in "
+            f"epochs {claim.epochs[0]} to {claim.epochs[1]}"
+        )
+    return NOUNS[claim.estimand]
+
+
+def _say_effect(verdict: Verdict) -> str:
+    claim, noun = verdict.claim, _name_estimand(verdict.claim)
+    if claim.contrast != "regularised - plain":
+        return f"In the {claim.contrast} networks the {noun} was {format_effect(verdict.effect, verdict)} %".replace(
+            " %", f" {say_unit(verdict)}"
+        )
+    if claim.by:
+        amount = f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
+        return f"What regularisation does to the {noun} changed by {amount}"
+    verb = "lowered" if verdict.effect < 0 else "raised"
+    size = f"{format_size(abs(verdict.effect), verdict)} {say_unit(verdict)}"
+    return f"Regularisation {verb} the {noun} by {size}"
+
+
+def _list_evidence(verdict: Verdict) -> list[str]:
+    """The parts of the bracket behind an effect."""
+    claim, parts = verdict.claim, []
+    seeds = "1 seed" if verdict.n_seeds == 1 else f"{verdict.n_seeds} seeds"
+    low, high = verdict.interval_95
+    if verdict.n_seeds > 1 and high - low > 1e-9:
+        bounds = f"{format_effect(low, verdict)} to {format_effect(high, verdict)}"
+        covers = f"{seeds} and {verdict.images:,} test images" if claim.over == "seeds and images" else seeds
+        parts.append(f"95 % CI {bounds} over {covers}")
+    else:
+        parts.append(seeds)
+    parts += [part for part in (say_twins(verdict), say_look(verdict.look), _say_images(verdict)) if part]
+    where = "means of the last 3 epochs" if claim.at != "last epoch" else f"epoch {verdict.epochs}"
+    if not claim.epochs:
+        parts.append(where + (f", {verdict.subset:,} training images" if verdict.subset else ""))
+    if claim.estimand == "gap" and not math.isnan(verdict.reduction[1]):
+        change, weakest, strongest = (-100 * part for part in verdict.reduction)
+        parts.append(f"relative to plain {change:+.1f} %, 95 % CI {strongest:+.1f} to {weakest:+.1f}")
+    if not math.isnan(verdict.p_adjusted):
+        parts.append(_say_test(verdict))
+    return parts
+
+
+def _say_test(verdict: Verdict) -> str:
+    """The level and the p of the verdict, and what an exact test says."""
+    alpha = 1 - verdict.level
+    judged = f"judged at alpha {alpha:.3g}"
+    if alpha < verdict.claim.alpha * (1 - 1e-9):
+        reasons = ["Holm's correction"] if alpha < verdict.claim.alpha * verdict.look.share * (1 - 1e-9) else []
+        reasons += ["this look's share"] if verdict.look.share < 1 else []
+        judged += f" after {' and '.join(reasons)}"
+    judged += f", adjusted p {format_p(verdict.p_adjusted)}"
+    if verdict.p_sign_flip <= 2 / 2**verdict.n_seeds and 2 / 2**verdict.n_seeds > alpha:
+        return f"{judged}; an exact test cannot reject with {verdict.n_seeds} seeds, so this rests on the t interval"
+    return f"{judged}, sign-flip p {format_p(verdict.p_sign_flip)}"
+
+
+def _say_images(verdict: Verdict) -> str:
+    """Both half-widths, where images were read."""
+    if math.isnan(verdict.half_images):
+        return ""
+    unit = SCALES[verdict.unit.split()[0]][2]
+    seeds, images = (format_size(half, verdict) for half in (verdict.half_seeds, verdict.half_images))
+    return f"half-width {seeds} {unit} over seeds, {images} over seeds and {verdict.images:,} test images"
+
+
+def _say_networks(verdict: Verdict) -> str:
+    """What the twins say of other networks."""
+    across = verdict.across
+    if across is None:
+        return ""
+    bounds = [across.low, across.high, across.new_low, across.new_high]
+    if verdict.unit == "fraction":  # there is none beyond 1
+        bounds = [min(1.0, max(-1.0, bound)) for bound in bounds]
+    low, high, new_low, new_high = (format_effect(bound, verdict) for bound in bounds)
+    new = "" if verdict.claim.by else f", and a new one in {new_low} to {new_high}"
+    suggestive = f" (suggestive: only {across.twins} twins)" if across.twins < ENOUGH_TWINS else ""
+    what = "slope" if verdict.claim.by else "mean"
+    return (
+        f" The interval is about these networks; over networks like them the {what} would lie in {low} to {high}"
+        f"{new}{suggestive}."
+    )
+
+
+def _conclude(verdict: Verdict) -> str:
+    claim, outcome = verdict.claim, verdict.outcome
+    small = f"{format_size(claim.smallest_effect, verdict)} {say_unit(verdict).replace('%', 'points')}"
+    if claim.direction == "not_higher":
+        return _conclude_margin(verdict, small)
+    null = format_size(verdict.null, verdict) if verdict.null else "0"
+    if outcome == "SUPPORTED":
+        return f"The interval is on the claim's side of {null}; {_weigh_relevance(verdict, small)}"
+    if outcome == "REFUTED":
+        return f"The interval is on the other side of {null}, the opposite of the claim"
+    if outcome == "NEGLIGIBLE":
+        return f"The interval is within {small} of {null}, too little to matter"
+    return f"The interval holds {_name_open(verdict, null, small)}; {_say_needed(verdict)}"
+
+
+def _name_open(verdict: Verdict, null: str, small: str) -> str:
+    """What the interval of an open verdict holds, with the side of the effects."""
+    low, high = (bound - verdict.null for bound in verdict.interval)
+    size = verdict.claim.smallest_effect
+    above, below = ("higher", "lower") if verdict.claim.contrast == "regularised - plain" else ("above", "below")
+    sides = [side for side, wide in ((below, low <= -size), (above, high >= size)) if wide]
+    if not sides:
+        return f"{null}, and not all of it is on one side"
+    which = f"{sides[0]} or {sides[1]}" if len(sides) > 1 else sides[0]
+    of = f" by {small} or more" if above == "higher" else f" it by {small} or more"
+    held = null if low <= 0 <= high else f"effects on either side of {small}"
+    return f"{held} and values {which}{of}"
+
+
+def _weigh_relevance(verdict: Verdict, small: str) -> str:
+    sizes = sorted(abs(bound - find_null(verdict.claim)) for bound in verdict.interval)
+    if sizes[0] > verdict.claim.smallest_effect:
+        return f"all of the interval exceeds the smallest effect of interest, {small}"
+    if sizes[1] < verdict.claim.smallest_effect:
+        return f"yet all of the interval is below the smallest effect of interest, {small}"
+    return f"whether it reaches the smallest effect of interest, {small}, is open"
+
+
+def _conclude_margin(verdict: Verdict, margin: str) -> str:
+    if verdict.outcome == "REFUTED":
+        return f"All of the interval is beyond the margin of {margin}"
+    if verdict.outcome == "INCONCLUSIVE":
+        return f"The interval holds the margin of {margin}; {_say_needed(verdict)}"
+    low, high = verdict.interval
+    beside = ", and below 0" if high < 0 else ", yet above 0" if low > 0 else ""
+    return f"The interval stays below the margin of {margin}{beside}"
+
+
+def _say_troubles(verdict: Verdict) -> str:
+    """Which runs make the verdict doubtful, and what it is with and without them."""
+    if not verdict.troubles:
+        return ""
+    named = f" Beware: {'; '.join(verdict.troubles)}."
+    without = verdict.without
+    if without is None:
+        return f"{named} So it cannot count as {verdict.outcome_with}." if verdict.outcome_with else named
+    said = f"{named} With {'these' if len(verdict.troubles) > 1 else 'it'}: {verdict.outcome_with}."
+    if without.parts or not without.n_seeds:
+        numbers = without.reason
+    else:
+        low, high = (format_effect(bound, without) for bound in without.interval_95)
+        effect = f"{format_effect(without.effect, without)} {say_unit(without)}"
+        numbers = f"{effect}, 95 % CI {low} to {high}, {without.n_seeds} seeds, twins: {without.twins}"
+    result = f"{without.outcome} ({numbers})" if numbers else without.outcome
+    last = "" if without.outcome == verdict.outcome_with else " As the two differ, the verdict is open."
+    return f"{said} Without: {result}.{last}"
+
+
+def _say_headline(verdict: Verdict) -> str:
+    parts = ", ".join(f"{part.name} ({part.outcome})" for part in verdict.parts)
+    if verdict.outcome == "UNTESTABLE":
+        return f"Cannot be tested, as a part cannot: {verdict.reason}. Parts: {parts}."
+    alpha = verdict.claim.alpha
+    p = f"p {format_p(verdict.p)}, the largest of the parts'"
+    verbs = {
+        "SUPPORTED": f"All parts hold at alpha {alpha:g} each, which needs no correction as all must ({p})",
+        "REFUTED": "One part is refuted, so the claim is too",
+        "NEGLIGIBLE": "One part's effect is too small to matter, so the claim does not hold either",
+        "INCONCLUSIVE": f"Not all parts hold, and none is refuted ({p})",
+    }
+    said = verbs[verdict.outcome] if verdict.outcome_with in ("", verdict.outcome) else "Open"
+    return f"{said}. Parts, each by its family's correction: {parts}."
