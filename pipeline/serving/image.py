@@ -58,7 +58,7 @@ def fit_picture(grey: Array) -> npt.NDArray[np.uint8]:
 
 def read_grey(path: Path) -> Array:
     """The picture upright and in grey, 0 black to 1 white, float32 (height, width); raises as read_digit."""
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file() and not path.is_dir():  # a folder is said by open()
         raise DataError(f"{path}: no plain file; give a PNG or JPEG picture")
     try:
         with warnings.catch_warnings():

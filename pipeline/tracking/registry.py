@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 
@@ -15,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.errors import StoreError
 from pipeline.plain import escape_controls
 from pipeline.study.tags import KIND, OUTCOME, VARIANT, WEIGHTS_SHA256
-from pipeline.tracking.artifacts import MODEL_NAME, find_missing_artifacts
+from pipeline.tracking.artifacts import MODEL_NAME, NO_MODEL, find_missing_artifacts
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.mlflow_internals import read_artifact
 from pipeline.tracking.runs import read_runs
@@ -97,13 +98,26 @@ def check_artifacts(store: Store, run_id: str) -> None:
 
 def read_versions(store: Store, run_id: str) -> dict[str, str]:
     """The versions of the main packages that a run was trained with."""
-    return dict(json.loads(_read_artifact(store, run_id, "environment.json"))["versions"])
+    with _artifact_errors(run_id, "environment.json"):
+        return dict(json.loads(_read_artifact(store, run_id, "environment.json"))["versions"])
 
 
 def count_test_images(store: Store, run_id: str) -> int:
     """How many test images a run predicted."""
-    with np.load(BytesIO(_read_artifact(store, run_id, "predictions.npz")), allow_pickle=False) as predictions:
+    with (
+        _artifact_errors(run_id, "predictions.npz"),
+        np.load(BytesIO(_read_artifact(store, run_id, "predictions.npz")), allow_pickle=False) as predictions,
+    ):
         return len(predictions["label"])
+
+
+@contextmanager
+def _artifact_errors(run_id: str, path: str) -> Iterator[None]:
+    """Turn what a damaged file raises into StoreError."""
+    try:
+        yield
+    except NO_MODEL as error:
+        raise StoreError(f"{path} of run {run_id} is damaged; train it again") from error
 
 
 def _read_artifact(store: Store, run_id: str, path: str) -> bytes:

@@ -59,7 +59,7 @@ def test_the_table_has_all_rows_and_lists_what_it_leaves_out(study: str, store_u
     assert lines[3].split() == ["conv2_3x3", "2", "3x3", "-", "2x2", "-", "False", "-", *["0.56250"] * 4]
     assert sum("(no run)" in line for line in lines[3:17]) == 10
     assert "No run: conv2_5x5, conv2_5x5_reg, conv3_5x5, conv3_5x5_reg, conv5_3x3" in result.output
-    assert "Left out, failed: KeyboardInterrupt: KeyboardInterrupt: 1 (" in result.output
+    assert "Left out, killed: KeyboardInterrupt: 1 (" in result.output
     assert "Left out, epochs 5, asked 4: 1 (" in result.output
     assert "Left out, rule newest took another run of its variant: 16 (" in result.output
 

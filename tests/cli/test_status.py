@@ -61,7 +61,7 @@ def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatc
     assert result.output == (
         "experiment  finished  running  killed  failed\n"
         "Default     0         0        0       0\n"
-        "tiny        2         1        0       1\n"
+        "tiny        2         1        1       0\n"
         "\n"
         f"{'run':<32}  variant    seed  epoch  accuracy  host  {'pid':<{len(pid)}}  heartbeat  process\n"
         f"{recorder.run_id}  conv3_3x3  3     3/25   0.9877    here  {pid:<3}  2 h        dead\n"
