@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.table.entries import measure_entry
 from pipeline.data.datasets import shows_digits
-from pipeline.report.text.escape import escape_markdown, quote_code
+from pipeline.report.text.escape import escape_markdown, quote_cell, quote_code
 from pipeline.report.text.note import describe_network
 from pipeline.report.text.numbers import format_effect, say_unit
 from pipeline.serving.promote import SEED_RULE, Choice
@@ -104,14 +104,14 @@ def write_card(choice: Choice, source: Source) -> str:
         batch_size=facts["batch-size"],
         learning_rate=facts["learning-rate"],
         arithmetic=describe_arithmetic(**{name: str(facts.get(name, default)) for name, default in LATER.items()}),
-        experiment=quote_code(source.experiment),
+        experiment=escape_markdown(source.experiment),
         n=len(choice.runs),
         seeds=", ".join(map(str, sorted(choice.runs["seed"]))),
         numbers="\n".join(_list_numbers(choice)),
         reason=choice.reason,
         seed_rule=SEED_RULE,
         claims=_tabulate_claims(choice.verdicts),
-        fingerprint="\n".join(f"| {name} | {quote_code(value)} |" for name, value in _identify(choice, source).items()),
+        fingerprint="\n".join(f"| {name} | {quote_cell(value)} |" for name, value in _identify(choice, source).items()),
     )
 
 

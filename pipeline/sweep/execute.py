@@ -32,6 +32,8 @@ CONFIGURATION = {
     "distributed.worker.http.routes": [],
     "distributed.deploy.lost-worker-timeout": "2s",
 }
+NO_PAGES = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+"""Without an address Dask tries its usual port, and warns where another sweep has it."""
 STARTS = 3
 LOOK_SECONDS = 5.0
 UNREACHABLE_SECONDS = 300.0
@@ -92,7 +94,7 @@ def _start_workers(workers: int) -> LocalCluster:
 
     A worker that is killed while it starts takes the whole cluster with it, so that is tried again.
     """
-    options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    options = {"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1", "scheduler_kwargs": NO_PAGES}
     for attempt in range(1, STARTS + 1):
         try:
             return LocalCluster(processes=True, security=Security.temporary(), **options)

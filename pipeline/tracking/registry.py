@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 
@@ -17,7 +18,7 @@ from pipeline.errors import StoreError
 from pipeline.plain import escape_controls
 from pipeline.study.facts import OWN_FILE, format_options, restore_row, restore_settings
 from pipeline.study.tags import DATA_INK, EVIDENCE, KIND, OUTCOME, VARIANT, WEIGHTS_SHA256
-from pipeline.tracking.artifacts import MODEL_NAME, SAMPLE_NAME, find_missing_artifacts
+from pipeline.tracking.artifacts import MODEL_NAME, NO_MODEL, SAMPLE_NAME, find_missing_artifacts
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.mlflow_internals import read_artifact
 from pipeline.tracking.runs import read_runs
@@ -112,12 +113,16 @@ def check_artifacts(store: Store, run_id: str) -> None:
 
 def read_versions(store: Store, run_id: str) -> dict[str, str]:
     """The versions of the main packages that a run was trained with."""
-    return dict(json.loads(_read_artifact(store, run_id, "environment.json"))["versions"])
+    with _artifact_errors(run_id, "environment.json"):
+        return dict(json.loads(_read_artifact(store, run_id, "environment.json"))["versions"])
 
 
 def count_test_images(store: Store, run_id: str) -> int:
     """How many test images a run predicted."""
-    with np.load(BytesIO(_read_artifact(store, run_id, "predictions.npz")), allow_pickle=False) as predictions:
+    with (
+        _artifact_errors(run_id, "predictions.npz"),
+        np.load(BytesIO(_read_artifact(store, run_id, "predictions.npz")), allow_pickle=False) as predictions,
+    ):
         return len(predictions["label"])
 
 
@@ -127,6 +132,15 @@ def read_sample(store: Store, run_id: str) -> Sample | None:
         return None
     with np.load(BytesIO(_read_artifact(store, run_id, SAMPLE_NAME)), allow_pickle=False) as arrays:
         return Sample(images=arrays["images"], usual=float(arrays["usual"]))
+
+
+@contextmanager
+def _artifact_errors(run_id: str, path: str) -> Iterator[None]:
+    """Turn what a damaged file raises into StoreError."""
+    try:
+        yield
+    except NO_MODEL as error:
+        raise StoreError(f"{path} of run {run_id} is damaged; train it again") from error
 
 
 def _read_artifact(store: Store, run_id: str, path: str) -> bytes:

@@ -101,7 +101,7 @@ def find_resumable(store: Store, run_id: str) -> tuple[Variant, Settings]:
     try:
         config = _read_config(run)
         return restore_row(config), restore_settings(config)
-    except (*STORE_ERRORS, KeyError, ValueError) as error:
+    except (*STORE_ERRORS, OSError, KeyError, ValueError) as error:
         raise ResumeError(f"run {run_id} has no config.json to go on with; train it anew") from error
 
 
@@ -161,8 +161,11 @@ def is_whole(store: Store, run_id: str) -> bool:
     run = store.client.get_run(run_id)
     if not files or run.info.status == "FINISHED":
         return False
-    epochs = _read_config(run)["epochs"]
-    return len(decode_checkpoint(files[0].read_bytes()).epochs) == int(epochs)
+    try:
+        epochs = int(_read_config(run)["epochs"])
+        return len(decode_checkpoint(files[0].read_bytes()).epochs) == epochs
+    except (*STORE_ERRORS, ResumeError, OSError, KeyError, ValueError, TypeError):  # `train --resume` says which
+        return False
 
 
 def _read_config(run: Run) -> dict[str, Any]:

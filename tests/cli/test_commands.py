@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.main import main
+from pipeline.plain import escape_controls
 from tests.conftest import ROOT, SUBSET, call
 
 
@@ -97,7 +98,7 @@ def test_an_arch_that_is_no_variant_is_refused(name: str, tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     result = call("train", f"--arch={name}")
     assert result.exit_code == 1
-    assert result.output.startswith(f'Error: "{name}" is not a variant; ')
+    assert result.output.startswith(f'Error: "{escape_controls(name)}" is not a variant; ')
     assert list(tmp_path.iterdir()) == []
 
 

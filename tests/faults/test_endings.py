@@ -68,7 +68,7 @@ def test_a_worker_that_is_killed_as_it_starts_is_started_again() -> None:
 def test_a_worker_that_dies_while_it_restarts_is_replaced() -> None:
     with open_cluster(1, None) as client:
         first = client.submit(os.getpid, pure=False).result(120)
-        with killing(3):  # it, the one that Dask starts in its place, and one more
+        with killing(4):  # it, and those that Dask starts in its place, until Dask gives up
             deadline = time.monotonic() + 20
             while time.monotonic() < deadline and first in {worker.pid for worker in find_workers()}:
                 time.sleep(0.1)

@@ -22,16 +22,16 @@ from tests.conftest import ROOT, SUBSET, call, copy_database
 
 def test_a_deleted_experiment_says_how_it_comes_back(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store()
-    experiment_id = find_experiment(store, "gone", create=True)
+    experiment_id = find_experiment(store, "deleted", create=True)
     store.client.delete_experiment(experiment_id)
     remedy = f"bring it back with `mlflow experiments restore --experiment-id {experiment_id}`, or start afresh under"
-    for name, value in (("MLFLOW_EXPERIMENT_NAME", "gone"), ("MLFLOW_EXPERIMENT_ID", experiment_id)):
+    for name, value in (("MLFLOW_EXPERIMENT_NAME", "deleted"), ("MLFLOW_EXPERIMENT_ID", experiment_id)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(name, value)
             result = call("train", "--data", str(SUBSET))
             assert result.exit_code == 1
             assert result.stderr.count("\n") == 1
-            assert f'the experiment "gone" is deleted; {remedy}' in result.stderr
+            assert f'the experiment "deleted" is deleted; {remedy}' in result.stderr
 
 
 def test_a_server_that_never_answers_is_waited_for_aloud_and_shortly(

@@ -78,6 +78,7 @@ def test_a_network_that_is_loaded_leaves_no_copy(
     trained: tuple[str, str], store_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    open_store()
     assert load_network(trained[0]).count_params() > 0
     assert list(tmp_path.iterdir()) == []
 

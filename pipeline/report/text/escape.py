@@ -30,6 +30,11 @@ def quote_code(value: object) -> str:
     return f"{fence} {text} {fence}" if len(fence) > 1 else f"`{text}`"
 
 
+def quote_cell(value: object) -> str:
+    """Text as a code span in a cell of a table, which a bar would end even there."""
+    return quote_code(value).replace("|", r"\|")
+
+
 def escape_latex(value: object) -> str:
     """Text that LaTeX sets as it is, on one line so that it cannot leave a comment."""
     return re.sub(r"\s+", " ", "".join(LATEX.get(character, character) for character in str(value)))
