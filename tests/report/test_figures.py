@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from pipeline.report.figures.runs import runs as figures
+from pipeline.report.figures import runs as figures
 
 HISTORY = [
     {"train/loss": 0.5, "test/loss": 0.3, "train/accuracy": 0.8, "test/accuracy": 0.9},
