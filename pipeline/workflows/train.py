@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from pipeline import interrupts
 from pipeline.data.datasets import Dataset, load_data
-from pipeline.report.figures.render import render_png, shrink_png
 from pipeline.report.figures import runs as figures
+from pipeline.report.figures.render import render_png, shrink_png
 from pipeline.report.text.note import write_note
 from pipeline.study.settings import Settings
 from pipeline.study.tags import FINGERPRINT, NOTE, WEIGHTS_SHA256

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.analysis.claims.design import Design, Records
 from pipeline.analysis.claims import judge as claims
+from pipeline.analysis.claims.design import Design, Records
 from pipeline.study.claims import Claim
 from pipeline.study.variants import VARIANTS, matched_twins
 
