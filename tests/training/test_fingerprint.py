@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +98,18 @@ def test_finished_cells_stay_finished() -> None:
         "tensorflow": "2.21",
         "keras": "3.15",
     }
+
+
+def test_a_docstring_in_every_file_that_trains_changes_no_fingerprint(project: Path) -> None:
+    ask = "from tests_ask import *"
+    (project / "tests_ask.py").write_text(
+        "from pipeline.study.settings import Settings\n"
+        "from pipeline.study.variants import find_variant\n"
+        "from pipeline.training.fingerprint import fingerprint_training\n"
+        "print(fingerprint_training(find_variant('conv2_3x3'), Settings(), 'a'))\n"
+    )
+    for path in (*(project / "pipeline" / "training").glob("*.py"), *(project / "pipeline" / "data").glob("*.py")):
+        path.write_text(re.sub(r'^"""', '"""Reworded. ', path.read_text(), count=1))
+    done = subprocess.run([sys.executable, "-c", ask], cwd=project, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == fingerprint_training(VARIANT, SETTINGS, "a"), done.stderr
+    assert "Reworded. " in (project / "pipeline" / "training" / "step.py").read_text()
