@@ -1,5 +1,5 @@
 """Files made for their owner alone (the umask may forbid more, what is there keeps its mode), named in errors, read
-only where they are plain files.
+only where they are regular files.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def name_file(path: Path) -> Iterator[None]:
 
 
 def check_regular(path: Path) -> None:
-    """Raise OSError for what is there and no plain file: a pipe never ends, a device may never answer."""
+    """Raise OSError for what is there and not a regular file: a pipe never ends, a device may never answer."""
     if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "not a plain file", str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """The content of a plain file of at most `limit` bytes; raises OSError."""
+    """The content of a regular file of at most `limit` bytes; raises OSError."""
     check_regular(path)
     with path.open("rb") as file:
         content = file.read(limit + 1)

@@ -57,7 +57,9 @@ def describe_path(path: Path) -> tuple[ImageSet, tuple[str, ...]]:
     if not path.exists():
         raise DataError(f"{path} does not exist; name a Keras-style .npz file or a folder with the four IDX files")
     if not path.is_dir() and not path.is_file():
-        raise DataError(f"{path} is no plain file; name a Keras-style .npz file or a folder with the four IDX files")
+        raise DataError(
+            f"{path} is not a regular file; name a Keras-style .npz file or a folder with the four IDX files"
+        )
     try:
         arrays, notes = settle(find_arrays(path))
     except DataError as error:

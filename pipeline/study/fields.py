@@ -145,7 +145,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ExperimentError(f"{path}: cannot be read ({reason}); give a TOML file") from None
     except (RecursionError, _TooDeep):
-        raise ExperimentError(f"{path}: not valid TOML (tables within tables); give a plain file") from None
+        raise ExperimentError(f"{path}: not valid TOML (tables within tables); give a simpler file") from None
     except ValueError as error:  # also for a number of thousands of digits
         raise ExperimentError(f"{path}: not valid TOML ({str(error).splitlines()[0]}); mend that line") from None
 

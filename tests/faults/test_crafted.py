@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.data.formats import read_path
 from pipeline.errors import DataError, ExperimentError, PipelineError, ResumeError
-from pipeline.serving.image import read_grey
+from pipeline.serving.picture import read_grey
 from pipeline.study.experiment import load_experiment, load_variants
 from pipeline.tracking.bundle.archive import open_bundle
 from pipeline.tracking.bundle.manifest import BundledFile, BundleError, decode_manifest
@@ -102,11 +102,11 @@ def endless(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_a_pipe_or_device_is_not_read(endless: Path, store_uri: str) -> None:
-    with pytest.raises(DataError, match="no plain file"):
+    with pytest.raises(DataError, match="not a regular file"):
         read_path(endless)
-    with pytest.raises(DataError, match="no plain file"):
+    with pytest.raises(DataError, match="not a regular file"):
         read_grey(endless)
-    with pytest.raises((PipelineError, OSError), match="not a plain file"), open_bundle(endless):
+    with pytest.raises((PipelineError, OSError), match="not a regular file"), open_bundle(endless):
         pass
     commands = (
         ("plan", endless),
@@ -120,7 +120,7 @@ def test_a_pipe_or_device_is_not_read(endless: Path, store_uri: str) -> None:
         result = call(*map(str, command))
         assert result.exit_code in (1, 2), command
         assert result.stderr.count("\n") == 1, result.stderr
-        assert "plain file" in result.stderr
+        assert "regular file" in result.stderr
 
 
 def test_a_deep_path_in_a_bundle_is_refused() -> None:
