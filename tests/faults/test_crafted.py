@@ -112,7 +112,6 @@ def test_a_pipe_or_device_is_not_read(endless: Path, store_uri: str) -> None:
         ("plan", endless),
         ("train", "--variants", endless),
         ("train", "--epochs=1", "--data", endless),
-        ("predict", endless),
         ("bundle", "import", endless),
         ("gate", "--against", endless, "Default"),
     )
