@@ -143,6 +143,8 @@ def _say_differences(fourteen: Comparison) -> list[str]:
 
 def _say_cost(name: str, cost: Cost) -> str:
     """Runs, hours, restarts and machines, in a sentence."""
+    if not cost.runs:
+        return f"`{name}`: none of {cost.declared} runs yet."
     return (
         f"`{name}`: {cost.runs} of {cost.declared} runs, {cost.hours:.1f} hours of one core of {_name_machines(cost)}, "
         f"with {cost.restarts} restarts of runs that were killed on the way."
