@@ -61,7 +61,7 @@ class Door(click.Group):
             _fail(f"out of memory ({error or 'no more is known'}); close programs or use a smaller --batch-size", 1)
         except ImportError as error:
             what = f"cannot load {error.name or 'a library'} ({str(error).splitlines()[0]})"
-            _fail(f"{what}; give it more memory (ulimit -v), or install it anew by `pip install -e .`", 1)
+            _fail(f"{what}; give it more memory (ulimit -v), or install it again by `pip install -e .`", 1)
         except RunKilled as killed:
             marked = f"; run {killed.run_id} is marked so" if killed.run_id else ""
             _fail(f"killed{marked}", 128 + killed.signal_number)

@@ -70,7 +70,7 @@ def choose_run(comparison: Comparison, named: str = "", frozen_late: bool = Fals
         if frozen_late and deciding:
             raise AnalysisError(
                 "the claims were not frozen before the first run, so they may have been chosen by test results; "
-                "train anew, or name the variant with --variant"
+                "train again, or name the variant with --variant"
             )
         arm = _decide_arm(deciding)
         variant = _find_smallest(comparison, arm)
@@ -104,7 +104,7 @@ def _decide_arm(deciding: Sequence[Verdict]) -> bool:
 def _say_obstacle(verdict: Verdict) -> str:
     """Why a verdict decides nothing, and what to do."""
     if verdict.verdict == "DEVIATED":
-        return "it changed after the first run; put it back, or train anew under another name"
+        return "it changed after the first run; put it back, or train again under another name"
     if verdict.outcome_with:
         return f"{'; '.join(verdict.troubles)}; look into these runs, or train more seeds"
     if verdict.reason:

@@ -169,7 +169,7 @@ def _find_contradictions(survey: Survey) -> Iterator[Finding]:
             yield Finding(
                 subject=f"run {run.run_id}",
                 problem=f"its status is FINISHED, its outcome says {said}{reason}",
-                remedy=f"no result; train it anew, then `mlflow runs delete --run-id {run.run_id}`",
+                remedy=f"no result; train it again, then `mlflow runs delete --run-id {run.run_id}`",
             )
 
 

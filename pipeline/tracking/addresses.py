@@ -51,7 +51,7 @@ def _find_stale(connection: sqlite3.Connection, root: Path) -> Iterator[tuple[Pa
     """(former project folder, (table, column), address, what it should be) of each address that leads nowhere.
 
     What it named is below `root` now. Where the former folder itself is gone, that settles it for its other addresses
-    too: a run without files has no folder, and would make the old one anew.
+    too: a run without files has no folder, and would make the old one again.
     """
     places: dict[Path, list[tuple[tuple[str, str], str, Path]]] = {}
     for where, address in list_addresses(connection, ROOT):

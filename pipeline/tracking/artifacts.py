@@ -255,5 +255,5 @@ def _has_files(store: Store, uri: str) -> bool:
 
 
 def _list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
-    """The paths of the artifacts directly in a folder of an artifact root; MLflow's client would read the run anew."""
+    """The paths of the artifacts directly in a folder of an artifact root; MLflow's client would read the run again."""
     return [file.path for file in open_artifacts(uri, store.uri).list_artifacts(folder or None)]

@@ -72,7 +72,7 @@ class ResumedRecorder(Recorder):
         if other := [name for name in known if known[name] != metrics[name] and not name.endswith("_seconds")]:
             raise ResumeError(
                 f"epoch {step} trained again does not repeat the {', '.join(other)} that run {self.run_id} has; "
-                "the machine differs, train it anew"
+                "the machine differs, train it again"
             )
         missing = {name: value for name, value in metrics.items() if name not in known}
         super().log(missing, tags, step, timestamp)
@@ -97,12 +97,12 @@ def find_resumable(store: Store, run_id: str) -> tuple[Variant, Settings]:
     if reason := _explain_refusal(run):
         raise ResumeError(f"run {run_id} {reason}")
     if not find_checkpoints(locate_checkpoints(store, run_id)):
-        raise ResumeError(f"run {run_id} has no checkpoint on this machine; train it anew")
+        raise ResumeError(f"run {run_id} has no checkpoint on this machine; train it again")
     try:
         config = _read_config(run)
         return restore_row(config), restore_settings(config)
     except (*STORE_ERRORS, OSError, KeyError, ValueError) as error:
-        raise ResumeError(f"run {run_id} has no config.json to go on with; train it anew") from error
+        raise ResumeError(f"run {run_id} has no config.json to go on with; train it again") from error
 
 
 def _explain_refusal(run: Run) -> str:
@@ -126,7 +126,7 @@ def resume_run(store: Store, run_id: str, fingerprint: str) -> Iterator[Recorder
     Raises ResumeError where the run's own fingerprint is not this one: two trainings would be mixed in one run.
     """
     if store.client.get_run(run_id).data.tags.get(FINGERPRINT, fingerprint) != fingerprint:
-        raise ResumeError(f"run {run_id} is of another training (other data, settings or version); train it anew")
+        raise ResumeError(f"run {run_id} is of another training (other data, settings or version); train it again")
     with ExitStack() as stack:
         with interrupts.shield(then_check=False):
             if launched := adopt_run(store, {KIND: "resume", OUTCOME: "running", RESUMES: run_id}):

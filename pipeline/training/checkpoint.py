@@ -102,7 +102,7 @@ def load_newest(folder: Path, config: Mapping[str, str]) -> tuple[Checkpoint | N
         except ResumeError as error:
             refused.append(str(error))
     if refused:
-        raise ResumeError(f"run {folder.name} has no usable checkpoint: {'; '.join(refused)}; train it anew")
+        raise ResumeError(f"run {folder.name} has no usable checkpoint: {'; '.join(refused)}; train it again")
     return None, []
 
 

@@ -109,7 +109,7 @@ class _Training:
         return compile_step(self.network, self.images, targets, jit=self.settings.jit == "on")
 
     def begin(self) -> int:
-        """Start anew, or where the checkpoint left off; the number of epochs that are done."""
+        """Start at the beginning, or where the checkpoint left off; the number of epochs that are done."""
         start = self.checkpoints.start if self.checkpoints else None
         if self.checkpoints and start:
             try:

@@ -85,7 +85,7 @@ def _train_again(store: Store, run_id: str, epochs: int, progress: RunProgress) 
     row, settings = restore_row(run.data.params), restore_settings(run.data.params)
     dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
     if run.data.tags.get(FINGERPRINT) != fingerprint_training(row, settings, dataset.sha256):
-        raise AnalysisError(f"run {run_id} is of another version of the training or of other data; train it anew")
+        raise AnalysisError(f"run {run_id} is of another version of the training or of other data; train it again")
     short = replace(settings, epochs=min(epochs, settings.epochs))
     progress.begin_run(run_id, row, short, resumes=False)
     progress.show_data(dataset)

@@ -87,7 +87,7 @@ def test_claims_that_were_written_after_the_runs_choose_nothing(store_uri: str, 
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
         "Error: the claims were not frozen before the first run, so they may have been chosen by test results; "
-        "train anew, or name the variant with --variant"
+        "train again, or name the variant with --variant"
     )
 
 

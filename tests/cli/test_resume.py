@@ -134,7 +134,7 @@ REFUSALS: dict[str, tuple[Callable[[MlflowClient], str], str]] = {
         lambda client: plant(client, "RUNNING", **{**ALIVE, "host": "far", "heartbeat": "2999-01-01T00:00:00+00:00"}),
         f"run ID is still alive: process {os.getpid()} on far; let it end or stop it",
     ),
-    "no config": (plant, "run ID has no config.json to go on with; train it anew"),
+    "no config": (plant, "run ID has no config.json to go on with; train it again"),
 }
 DEAD: dict[str, Mapping[str, str]] = {
     "ended": {**ALIVE, "outcome": "killed"},
@@ -159,7 +159,7 @@ def test_a_deleted_run_and_one_without_a_checkpoint_are_refused(client: MlflowCl
     run_id = plant(client)
     shutil.rmtree(locate_checkpoints(open_store(), run_id))
     assert call("train", "--resume", run_id).output == (
-        f"Error: run {run_id} has no checkpoint on this machine; train it anew\n"
+        f"Error: run {run_id} has no checkpoint on this machine; train it again\n"
     )
     client.delete_run(run_id)
     assert call("train", "--resume", run_id).output == (

@@ -2,7 +2,7 @@
 
 unshare -Urm python -m tests.faults.full_disk FOLDER KIB...    one JSON line a number of free KiB; 0 is read-only
 
-Each is resumed, or trained anew, once the disk has room again. Figures are left out, which take longer than the rest.
+Each is resumed, or trained again, once the disk has room again. Figures are left out, which take longer than the rest.
 """
 
 from __future__ import annotations

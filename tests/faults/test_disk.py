@@ -92,7 +92,7 @@ def test_a_lock_that_cannot_be_opened_is_one_line(
 
 
 def copy_store(store_folder: Path, folder: Path) -> None:
-    """A store of its own, which takes seconds to make anew."""
+    """A store of its own, which takes seconds to make again."""
     open_store()
     copy_database(store_folder / "mlflow.db", folder)
 

@@ -59,4 +59,4 @@ def test_a_training_that_is_killed_without_memory_is_told_so_and_resumed(
     assert again.returncode == 0, output
     runs = read_cells(project, tiny)
     assert set(runs["outcome"]) == {"finished"}
-    assert sorted(runs["run_id"]) == sorted(killed["run_id"])  # resumed, not trained anew
+    assert sorted(runs["run_id"]) == sorted(killed["run_id"])  # resumed, not trained again

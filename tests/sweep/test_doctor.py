@@ -235,7 +235,7 @@ def test_a_run_that_only_its_status_calls_finished_is_told(store: Store, study: 
     run_id = plant(store, dead, outcome="failed", outcome__reason="no digits")
     line = (
         f"run {run_id}: its status is FINISHED, its outcome says failed (no digits); "
-        f"not mended: no result; train it anew, then `mlflow runs delete --run-id {run_id}`"
+        f"not mended: no result; train it again, then `mlflow runs delete --run-id {run_id}`"
     )
     assert diagnose(study, "--fix") == (1, [line, "1 found, 0 mended"])
 

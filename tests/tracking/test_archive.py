@@ -271,7 +271,7 @@ def test_only_the_one_text_of_a_manifest_is_read() -> None:
 
 def test_a_newer_format_says_so(path: Path) -> None:
     forge(path, [("manifest.json", b'{"format": 2}')])
-    refuse(path, "its format is 2, this program reads 1; export it anew")
+    refuse(path, "its format is 2, this program reads 1; export it again")
 
 
 @given(st.floats())

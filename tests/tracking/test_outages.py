@@ -19,6 +19,7 @@ from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking.recorder import Recorder, record_run
 from pipeline.tracking.store import open_store
+from pipeline.workflows.train import _ViolinImages
 from tests.conftest import ROOT
 from tests.rig.postgres import PostgreSQL
 from tests.rig.proxy import Proxy
@@ -63,7 +64,7 @@ def record_epochs(uri: str, disturb: Disturb, images: bool = False) -> Recorder:
             disturb.get(epoch, lambda: None)()
             recorder.end_epoch(epoch, measure(epoch), 1000 * epoch)
             if images and epoch in IMAGED:
-                recorder.show_kernels(epoch, KERNELS)
+                _ViolinImages(recorder).show_kernels(epoch, KERNELS)
     return recorder
 
 
@@ -133,7 +134,7 @@ def test_lost_answers_to_writes_and_uploads_change_nothing(
     record_epochs(proxy.uri, {}, images=True)
     assert all(loss.lost for loss in losses)
     client, run = assert_whole(server.uri, folder)
-    assert list_files(client, run) == ["images", "model_summary.txt"]
+    assert list_files(client, run) == ["environment.json", "images", "model_summary.txt"]
     steps = [path.split("+")[2] for path in list_files(client, run, "images")]
     assert sorted(steps) == ["2", "2", "5", "5"]  # each with its preview
     kept = Path(client.download_artifacts(run.info.run_id, "model_summary.txt", str(folder)))

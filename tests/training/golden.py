@@ -2,7 +2,7 @@
 
     python -m tests.training.golden
 
-writes golden.json anew, or adds the hashes of this processor type. Where the bits change on purpose, raise
+writes golden.json again, or adds the hashes of this processor type. Where the bits change on purpose, raise
 pipeline.training.fingerprint.TRAINING_VERSION first: every finished cell is then to be trained again.
 """
 

@@ -29,7 +29,7 @@ def test_dropout_keeps_half_doubled_and_the_gradient_follows(shape: tuple[int, .
     assert np.array_equal(tape.gradient(dropped, values), mask)
 
 
-def test_each_value_is_dropped_on_its_own_and_anew() -> None:
+def test_each_value_is_dropped_on_its_own_each_time() -> None:
     draws = np.stack([draw((1024,), 5, batch) for batch in range(400)]) - 1  # -1 or 1
     assert abs(draws.mean()) < 4 / np.sqrt(draws.size)
     for axis in (0, 1):  # over batches, and over a batch's values

@@ -1,7 +1,7 @@
 """Write the runs of a bundle into the store, each once.
 
 A run that is being imported has the kind `import` until everything of it is there; the last write makes it a training.
-What an import that was killed has left is therefore known, and made anew.
+What an import that was killed has left is therefore known, and made again.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _read_plan(value: str) -> Any:
     try:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"the bundle's tag {FROZEN} cannot be read; export it anew") from error
+        raise BundleError(f"the bundle's tag {FROZEN} cannot be read; export it again") from error
 
 
 def _merge_tags(store: Store, experiment_id: str, tags: Mapping[str, str]) -> None:

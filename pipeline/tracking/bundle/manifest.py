@@ -178,7 +178,7 @@ def decode_manifest(content: bytes) -> Manifest:
         raise BundleError("its manifest is no JSON") from error
     version = table.get("format") if isinstance(table, dict) else None
     if version != FORMAT:
-        raise BundleError(f"its format is {version!r:.20}, this program reads {FORMAT}; export it anew")
+        raise BundleError(f"its format is {version!r:.20}, this program reads {FORMAT}; export it again")
     manifest: Manifest = _decode(Manifest, table, "the manifest")
     del table
     _demand(_is_text_of(manifest, content), "its manifest is not as export writes it")
