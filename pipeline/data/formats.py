@@ -55,11 +55,9 @@ def read_path(path: Path) -> ImageSet:
 def describe_path(path: Path) -> tuple[ImageSet, tuple[str, ...]]:
     """The image set in a file or a folder, and what was done to its arrays, a sentence each; raises DataError."""
     if not path.exists():
-        raise DataError(f"{path} does not exist; name a Keras-style .npz file or a folder with the four IDX files")
+        raise DataError(f"{path} does not exist; name an .npz or CSV file, or a folder")
     if not path.is_dir() and not path.is_file():
-        raise DataError(
-            f"{path} is not a regular file; name a Keras-style .npz file or a folder with the four IDX files"
-        )
+        raise DataError(f"{path} is not a regular file; name an .npz or CSV file, or a folder")
     try:
         arrays, notes = settle(find_arrays(path))
     except DataError as error:

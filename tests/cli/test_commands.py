@@ -84,7 +84,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
         (
             ["data", "--data", "nowhere"],
             1,
-            "Error: nowhere does not exist; name a Keras-style .npz file or a folder with the four IDX files",
+            "Error: nowhere does not exist; name an .npz or CSV file, or a folder",
         ),
     ],
 )

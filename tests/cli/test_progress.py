@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 
 import pytest
-from rich.console import Console
 
 from pipeline.cli import progress
 from pipeline.cli.progress import EpochLines, Pace
@@ -47,8 +46,8 @@ def test_the_time_left_is_within_a_quarter_after_the_first_epoch(clock: Clock) -
 
 def test_one_bar_counts_epochs_and_names_the_evaluation(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.StringIO()
-    terminal = Console(file=output, force_terminal=True, width=100)
-    monkeypatch.setattr(progress, "Console", lambda: terminal)
+    terminal = progress.Lines(file=output, force_terminal=True, width=100)
+    monkeypatch.setattr(progress, "Lines", lambda: terminal)
     lines = EpochLines()
     lines.begin_run("7" * 32, find_variant("conv2_3x3"), Settings(epochs=4), resumes=False)
     with lines.during(TRAINING):

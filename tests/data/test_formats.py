@@ -167,7 +167,7 @@ def test_a_bad_idx_folder_is_refused(tmp_path: Path, victim: str, content: bytes
 
 
 def test_a_missing_path_says_what_to_name(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"name a Keras-style .npz file or a folder with the four IDX files"):
+    with pytest.raises(DataError, match=r"name an .npz or CSV file, or a folder"):
         read_path(tmp_path / "nowhere")
 
 

@@ -51,23 +51,29 @@ def test_another_cell_is_free(place: tuple[Store, str]) -> None:
         assert len(read_all_leases(*place)) == 2
 
 
-NOW = datetime.now(UTC)
 FAR = {**identify_process(), "host": "far"}
+FRESH, STALE = timedelta(0), LIMIT + timedelta(minutes=1)
 CLAIMS = {
-    "lives here": ({**identify_process(), "heartbeat": NOW.isoformat()}, True),
-    "died here": ({**identify_process(), "pid": str(2**22), "heartbeat": NOW.isoformat()}, False),
-    "before the boot": ({**identify_process(), "boot_id": "before", "heartbeat": NOW.isoformat()}, False),
-    "lives elsewhere": ({**FAR, "heartbeat": NOW.isoformat()}, True),
-    "silent elsewhere": ({**FAR, "heartbeat": (NOW - LIMIT - timedelta(minutes=1)).isoformat()}, False),
+    "lives here": (identify_process(), FRESH, True),
+    "died here": ({**identify_process(), "pid": str(2**22)}, FRESH, False),
+    "before the boot": ({**identify_process(), "boot_id": "before"}, FRESH, False),
+    "lives elsewhere": (FAR, FRESH, True),
+    "silent elsewhere": (FAR, STALE, False),
 }
+
+
+def write_heartbeat(age: timedelta = FRESH) -> str:
+    return (datetime.now(UTC) - age).isoformat()
 
 
 @pytest.mark.parametrize("case", CLAIMS)
 def test_only_the_living_hold_a_cell(place: tuple[Store, str], case: str) -> None:
     store, experiment_id = place
-    claim, holds = CLAIMS[case]
+    claim, age, holds = CLAIMS[case]
     name = f"{PREFIX}{CELL[:16]}.{'f' * 12}"
-    store.client.set_experiment_tag(experiment_id, name, json.dumps({**claim, "held": "yes"}))
+    store.client.set_experiment_tag(
+        experiment_id, name, json.dumps({**claim, "heartbeat": write_heartbeat(age), "held": "yes"})
+    )
     if holds:
         with pytest.raises(CellTaken, match="is taken by process"), hold_lease(store, experiment_id, CELL):
             pass
@@ -81,7 +87,7 @@ def test_only_the_living_hold_a_cell(place: tuple[Store, str], case: str) -> Non
 def test_of_two_that_claim_at_once_the_first_by_name_waits_for_the_other_to_withdraw(place: tuple[Store, str]) -> None:
     store, experiment_id = place
     name = f"{PREFIX}{CELL[:16]}.z"  # after every name in order
-    claim = json.dumps({**identify_process(), "heartbeat": NOW.isoformat(), "held": "no"})
+    claim = json.dumps({**identify_process(), "heartbeat": write_heartbeat(), "held": "no"})
     store.client.set_experiment_tag(experiment_id, name, claim)
     timer = threading.Timer(0.5, store.client.delete_experiment_tag, (experiment_id, name))
     timer.start()

@@ -131,8 +131,13 @@ def _read_run(store: Store, run: Run, models: Sequence[LoggedModel], bundle: Bun
 
 
 def _read_evidence(store: Store, run: Run, bundle: BundleWriter) -> BundledRun:
-    """What a verdict can be computed from again."""
+    """What a verdict can be computed from again; raises StoreError where a file of it is missing."""
     client, run_id = store.client, run.info.run_id
+    there = {file.path for file in client.list_artifacts(run_id)}
+    if missing := [name for name in EVIDENCE_FILES if name not in there]:
+        raise StoreError(
+            f"run {run_id} has no {', '.join(missing)}; delete it (`mlflow runs delete --run-id {run_id}`)"
+        )
     with tempfile.TemporaryDirectory() as folder:
         for name in EVIDENCE_FILES:
             client.download_artifacts(run_id, name, folder)
