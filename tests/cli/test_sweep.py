@@ -123,7 +123,9 @@ def test_a_sweep_whose_driver_and_trainings_are_killed_ends_with_every_cell_once
     launched = start("mlflow", "run", ".", "-e", "sweep", "--env-manager", "local", "-P", f"experiment={tiny}")
     output, _ = launched.communicate(timeout=900)
     (run,) = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").search_runs(["0"])
-    assert (run.info.status, run.data.tags["kind"], run.data.tags["outcome"]) == ("FINISHED", "sweep", "finished")
+    assert (run.info.status, run.data.tags["kind"], run.data.tags["outcome"]) == ("FINISHED", "sweep", "finished"), (
+        output
+    )
     runs = read_cells(project, tiny)
     finished = runs[runs["outcome"] == "finished"]
     assert sorted(zip(finished["variant"], finished["seed"], strict=True)) == [
