@@ -114,7 +114,6 @@ def sweep(
         PipelineError: a file that cannot be read, a store that cannot be used, cells that failed.
     """
     from pipeline.sweep.estimate import count_cores
-    from pipeline.sweep.execute import open_cluster
     from pipeline.sweep.sweep import open_sweep
 
     opened = open_sweep(str(experiment), seeds)
@@ -126,9 +125,7 @@ def sweep(
         if on_cell:
             on_cell(report)
 
-    if work.left:
-        with open_cluster(workers or count_cores(), scheduler) as client:
-            opened.run(client, work.left, attempts, tell)
+    opened.run(work.left, tell, workers=workers or count_cores(), scheduler=scheduler, attempts=attempts)
     return Swept(cells=len(work.cells), reports=tuple(reports))
 
 

@@ -93,7 +93,6 @@ def sweep(
     """
     from pipeline.cli.progress import CellLines
     from pipeline.sweep.estimate import count_cores, parse_duration, take_within
-    from pipeline.sweep.execute import open_cluster
     from pipeline.sweep.sweep import open_sweep
 
     workers = workers or count_cores()
@@ -108,8 +107,8 @@ def sweep(
         click.echo(f"{len(left)} of them fit into {budget}")
     if scheduler and not scheduler.startswith("tls://"):
         click.echo(f"Warning: {OPEN}", err=True)
-    with open_cluster(workers, scheduler) as client, CellLines(opened, left) as lines:
-        opened.run(client, left, attempts, lines.end_cell)
+    with CellLines(opened, left) as lines:
+        opened.run(left, lines.end_cell, workers=workers, scheduler=scheduler, attempts=attempts)
 
 
 def say_earlier(work: Work) -> None:

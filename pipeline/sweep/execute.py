@@ -186,9 +186,7 @@ def run_process(job: Job, pause: float = 0.0) -> CellReport:
 
 def start_cell(job: Job) -> tuple[int, list[str]]:
     """Run the `cell` command once; its exit code, -n for a death by signal n, and the lines it said."""
-    environment = {**os.environ, **job.environment, FOLLOW: str(os.getpid())}
-    environment.pop("MLFLOW_RUN_ID", None)  # the launcher's run is the sweep's, never a cell's
-    returncode, said = run_cell(job.words, environment)
+    returncode, said = run_cell(job.words, {**os.environ, **job.environment, FOLLOW: str(os.getpid())})
     return returncode, [line for line in said.splitlines() if line.strip()]
 
 

@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from distributed import Client
 
 from pipeline.data.datasets import Dataset, load_data
 from pipeline.errors import TrainingError, UnknownVariant
 from pipeline.study.experiment import Experiment, choose_seeds, load_experiment
 from pipeline.sweep.cells import Cell, find_earlier, keep_earlier, plan_cells
 from pipeline.sweep.estimate import order_cells
-from pipeline.sweep.execute import CellReport, run_cells
+from pipeline.sweep.execute import CellReport, open_cluster, run_cells
 from pipeline.tracking.frozen import freeze_plan
 from pipeline.tracking.recorder import end_launched_run
 from pipeline.tracking.runs import make_no_runs, read_runs, read_trained_rows
@@ -78,19 +77,21 @@ class Sweep:
                 return cell
         raise UnknownVariant(variant, self.declared.variants)
 
-    def run(self, client: Client, cells: Sequence[Cell], attempts: int, tell: Report) -> None:
-        """Train `cells` on the cluster's `client` and `tell` how each ended; raises TrainingError if one failed.
+    def run(self, cells: Sequence[Cell], tell: Report, *, workers: int, scheduler: str | None, attempts: int) -> None:
+        """Train `cells`, so many at once or on the Dask `scheduler`, and `tell` how each ended.
 
-        What the file declares is frozen before the first of them starts.
+        What the file declares is frozen before the first of them starts. Raises TrainingError if a cell failed.
         """
-        if cells:  # of all seeds, whatever was chosen
-            freeze_plan(self.store, self.experiment_id, load_experiment(self.path))
         words = [f"--since={self.since}", name_place(self.path)]
         failed = []
-        with end_launched_run(self.store, "sweep"):
-            for report in run_cells(client, order_cells(cells), words, attempts):
-                tell(report)
-                failed += [report] if report.returncode else []
+        with end_launched_run(self.store, "sweep"):  # before the workers start, who would take the run for their own
+            if not cells:
+                return
+            freeze_plan(self.store, self.experiment_id, load_experiment(self.path))  # all seeds, whatever was chosen
+            with open_cluster(workers, scheduler) as client:
+                for report in run_cells(client, order_cells(cells), words, attempts):
+                    tell(report)
+                    failed += [report] if report.returncode else []
             if failed:
                 names = ", ".join(report.name for report in failed)
                 raise TrainingError(f"{len(failed)} of {len(cells)} cells failed: {names}; start the sweep again")
