@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from pipeline.background import repeat
 from pipeline.cli.quiet import close_stdout, quiet_stderr
 from pipeline.study import metrics
 from pipeline.sweep.estimate import format_duration
@@ -149,24 +149,19 @@ class CellLines(AbstractContextManager["CellLines"]):
         self.done = dict.fromkeys(self.work, 0.0)
         self.started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[says]}"))
-        live = self.console.is_terminal
-        self.bars = Progress(*columns, console=self.console, transient=True, disable=not live)
+        self.bars = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
         self.whole = self.bars.add_task("cells", total=sum(self.work.values()) or None, says=f"0/{len(cells)}")
         self.tasks = {cell.name: self.bars.add_task(cell.name, visible=False, says="") for cell in cells}
-        self.closed = threading.Event()
-        self.thread = threading.Thread(target=self._look_on, daemon=True) if live else None
+        self.live = ExitStack()
 
     def __enter__(self) -> CellLines:
-        self.bars.start()
-        if self.thread:
-            self.thread.start()
+        self.live.enter_context(self.bars)
+        if self.console.is_terminal:
+            self.live.enter_context(repeat(self._look_on, LOOK_SECONDS))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.closed.set()
-        if self.thread:
-            self.thread.join()
-        self.bars.stop()
+        self.live.close()
 
     def end_cell(self, report: CellReport) -> None:
         """Print the cell's line."""
@@ -176,12 +171,11 @@ class CellLines(AbstractContextManager["CellLines"]):
         self.console.say(line)
 
     def _look_on(self) -> None:
-        """Ask the store how far the cells are, again and again; workers may be on any machine."""
+        """Ask the store how far the cells are; workers may be on any machine."""
         from pipeline.tracking.runs import read_running
 
-        while not self.closed.wait(LOOK_SECONDS):
-            running = read_running(self.sweep.store, self.sweep.experiment_id)
-            self._show({name: running[name] for name in running if name in self.cells and name not in self.ended})
+        running = read_running(self.sweep.store, self.sweep.experiment_id)
+        self._show({name: running[name] for name in running if name in self.cells and name not in self.ended})
 
     def _show(self, running: dict[str, tuple[int, float]]) -> None:
         """Move the bars; what is done of a cell stays done while its figures are drawn."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import dask
 from distributed import Client, Future, LocalCluster, Security, as_completed
 
+from pipeline.background import repeat
 from pipeline.errors import CellTaken, StoreError, StoreUnreachable
 from pipeline.interrupts import FOLLOW
 from pipeline.sweep.cells import Cell
@@ -85,7 +86,12 @@ def open_cluster(workers: int, scheduler: str | None) -> Iterator[Client]:
             with client:
                 yield client
             return
-        with _start_workers(workers) as cluster, Client(cluster) as client, _replace_lost(cluster, workers):
+        # Dask gives up for good a worker that died while it was restarted: scaling again replaces it.
+        with (
+            _start_workers(workers) as cluster,
+            Client(cluster) as client,
+            repeat(partial(cluster.scale, workers), LOOK_SECONDS),
+        ):
             yield client
 
 
@@ -102,24 +108,6 @@ def _start_workers(workers: int) -> LocalCluster:
             logger.debug("start %d of the workers failed", attempt, exc_info=True)
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     raise StoreError(f"the workers do not start ({reason}); is there memory for {workers}? choose fewer with --workers")
-
-
-@contextmanager
-def _replace_lost(cluster: LocalCluster, workers: int) -> Iterator[None]:
-    """Start a worker for each that died while Dask started it again: Dask itself gives it up for good."""
-    ended = threading.Event()
-
-    def look_after() -> None:
-        while not ended.wait(LOOK_SECONDS):
-            cluster.scale(workers)
-
-    thread = threading.Thread(target=look_after, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def run_cells(client: Client, cells: Sequence[Cell], words: Sequence[str], attempts: int) -> Iterator[CellReport]:

@@ -9,16 +9,17 @@ import contextlib
 import json
 import os
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import psutil
 
+from pipeline.background import repeat
 from pipeline.errors import CellTaken
 from pipeline.study.tags import BOOT_ID, HEARTBEAT, HOST, PID, PID_STARTED
 from pipeline.tracking.store import STORE_ERRORS, Store, store_errors
@@ -83,7 +84,7 @@ def hold_lease(store: Store, experiment_id: str, cell: str) -> Iterator[None]:
     try:
         with store_errors(store):
             _take(store, experiment_id, prefix, mine)
-        with _refresh(store, experiment_id, mine):
+        with repeat(partial(_renew_lease, store, experiment_id, mine), REFRESH_SECONDS):
             yield
     finally:
         with contextlib.suppress(*STORE_ERRORS):
@@ -123,20 +124,7 @@ def _write_lease(store: Store, experiment_id: str, name: str, *, held: bool) -> 
     store.client.set_experiment_tag(experiment_id, name, json.dumps(lease))
 
 
-@contextmanager
-def _refresh(store: Store, experiment_id: str, name: str) -> Iterator[None]:
-    """Renew the lease in the background, for those on other machines; an unreachable store is tried again."""
-    ended = threading.Event()
-
-    def renew() -> None:
-        while not ended.wait(REFRESH_SECONDS):
-            with contextlib.suppress(*STORE_ERRORS):
-                _write_lease(store, experiment_id, name, held=True)
-
-    thread = threading.Thread(target=renew, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+def _renew_lease(store: Store, experiment_id: str, name: str) -> None:
+    """Say that the holder lives, for those on other machines; an unreachable store is asked again the next time."""
+    with contextlib.suppress(*STORE_ERRORS):
+        _write_lease(store, experiment_id, name, held=True)

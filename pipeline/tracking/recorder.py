@@ -168,15 +168,14 @@ def open_run(store: Store, name: str, kind: str, experiment_id: str = "") -> Ite
     """The recorder of the launcher's run, or of a new one; the run ends with the block, whatever ends it."""
     with ExitStack() as stack:
         with interrupts.shield(then_check=False):  # no signal comes between a run and the guard that ends it
-            process = {HEARTBEAT: _now(), **identify_process()}
-            run_id = adopt_run(store, {KIND: kind, OUTCOME: "running", **process})
-            run_id = run_id or create_run(store, name, experiment_id)
+            tags = {KIND: kind, OUTCOME: "running", HEARTBEAT: _now(), **identify_process()}
+            run_id = adopt_run(store, tags) or create_run(store, name, experiment_id)
             recorder = Recorder(store, run_id)
             stack.enter_context(end_with_reason(recorder))
         interrupts.check()
         run = recorder.call(store.client.get_run, run_id)
         mend_artifact_root(store, run.info.experiment_id, run_id)
-        recorder.log({}, {KIND: kind, OUTCOME: "running", HEARTBEAT: _now(), **identify_process()})
+        recorder.log({}, tags)
         if RANDOM_NAME.fullmatch(run.info.run_name or ""):
             recorder.log({}, {RUN_NAME: name})
         yield recorder

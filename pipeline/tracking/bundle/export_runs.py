@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from mlflow.entities import DatasetInput, LoggedModel, Metric, Run
@@ -115,15 +116,8 @@ def _read_run(store: Store, run: Run, models: Sequence[LoggedModel], bundle: Bun
     """Everything of one run."""
     steps = {output.model_id: output.step for output in (run.outputs.model_outputs if run.outputs else ())}
     by_name = sorted(models, key=lambda model: (model.name, steps.get(model.model_id, 0), model.creation_timestamp))
-    client, run_id = store.client, run.info.run_id
-    return BundledRun(
-        run_id=find_origin(run),
-        status=run.info.status,
-        started=run.info.start_time,
-        ended=run.info.end_time or run.info.start_time,
-        params=run.data.params,
-        tags={key: value for key, value in run.data.tags.items() if key != ORIGIN},
-        metrics=_list_points(point for key in run.data.metrics for point in client.get_metric_history(run_id, key)),
+    return replace(
+        _read_facts(store, run),
         inputs=tuple(map(_describe_input, run.inputs.dataset_inputs if run.inputs else ())),
         files=_add_files(store, run.info.artifact_uri, bundle),
         models=tuple(_read_model(store, model, steps.get(model.model_id, 0), bundle) for model in by_name),
@@ -142,16 +136,22 @@ def _read_evidence(store: Store, run: Run, bundle: BundleWriter) -> BundledRun:
         for name in EVIDENCE_FILES:
             client.download_artifacts(run_id, name, folder)
         files = bundle.add_folder(Path(folder))
+    return replace(_read_facts(store, run), tags=pick_tags(run.data.tags), files=files)
+
+
+def _read_facts(store: Store, run: Run) -> BundledRun:
+    """One run without its files."""
+    points = (store.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics)
     return BundledRun(
         run_id=find_origin(run),
         status=run.info.status,
         started=run.info.start_time,
         ended=run.info.end_time or run.info.start_time,
         params=run.data.params,
-        tags=pick_tags(run.data.tags),
-        metrics=_list_points(point for key in run.data.metrics for point in client.get_metric_history(run_id, key)),
+        tags={key: value for key, value in run.data.tags.items() if key != ORIGIN},
+        metrics=_list_points(chain.from_iterable(points)),
         inputs=(),
-        files=files,
+        files=(),
         models=(),
     )
 
