@@ -12,7 +12,7 @@ class PipelineError(Exception):
 
 
 class UnknownVariant(PipelineError):
-    """A name that is no row of the study's table."""
+    """A name that is not a row of the study's table."""
 
     def __init__(self, name: str, choices: Sequence[str], suggestion: str | None = None) -> None:
         hint = f"did you mean {suggestion}? " if suggestion else ""

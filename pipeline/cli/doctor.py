@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong with the runs of a store, and mending it."""
+"""`doctor`: what is wrong with the runs of a store, and fixing it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("experiment", default="")
-@click.option("--fix", is_flag=True, help="Mend what can be mended, instead of only telling it.")
+@click.option("--fix", is_flag=True, help="Fix what can be fixed, instead of only listing it.")
 @click.option("--deep", is_flag=True, help="Also compare every file and metric of finished runs with its sha256.")
 def doctor(experiment: str, fix: bool, deep: bool) -> int:
     """Find runs of dead processes or without their files, duplicates and leftovers; exit code 1 if something is left.
@@ -32,24 +32,24 @@ def doctor(experiment: str, fix: bool, deep: bool) -> int:
     from pipeline.sweep.doctor import find_faults
 
     survey = survey_experiment(experiment)
-    found = mended = 0
+    found = fixed = 0
     for finding in find_faults(survey, deep=deep):
         found += 1
-        done = fix and finding.mend is not None and finding.mend()
-        mended += done
+        done = fix and finding.fix is not None and finding.fix()
+        fixed += done
         click.echo(say_finding(finding, fix=fix, done=done))
-    click.echo(f"{found} found, {mended} mended" if found else f"healthy: {len(survey.runs)} runs looked at")
-    return int(mended < found)
+    click.echo(f"{found} found, {fixed} fixed" if found else f"healthy: {len(survey.runs)} runs looked at")
+    return int(fixed < found)
 
 
 def say_finding(finding: Finding, *, fix: bool, done: bool) -> str:
     """One line: what it is about, what is wrong, and what is done or to be done about it."""
-    if finding.mend is None:
-        action = f"not mended: {finding.remedy}"
+    if finding.fix is None:
+        action = f"not fixed: {finding.remedy}"
     elif not fix:
         action = f"with --fix: {finding.remedy}"
     else:
-        action = f"mended: {finding.remedy}" if done else "left: it has changed meanwhile"
+        action = f"fixed: {finding.remedy}" if done else "left: it has changed meanwhile"
     return escape_controls(f"{finding.subject}: {finding.problem}; {action}")
 
 

@@ -24,7 +24,7 @@ def _parse_tolerances(_ctx: click.Context, _param: click.Parameter, texts: tuple
         except ValueError:
             number = math.nan
         if not metric or not 0 < number < math.inf:
-            raise click.BadParameter(f'"{text}" is no tolerance; write one as final/test_loss=0.01')
+            raise click.BadParameter(f'"{text}" is not a tolerance; write one as final/test_loss=0.01')
         if metric in tolerances:
             raise click.BadParameter(f'"{metric}" has two tolerances; leave one out')
         tolerances[metric] = number

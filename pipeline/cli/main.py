@@ -67,7 +67,7 @@ class Door(click.Group):
             _fail(f"killed{marked}", 128 + killed.signal_number)
 
     def invoke(self, context: click.Context) -> Any:
-        """Run a command; a reader of its lines that has left (`| head`) is no failure of it."""
+        """Run a command; a reader of its lines that has left (`| head`) is not a failure of it."""
         try:
             code = super().invoke(context)
             sys.stdout.flush()

@@ -32,7 +32,7 @@ def quiet_stderr() -> Iterator[None]:
 
 
 def close_stdout() -> None:
-    """Let what is still to be printed go nowhere, as its reader has left: `| head` is no failure."""
+    """Let what is still to be printed go nowhere, as its reader has left: `| head` is not a failure."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -38,7 +38,7 @@ def status(experiment: str) -> None:
         click.echo()
         show_table([RUNNING, *(describe_running(survey, run) for run in running)])
     for run_id in find_waiting(survey):
-        click.echo(f"run {run_id}: the store has not got everything of it; `python -m pipeline sync` delivers it")
+        click.echo(f"run {run_id}: not fully delivered to the store; `python -m pipeline sync` delivers it")
 
 
 def count_trainings(survey: Survey) -> list[tuple[str, ...]]:

@@ -59,7 +59,7 @@ def find_arrays(path: Path) -> Found:
         )
     if _is_array_file(head):
         raise DataError("is one array of several; name the folder with all four: images and labels, train and test")
-    raise DataError(f"is no image set (it begins with {head[:8]!r}); name an .npz or CSV file, or a folder")
+    raise DataError(f"is not an image set (it begins with {head[:8]!r}); name an .npz or CSV file, or a folder")
 
 
 def read_archive(source: Path | IO[bytes]) -> Found:
@@ -180,7 +180,7 @@ def _read_table(path: Path) -> tuple[Array, Array | None]:
         table = pd.read_csv(path, header=0 if headed else None)
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{path.name} is no table ({' '.join(str(error).split())}); give label, pixel0, pixel1 ..."
+            f"{path.name} is not a table ({' '.join(str(error).split())}); give label, pixel0, pixel1 ..."
         ) from error
     named = [column for column in table.columns if str(column).lower() in ("label", "class", "target", "y")]
     label = named[0] if named else table.columns[0] if table.shape[1] == SIDE * SIDE + 1 else None

@@ -63,7 +63,7 @@ def describe_path(path: Path) -> tuple[ImageSet, tuple[str, ...]]:
     except DataError as error:
         raise DataError(f"{path} {error}" if str(error).startswith(VERBS) else f"{path}: {error}") from error
     except DAMAGE as error:
-        raise DataError(f"{path} is damaged or no image set ({error}); fetch it again") from error
+        raise DataError(f"{path} is damaged or not an image set ({error}); fetch it again") from error
     return ImageSet(**arrays), notes
 
 

@@ -144,7 +144,7 @@ def _check_links(path: Path, claims: Mapping[str, Claim]) -> None:
     for name, claim in claims.items():
         for part in claim.all_of:
             if part not in parts:
-                raise refuse(path, f"claims[{name}].all_of", f'"{part}" is no claim; choose from {", ".join(parts)}')
+                raise refuse(path, f"claims[{name}].all_of", f'"{part}" is not a claim; choose from {", ".join(parts)}')
         if not claim.all_of and alphas.setdefault(claim.family, claim.alpha) != claim.alpha:
             raise refuse(path, f"claims[{name}].alpha", f'family "{claim.family}" has another; give it one alpha')
 

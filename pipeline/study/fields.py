@@ -147,7 +147,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (RecursionError, _TooDeep):
         raise ExperimentError(f"{path}: not valid TOML (tables within tables); give a simpler file") from None
     except ValueError as error:  # also for a number of thousands of digits
-        raise ExperimentError(f"{path}: not valid TOML ({str(error).splitlines()[0]}); mend that line") from None
+        raise ExperimentError(f"{path}: not valid TOML ({str(error).splitlines()[0]}); fix that line") from None
 
 
 def refuse(path: Path, key: str, problem: str) -> ExperimentError:

@@ -26,7 +26,7 @@ def find_changed(store: Store, finished: Sequence[RunRecord]) -> Iterator[Findin
                 subject=f"run {run.run_id}",
                 problem=f"finished, and since then {', '.join(changes)}",
                 remedy="ended as failed, so that a sweep trains it again",
-                mend=partial(_fail_changed, store, run.run_id),
+                fix=partial(_fail_changed, store, run.run_id),
             )
     if unknown:
         logger.warning("%d runs of an earlier version have no hashes, so damage to them cannot be seen", unknown)

@@ -1,6 +1,6 @@
-"""Find what dead processes, lost connections and other hands have left in a store and its folders, and mend it.
+"""Find what dead processes, lost connections and other hands have left in a store and its folders, and fix it.
 
-What is mended is read again right before the write, so that a sweep may go on meanwhile; no run that lives is touched.
+What is fixed is read again right before the write, so that a sweep may go on meanwhile; no run that lives is touched.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeline.sweep.damage import find_changed
 from pipeline.sweep.finding import Finding
 from pipeline.sweep.leftovers import find_checkpoints_left, find_leases_left, find_undelivered, is_held
 from pipeline.sweep.unreadable import find_unreadable
-from pipeline.tracking.addresses import find_moved, mend_moved_artifacts
+from pipeline.tracking.addresses import find_moved, fix_moved_artifacts
 from pipeline.tracking.artifacts import find_damage, is_in_reach, locate_artifacts
 from pipeline.tracking.resume import locate_checkpoints
 from pipeline.tracking.store import Store
@@ -47,7 +47,7 @@ UNTAKEN = "no process took up the run that `mlflow run` had made; its environmen
 
 
 def find_faults(survey: Survey, *, deep: bool = False) -> Iterator[Finding]:
-    """Everything that is wrong, in an order in which it can be mended; raises StoreError.
+    """Everything that is wrong, in an order in which it can be fixed; raises StoreError.
 
     With `deep` every file and metric point of finished runs is compared with the hashes that were kept.
     """
@@ -67,9 +67,9 @@ def find_faults(survey: Survey, *, deep: bool = False) -> Iterator[Finding]:
     if not find_moved(survey.store):
         yield from _find_lost_folders(survey, lost)
     for run_id, missing in damage.items():
-        mend = partial(_fail_damaged, survey.store, run_id)
+        fix = partial(_fail_damaged, survey.store, run_id)
         remedy = "ended as failed, so that a sweep trains it again"
-        yield Finding(subject=f"run {run_id}", problem=f"finished without {missing}", remedy=remedy, mend=mend)
+        yield Finding(subject=f"run {run_id}", problem=f"finished without {missing}", remedy=remedy, fix=fix)
     if deep:
         yield from find_changed(survey.store, [run for run in finished if run.run_id not in damage])
     yield from _find_duplicates(survey.store, [run for run in finished if run.run_id not in damage])
@@ -84,13 +84,13 @@ def _find_moved_folders(store: Store) -> Iterator[Finding]:
             subject=f"folder {moved.folder}",
             problem=f"it was moved, and {moved.count} addresses in the store still name it",
             remedy="they name the folder of the store",
-            mend=partial(_mend_moved, store),
+            fix=partial(_fix_moved, store),
         )
 
 
-def _mend_moved(store: Store) -> bool:
+def _fix_moved(store: Store) -> bool:
     """Change the addresses; those of a second former folder go with the first's."""
-    mend_moved_artifacts(store)
+    fix_moved_artifacts(store)
     return not find_moved(store)
 
 
@@ -109,7 +109,7 @@ def _find_dead(survey: Survey) -> Iterator[Finding]:
             subject=f"run {run.run_id}",
             problem=problem,
             remedy=remedy,
-            mend=partial(_end_dead, survey.store, run.run_id),
+            fix=partial(_end_dead, survey.store, run.run_id),
         )
 
 
@@ -137,8 +137,8 @@ def _find_untaken(survey: Survey) -> Iterator[Finding]:
     """Runs that `mlflow run` made for an environment that failed."""
     for run in survey.runs:
         if run.run_id not in survey.undelivered and _is_untaken(survey.store, run):
-            mend = partial(_fail_untaken, survey.store, run.run_id)
-            yield Finding(subject=f"run {run.run_id}", problem=UNTAKEN, remedy="ended as failed", mend=mend)
+            fix = partial(_fail_untaken, survey.store, run.run_id)
+            yield Finding(subject=f"run {run.run_id}", problem=UNTAKEN, remedy="ended as failed", fix=fix)
 
 
 def _is_untaken(store: Store, run: RunRecord) -> bool:
@@ -229,7 +229,7 @@ def _find_duplicates(store: Store, finished: list[RunRecord]) -> Iterator[Findin
                 subject=subject,
                 problem=f"{same} with the same weights",
                 remedy=f"deleted; `mlflow runs restore --run-id {run.run_id}` brings it back",
-                mend=partial(_delete_duplicate, store, run.run_id, newest.run_id),
+                fix=partial(_delete_duplicate, store, run.run_id, newest.run_id),
             )
 
 

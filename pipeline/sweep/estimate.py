@@ -105,9 +105,9 @@ def parse_duration(text: str) -> float:
     try:
         seconds = float(number) * UNITS[unit]
     except (ValueError, KeyError):
-        raise ExperimentError(f'"{text}" is no duration; write it as 90s, 30m, 2h or 1d') from None
+        raise ExperimentError(f'"{text}" is not a duration; write it as 90s, 30m, 2h or 1d') from None
     if not 0 < seconds < math.inf:
-        raise ExperimentError(f'"{text}" is no duration; give more than nothing')
+        raise ExperimentError(f'"{text}" is not a duration; give more than nothing')
     return seconds
 
 

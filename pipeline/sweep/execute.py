@@ -23,7 +23,7 @@ from pipeline.sweep.forkserver import run_cell
 CONNECT_SECONDS = 30
 CONFIGURATION = {
     "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
-    "distributed.scheduler.allowed-failures": 1000,  # a worker that dies is no fault of its cell
+    "distributed.scheduler.allowed-failures": 1000,  # a worker that dies is not a fault of its cell
     # Dask watches itself up to a hundred times a second, which takes a tenth of two cores from the cells.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
@@ -39,7 +39,7 @@ STARTS = 3
 LOOK_SECONDS = 5.0
 UNREACHABLE_SECONDS = 300.0
 PAUSE_SECONDS = 5.0
-KILLED = (129, 130, 143)  # a signal to stop is no failure to repeat
+KILLED = (129, 130, 143)  # a signal to stop is not a failure to repeat
 FORWARDED = ("MLFLOW_", "XDG_", "PIPELINE_")
 SECRET = ("PASSWORD", "TOKEN", "SECRET", "_URI")
 """Workers elsewhere have their own secrets: what a task is given may end in Dask's logs."""
@@ -152,7 +152,7 @@ def forward_environment() -> dict[str, str]:
 def run_process(job: Job, pause: float = 0.0) -> CellReport:
     """Run one cell in a process of its own on a worker, again if it fails, at most `attempts` times.
 
-    An unreachable store is no failure of the cell: it is tried again for UNREACHABLE_SECONDS.
+    An unreachable store is not a failure of the cell: it is tried again for UNREACHABLE_SECONDS.
     """
     time.sleep(pause)
     started, failures = time.monotonic(), 0

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something wrong. `mend` does what `remedy` says and tells whether it could; without it, that is the user's."""
+    """Something wrong. `fix` does what `remedy` says and tells whether it could; without it, that is the user's."""
 
     subject: str
     problem: str
     remedy: str
-    mend: Callable[[], bool] | None = None
+    fix: Callable[[], bool] | None = None

@@ -34,12 +34,12 @@ def find_checkpoints_left(survey: Survey, damaged: Collection[str]) -> Iterator[
             continue
         subject = f"checkpoints of {folder.name}"
         if reason := _explain_needless(survey.store, folder, run):
-            mend = partial(_remove_folder, survey.store, folder)
-            yield Finding(subject=subject, problem=f"their run is {reason}", remedy="folder removed", mend=mend)
+            fix = partial(_remove_folder, survey.store, folder)
+            yield Finding(subject=subject, problem=f"their run is {reason}", remedy="folder removed", fix=fix)
         elif any(folder.glob(UNFINISHED)) and not is_held(folder):
             names = ", ".join(sorted(path.name for path in folder.glob(UNFINISHED)))
             problem = f"a process died while it wrote {names}"
-            yield Finding(subject=subject, problem=problem, remedy="file removed", mend=partial(_remove_halves, folder))
+            yield Finding(subject=subject, problem=problem, remedy="file removed", fix=partial(_remove_halves, folder))
 
 
 def find_undelivered(survey: Survey) -> Iterator[Finding]:
@@ -50,15 +50,15 @@ def find_undelivered(survey: Survey) -> Iterator[Finding]:
         run = known.get(run_id) or look_up_run(survey.store, run_id)
         if not _is_asked(survey, run) or (run and not run.deleted and lives(survey.store, run)):
             continue
-        problem, remedy = "the store has not got everything of it", "delivered"
-        mend = partial(_deliver, survey.store, run_id) if run and not run.deleted else None
+        problem, remedy = "not fully delivered to the store", "delivered"
+        fix = partial(_deliver, survey.store, run_id) if run and not run.deleted else None
         if run is None:
             if time.time() - path.stat().st_mtime < STRANGER_SECONDS:
                 continue
             problem, remedy = f"its journal waits, and it is {STRANGE}", f"sync it with its own store, or remove {path}"
         elif run.deleted:
             remedy = f"`mlflow runs restore --run-id {run_id}`, then `python -m pipeline sync`; or remove {path}"
-        yield Finding(subject=f"run {run_id}", problem=problem, remedy=remedy, mend=mend)
+        yield Finding(subject=f"run {run_id}", problem=problem, remedy=remedy, fix=fix)
 
 
 def find_leases_left(survey: Survey) -> Iterator[Finding]:
@@ -70,7 +70,7 @@ def find_leases_left(survey: Survey) -> Iterator[Finding]:
                 subject=f"experiment {experiment.name}",
                 problem=f"{key} is of {owner}",
                 remedy="removed",
-                mend=partial(drop_lease, survey.store, experiment.experiment_id, key),
+                fix=partial(drop_lease, survey.store, experiment.experiment_id, key),
             )
 
 

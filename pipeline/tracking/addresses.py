@@ -33,7 +33,7 @@ def find_moved(store: Store) -> list[Moved]:
     return [Moved(folder=folder, count=count) for folder, count in sorted(counts.items())]
 
 
-def mend_moved_artifacts(store: Store) -> int:
+def fix_moved_artifacts(store: Store) -> int:
     """Let every address below a former project folder name this one, in one transaction; how many were changed."""
     if store.database is None:
         return 0

@@ -47,7 +47,7 @@ from pipeline.tracking.store import (
     STORE_ERRORS,
     Store,
     first_line,
-    mend_artifact_root,
+    fix_artifact_root,
     project_root,
     store_errors,
 )
@@ -174,7 +174,7 @@ def open_run(store: Store, name: str, kind: str, experiment_id: str = "") -> Ite
             stack.enter_context(end_with_reason(recorder))
         interrupts.check()
         run = recorder.call(store.client.get_run, run_id)
-        mend_artifact_root(store, run.info.experiment_id, run_id)
+        fix_artifact_root(store, run.info.experiment_id, run_id)
         recorder.log({}, tags)
         if RANDOM_NAME.fullmatch(run.info.run_name or ""):
             recorder.log({}, {RUN_NAME: name})

@@ -62,7 +62,7 @@ def find_run(store: Store, run_id: str) -> FinishedRun:
     tags = run.data.tags
     if tags.get(KIND) != "train" or tags.get(OUTCOME) != "finished":
         state = tags.get(OUTCOME, "unknown") if tags.get(KIND) == "train" else "no training"
-        raise StoreError(f"run {run_id} is no finished training (it is {state}); name another")
+        raise StoreError(f"run {run_id} is not a finished training (it is {state}); name another")
     if EVIDENCE in tags:
         again = format_options(restore_row(run.data.params).name, restore_settings(run.data.params), OWN_FILE)
         raise StoreError(

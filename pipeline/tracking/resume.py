@@ -109,7 +109,7 @@ def _explain_refusal(run: Run) -> str:
     """Why a run that is there cannot be resumed, "" if it can."""
     tags = run.data.tags
     if tags.get(KIND) != "train":
-        return f"is no training; it resumed {tags[RESUMES]}" if RESUMES in tags else "is no training"
+        return f"is not a training; it resumed {tags[RESUMES]}" if RESUMES in tags else "is not a training"
     if run.info.lifecycle_stage != "active":
         return "is deleted; restore it with `mlflow runs restore`"
     if run.info.status == "FINISHED":

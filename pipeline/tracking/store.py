@@ -172,7 +172,7 @@ def look_up(store: Store, name: str) -> str:
     return str(experiment.experiment_id) if experiment and experiment.lifecycle_stage == "active" else ""
 
 
-def mend_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
+def fix_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
     """Give a local experiment a folder where `mlflow ui`, started first, left it only a server's address.
 
     MLflow then refuses every artifact that is logged without that server. Runs that the server wrote keep their place.

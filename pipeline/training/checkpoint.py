@@ -142,7 +142,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
 def decode_checkpoint(content: bytes) -> Checkpoint:
     """The checkpoint that encode_checkpoint wrote; raises ResumeError for any other bytes."""
     if not content.startswith(MAGIC):
-        raise ResumeError("is no checkpoint of this program")
+        raise ResumeError("is not a checkpoint of this program")
     if hashlib.sha256(content[:-HASH_SIZE]).digest() != content[-HASH_SIZE:]:
         raise ResumeError("is damaged: its sha256 is not that of its content")
     try:

@@ -149,7 +149,7 @@ def test_twins_that_never_finished_count_when_the_experiment_declares_them():
 @pytest.mark.parametrize(
     ("claim", "runs", "reason"),
     [
-        (GAP, plant_gap(plant_effects(-0.03)).iloc[:0], "there is no finished run to judge"),
+        (GAP, plant_gap(plant_effects(-0.03)).iloc[:0], "no run has finished, so there is nothing to judge"),
         (GAP, plant_gap(plant_effects(-0.03)).query("not regularised"), "the experiment has no matched twins"),
         (GAP, plant_gap(plant_effects(-0.03)[:1]), "a verdict needs 5 complete seeds, the runs have 1"),
         (GAP, plant_gap(plant_effects(-0.03, 0.0)), "all seeds gave the same value but for rounding, " + NO_SPREAD),

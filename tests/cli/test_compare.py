@@ -186,8 +186,8 @@ def test_the_gate_passes_the_same_weights_and_fails_others(study: str, store_uri
         (("study", "--epochs", "9"), "Error: no finished run with epochs 9 to compare; train a variant first"),
         (("study", "--precision", "mixed_bfloat16"), "Error: no finished run with precision mixed_bfloat16 to compare"),
         (("study", "--jit", "on"), "Error: no finished run with jit on to compare; train a variant first"),
-        (("study", "--trace", "x", "TEST_LOSS"), 'Error: "x" is no row of this table; choose 0 to 13 or conv2_3x3'),
-        (("study", "--trace", "0", "X"), 'Error: "X" is no column of this table; choose one of #ConvNets'),
+        (("study", "--trace", "x", "TEST_LOSS"), 'Error: "x" is not a row of this table; choose 0 to 13 or conv2_3x3'),
+        (("study", "--trace", "0", "X"), 'Error: "X" is not a column of this table; choose one of #ConvNets'),
         (("missing.toml",), "Error: missing.toml: cannot be read (No such file or directory); give a TOML file"),
     ],
 )
@@ -230,4 +230,4 @@ def test_a_tolerance_gates_a_single_stored_seed(study: str, store_uri: str, tmp_
     for wrong in ("final/test_loss", "final/test_loss=-1", "=0.1", "final/test_loss=nan"):
         refused = call(*arguments, wrong)
         assert (refused.exit_code, refused.output.count("\n")) == (2, 1)
-        assert f'"{wrong}" is no tolerance; write one as final/test_loss=0.01' in refused.output
+        assert f'"{wrong}" is not a tolerance; write one as final/test_loss=0.01' in refused.output

@@ -30,7 +30,7 @@ def test_a_file_names_its_experiment(store_uri: str, tmp_path: Path, monkeypatch
     first, last = result.output.splitlines()
     assert first.startswith(f"run {run_id}: finished without environment.json, model_summary.txt, predictions.npz, ")
     assert first.endswith("its model (none was logged); with --fix: ended as failed, so that a sweep trains it again")
-    assert last == "1 found, 0 mended"
+    assert last == "1 found, 0 fixed"
     assert call("doctor", str(path), "--fix").exit_code == 0
     assert call("doctor", "examined").output == "healthy: 1 runs looked at\n"
 

@@ -126,7 +126,7 @@ def test_a_corrupt_data_file_fails_the_run_with_the_reason(project: Path, start:
     process = start("python", "-m", "pipeline", "train", "--data=broken.npz")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert output.splitlines()[-1].startswith("Error: broken.npz is damaged or no image set")
+    assert output.splitlines()[-1].startswith("Error: broken.npz is damaged or not an image set")
     _, run = read_only_run(project)
     assert (run.info.status, run.data.tags["outcome"]) == ("FAILED", "failed")
     assert run.data.tags["outcome.reason"].startswith("broken.npz is damaged")

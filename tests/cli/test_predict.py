@@ -240,7 +240,7 @@ def test_a_run_that_did_not_finish_is_refused(run_id: str, seven: Path) -> None:
         result = call("predict", str(seven), "--run", run_id)
     finally:
         client.set_tag(run_id, "outcome", "finished")
-    assert result.output == f"Error: run {run_id} is no finished training (it is killed); name another\n"
+    assert result.output == f"Error: run {run_id} is not a finished training (it is killed); name another\n"
 
 
 def test_weights_without_the_runs_hash_are_refused(run_id: str, seven: Path) -> None:

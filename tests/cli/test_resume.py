@@ -125,7 +125,7 @@ REFUSALS: dict[str, tuple[Callable[[MlflowClient], str], str]] = {
     "unknown": (lambda client: "0" * 32, f'cannot resume "{"0" * 32}": Run with id={"0" * 32} not found'),
     "no id": (lambda client: "../mlflow.db", 'cannot resume "../mlflow.db": '),
     "finished": (lambda client: plant(client, "FINISHED"), "run ID has finished; there is nothing to resume"),
-    "other kind": (lambda client: plant(client, kind="resume", resumes="x"), "run ID is no training; it resumed x"),
+    "other kind": (lambda client: plant(client, kind="resume", resumes="x"), "run ID is not a training; it resumed x"),
     "alive": (
         lambda client: plant(client, "RUNNING", **ALIVE),
         f"run ID is still alive: process {os.getpid()} on {ALIVE['host']}; let it end or stop it",
@@ -190,7 +190,7 @@ def damaged(client: MlflowClient) -> Iterator[str]:
         ("--epochs=5", "has --epochs 4, not 5; leave --epochs out beside --resume"),
         ("--batch-size=64", "has --batch-size 128, not 64; leave --batch-size out beside --resume"),
         ("--arch=conv7_3x3", "has --arch conv3_3x3, not conv7_3x3; leave --arch out beside --resume"),
-        ("--epochs=4", "has no usable checkpoint: epoch-00001.checkpoint is no checkpoint of this program; "),
+        ("--epochs=4", "has no usable checkpoint: epoch-00001.checkpoint is not a checkpoint of this program; "),
     ],
 )
 def test_another_option_or_no_usable_checkpoint_is_refused(damaged: str, option: str, reason: str) -> None:

@@ -65,7 +65,7 @@ def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatc
         "\n"
         f"{'run':<32}  variant    seed  epoch  accuracy  host  {'pid':<{len(pid)}}  heartbeat  process\n"
         f"{recorder.run_id}  conv3_3x3  3     3/25   0.9877    here  {pid:<3}  2 h        dead\n"
-        f"run {recorder.run_id}: the store has not got everything of it; `python -m pipeline sync` delivers it\n"
+        f"run {recorder.run_id}: not fully delivered to the store; `python -m pipeline sync` delivers it\n"
     )
     assert new.split()[:2] == [recorder.run_id, "conv3_3x3"]
     assert new.endswith("alive")

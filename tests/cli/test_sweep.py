@@ -83,7 +83,7 @@ def test_runs_of_an_earlier_version_are_named_and_kept_if_asked(
     ("arguments", "line"),
     [
         (["sweep", "nowhere.toml"], "Error: nowhere.toml: cannot be read"),
-        (["sweep", "{tiny}", "--budget", "soon"], 'Error: "soon" is no duration; write it as 90s, 30m, 2h or 1d'),
+        (["sweep", "{tiny}", "--budget", "soon"], 'Error: "soon" is not a duration; write it as 90s, 30m, 2h or 1d'),
         (["plan", "{tiny}", "--seeds", "5"], "Error: seeds [5] are not declared in tiny; it has [0, 1]"),
         (["cell", "{tiny}", "conv7_3x3", "0"], 'Error: "conv7_3x3" is not a variant; choose one of conv2_3x3, conv2_'),
         (["sweep", "{tiny}", "--budget", "1h"], "Error: a budget needs one finished run on this machine"),

@@ -55,7 +55,7 @@ def craft(path: Path, shape: tuple[int, ...]) -> Path:
     return path
 
 
-CUT = "is damaged or no image set (File is not a zip file); fetch it again"
+CUT = "is damaged or not an image set (File is not a zip file); fetch it again"
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "a web page": (lambda path: path.write_bytes(b"<html>not found</html>"), "is a web page, not the file that it was"),
     "an LFS pointer": (
@@ -76,11 +76,14 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         "is a Python pickle, which may",
     ),
     "PyTorch": (lambda path: write_torch(path), "is a PyTorch file, which may run programs"),
-    "something": (lambda path: path.write_bytes(b"seven"), "is no image set (it begins with b'seven'); name an .npz"),
+    "something": (
+        lambda path: path.write_bytes(b"seven"),
+        "is not an image set (it begins with b'seven'); name an .npz",
+    ),
     "cut": (lambda path: path.write_bytes(SUBSET.read_bytes()[:200_000]), CUT),
     "empty": (lambda path: path.write_bytes(b""), "is empty; fetch it again"),
     "shape bomb": (lambda path: craft(path, (2**40, 28, 28)), "GiB to train on, and this machine has"),
-    "short": (lambda path: craft(path, (10, 28, 28)), "damaged or no image set (x_train.npy: 0 of 7,840 bytes"),
+    "short": (lambda path: craft(path, (10, 28, 28)), "damaged or not an image set (x_train.npy: 0 of 7,840 bytes"),
     "side": (
         lambda path: write_npz(path, x_train=np.zeros((2000, 32, 32), np.uint8)),
         "x_train has shape (2000, 32, 32), not",

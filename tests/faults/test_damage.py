@@ -150,7 +150,7 @@ def test_an_imported_run_keeps_its_hashes(
 def test_one_fix_ends_a_damaged_run(store: Store, run_id: str, folder: Path) -> None:
     SPOILT["figure"](folder / "mlruns" / "0", folder / "mlflow.db", run_id)
     result = call("doctor", "--deep", "--fix")
-    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "1 found, 1 mended")
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "1 found, 1 fixed")
     run = store.client.get_run(run_id)
     assert (run.info.status, run.data.tags["outcome"]) == ("FAILED", "failed")
     assert "figures/loss.png is changed" in run.data.tags["outcome.reason"]

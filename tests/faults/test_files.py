@@ -92,7 +92,7 @@ def test_a_bomb_is_refused_in_bounded_memory(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "GiB to train on, and this machine has" in lines[0]
-    assert all(" is damaged or no image set (" in line for line in lines[1:3]), done.stdout
+    assert all(" is damaged or not an image set (" in line for line in lines[1:3]), done.stdout
     assert lines[3:] == ["read"]
 
 

@@ -84,7 +84,7 @@ def test_loss_curves_show_the_metric_they_name():
     assert list(train.get_xdata()) == list(range(1, 26))
     assert train.get_linestyle() != test.get_linestyle()
     assert "honest" in title_of(plot_loss_curves(history, runs, source="honest"))
-    with pytest.raises(AnalysisError, match='"keras" is no source of losses; choose one of notebook, honest'):
+    with pytest.raises(AnalysisError, match='"keras" is not a source of losses; choose one of notebook, honest'):
         plot_loss_curves(history, runs, source="keras")
 
 
@@ -161,5 +161,5 @@ def test_nothing_to_draw_is_one_clear_line(plot):
 
 
 def test_unknown_metric_is_refused():
-    with pytest.raises(AnalysisError, match='"loss" is no final metric to plot; choose one of final/train_loss'):
+    with pytest.raises(AnalysisError, match='"loss" is not a final metric to plot; choose one of final/train_loss'):
         plot_seeds(RUNS, "loss")

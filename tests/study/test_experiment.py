@@ -105,7 +105,7 @@ def test_a_file_says_what_differs_and_the_protocol_says_the_rest(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("variants = [", ": not valid TOML (Invalid value (at end of document)); mend that line"),
+        ("variants = [", ": not valid TOML (Invalid value (at end of document)); fix that line"),
         ("seeds = [0]", ": variants: missing; add it"),
         (
             HEAD + "epochs = 3",
@@ -179,7 +179,7 @@ def test_a_file_says_what_differs_and_the_protocol_says_the_rest(tmp_path):
         ),
         (
             HEAD + CLAIM + '[[claims]]\nname = "all"\nstatement = "all hold"\nall_of = ["C1", "C3"]',
-            ': claims[all].all_of: "C3" is no claim; choose from C1',
+            ': claims[all].all_of: "C3" is not a claim; choose from C1',
         ),
         (
             HEAD + CLAIM + '[[claims]]\nname = "all"\nstatement = "all hold"\nall_of = ["C1"]\nfamily = "x"',

@@ -66,10 +66,10 @@ def diagnose(study: str, *options: str) -> tuple[int, list[str]]:
     return result.exit_code, result.output.splitlines()
 
 
-def check_mended(study: str, problem: str, remedy: str) -> None:
-    """One finding is told, mended, and gone."""
-    assert diagnose(study) == (1, [f"{problem}; with --fix: {remedy}", "1 found, 0 mended"])
-    assert diagnose(study, "--fix") == (0, [f"{problem}; mended: {remedy}", "1 found, 1 mended"])
+def check_fixed(study: str, problem: str, remedy: str) -> None:
+    """One finding is told, fixed, and gone."""
+    assert diagnose(study) == (1, [f"{problem}; with --fix: {remedy}", "1 found, 0 fixed"])
+    assert diagnose(study, "--fix") == (0, [f"{problem}; fixed: {remedy}", "1 found, 1 fixed"])
     code, lines = diagnose(study, "--fix")
     assert (code, lines[0].partition(":")[0]) == (0, "healthy")
 

@@ -21,8 +21,8 @@ from pipeline.tracking.store import Store, find_experiment, open_store
 from tests.conftest import ROOT
 from tests.sweep.sick import (
     OLD,
+    check_fixed,
     check_left,
-    check_mended,
     diagnose,
     plant,
     plant_launched,
@@ -64,7 +64,7 @@ def test_a_run_whose_process_was_killed_is_ended_and_a_live_one_left(
     os.kill(training.pid, signal.SIGKILL)
     training.wait()
     here = identify_process()["host"]
-    check_mended(
+    check_fixed(
         study,
         f"run {run_id}: runs, but its process {training.pid} on {here} died",
         "ended as killed, which a sweep or `train --resume` goes on from",
@@ -81,14 +81,14 @@ def test_a_run_that_died_between_its_outcome_and_its_status_gets_the_status(
     run_id = plant(store, dead)
     store.client.update_run(run_id, status="RUNNING")
     problem = f"run {run_id}: its process {dead['pid']} on {dead['host']} died before it set the status to finished"
-    check_mended(study, problem, "status set")
+    check_fixed(study, problem, "status set")
     assert read_end(store, run_id) == ("FINISHED", "finished", "completed")
 
 
 def test_a_run_that_the_launcher_called_failed_is_still_killed(store: Store, study: str, dead: dict[str, str]) -> None:
     run_id = plant_running(store, dead)
     store.client.set_terminated(run_id, "FAILED")
-    assert diagnose(study, "--fix")[1][-1] == "1 found, 1 mended"
+    assert diagnose(study, "--fix")[1][-1] == "1 found, 1 fixed"
     assert read_end(store, run_id) == ("KILLED", "killed", "its process died")
 
 
@@ -116,7 +116,7 @@ def test_a_launchers_run_lives_as_long_as_the_run_that_it_resumes(
     launched = plant_launched(store, study, hours=2, kind="resume", resumes=target)
     check_left(study, 2)
     set_tags(store, target, **dead)
-    assert diagnose(study, "--fix")[1][-1] == "2 found, 2 mended"
+    assert diagnose(study, "--fix")[1][-1] == "2 found, 2 fixed"
     assert read_end(store, launched) == ("KILLED", "killed", "its process died")
 
 
@@ -126,7 +126,7 @@ def test_a_run_of_a_failed_environment_is_ended_after_an_hour(store: Store, stud
     local = plant_launched(store, study, hours=2, **{"mlflow.source.type": "LOCAL"})
     foreign = plant_launched(store, study, hours=2, parameter="model")
     reason = "no process took up the run that `mlflow run` had made; its environment failed"
-    check_mended(study, f"run {run_id}: {reason}", "ended as failed")
+    check_fixed(study, f"run {run_id}: {reason}", "ended as failed")
     assert read_end(store, run_id) == ("FAILED", "failed", reason)
     assert {read_end(store, left) for left in (young, local, foreign)} == {("RUNNING", "", "")}
 
@@ -148,7 +148,7 @@ def test_an_older_run_of_the_same_cell_is_deleted_and_can_come_back(
     same = {"fingerprint": "f1", "weights__sha256": "a" * 64}
     older, newest = plant(store, dead, **same), plant(store, dead, **same)
     plant(store, dead, fingerprint="f2", weights__sha256="a" * 64)
-    check_mended(
+    check_fixed(
         study,
         f"run {older}: is finished again in run {newest} with the same weights",
         f"deleted; `mlflow runs restore --run-id {older}` brings it back",
@@ -166,9 +166,9 @@ def test_duplicates_with_other_weights_are_evidence(store: Store, study: str, de
             1,
             [
                 f"run {older}: is finished again in run {newest} with other weights, sha256 bbbbbbbbbbbb here "
-                "aaaaaaaaaaaa; not mended: kept as evidence that the training did not repeat; compare their "
+                "aaaaaaaaaaaa; not fixed: kept as evidence that the training did not repeat; compare their "
                 "environment.json",
-                "1 found, 0 mended",
+                "1 found, 0 fixed",
             ],
         )
     assert store.client.get_run(older).info.lifecycle_stage == "active"
@@ -204,7 +204,7 @@ def test_a_finished_training_that_misses_something_is_failed(
     check_left(study, 1)
     damage(store, run_id)
     later = plant(store, dead, fingerprint="f1", weights__sha256="a" * 64)
-    check_mended(study, f"run {run_id}: finished without {missing}", "ended as failed, so that a sweep trains it again")
+    check_fixed(study, f"run {run_id}: finished without {missing}", "ended as failed, so that a sweep trains it again")
     assert read_end(store, run_id) == ("FAILED", "failed", f"lacks {missing}")
     assert read_end(store, later)[0] == "FINISHED"
 
@@ -213,7 +213,7 @@ def test_a_damaged_run_is_no_reason_to_delete_a_whole_one(store: Store, study: s
     same = {"fingerprint": "f1", "weights__sha256": "a" * 64}
     older, newest = plant(store, dead, **same), plant(store, dead, **same)
     drop_figure(store, newest)
-    assert diagnose(study, "--fix")[1][-1] == "1 found, 1 mended"
+    assert diagnose(study, "--fix")[1][-1] == "1 found, 1 fixed"
     assert store.client.get_run(older).info.lifecycle_stage == "active"
 
 
@@ -223,9 +223,9 @@ def test_a_folder_that_was_moved_ends_no_run(store: Store, study: str, dead: dic
     place.rename(folder / "moved")
     line = (
         f"experiment {study}: its folder {place} is gone, with 1 results; "
-        "not mended: put it back where it was, or delete the experiment"
+        "not fixed: put it back where it was, or delete the experiment"
     )
-    assert diagnose(study, "--fix") == (1, [line, "1 found, 0 mended"])
+    assert diagnose(study, "--fix") == (1, [line, "1 found, 0 fixed"])
     (folder / "moved").rename(place)
     assert read_end(store, run_id)[0] == "FINISHED"
     check_left(study, 1)
@@ -235,9 +235,9 @@ def test_a_run_that_only_its_status_calls_finished_is_told(store: Store, study: 
     run_id = plant(store, dead, outcome="failed", outcome__reason="no digits")
     line = (
         f"run {run_id}: its status is FINISHED, its outcome says failed (no digits); "
-        f"not mended: no result; train it again, then `mlflow runs delete --run-id {run_id}`"
+        f"not fixed: no result; train it again, then `mlflow runs delete --run-id {run_id}`"
     )
-    assert diagnose(study, "--fix") == (1, [line, "1 found, 0 mended"])
+    assert diagnose(study, "--fix") == (1, [line, "1 found, 0 fixed"])
 
 
 def test_the_parameters_that_tell_this_project_are_its_own() -> None:
@@ -258,5 +258,5 @@ def test_a_moved_project_folder_is_followed(
     former.rename(moved)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{moved / 'mlflow.db'}")
     problem = f"folder {former}: it was moved, and 4 addresses in the store still name it"
-    check_mended("moving", problem, "they name the folder of the store")
+    check_fixed("moving", problem, "they name the folder of the store")
     assert not former.exists()

@@ -93,7 +93,7 @@ def test_durations_are_read(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["2", "h", "-1h", "0s", "nanh", "infd", "2 hours"])
 def test_other_durations_are_refused(text: str) -> None:
-    with pytest.raises(ExperimentError, match="is no duration"):
+    with pytest.raises(ExperimentError, match="is not a duration"):
         parse_duration(text)
 
 

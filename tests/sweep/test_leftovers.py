@@ -15,8 +15,8 @@ from pipeline.tracking.resume import locate_checkpoints
 from pipeline.tracking.store import Store, find_experiment
 from pipeline.tracking.survey import survey_store
 from tests.sweep.sick import (
+    check_fixed,
     check_left,
-    check_mended,
     complete,
     diagnose,
     make_checkpoints,
@@ -33,7 +33,7 @@ def test_checkpoints_of_a_finished_run_are_removed(store: Store, study: str, dea
     folder = make_checkpoints(store, run_id)
     with FileLock(folder / ".lock"):
         check_left(study, 1)
-    check_mended(study, f"checkpoints of {run_id}: their run is finished", "folder removed")
+    check_fixed(study, f"checkpoints of {run_id}: their run is finished", "folder removed")
     assert not folder.exists()
 
 
@@ -49,7 +49,7 @@ def test_checkpoints_of_a_deleted_run_are_removed(store: Store, study: str, dead
     folder = make_checkpoints(store, run_id)
     check_left(study, 1)
     store.client.delete_run(run_id)
-    check_mended(study, f"checkpoints of {run_id}: their run is deleted", "folder removed")
+    check_fixed(study, f"checkpoints of {run_id}: their run is deleted", "folder removed")
     assert not folder.exists()
 
 
@@ -59,9 +59,7 @@ def test_half_a_checkpoint_is_removed_and_the_whole_one_kept(store: Store, study
     folder = make_checkpoints(store, run_id, half=True)
     with FileLock(folder / ".lock"):
         check_left(study, 1)
-    check_mended(
-        study, f"checkpoints of {run_id}: a process died while it wrote epoch-00002.unfinished", "file removed"
-    )
+    check_fixed(study, f"checkpoints of {run_id}: a process died while it wrote epoch-00002.unfinished", "file removed")
     assert [path.name for path in folder.glob("epoch*")] == ["epoch-00001.checkpoint"]
 
 
@@ -72,7 +70,7 @@ def test_checkpoints_of_a_strange_run_are_removed_when_they_are_old(store: Store
     for path in (old / "epoch-00001.checkpoint", old, cells):
         os.utime(path, (0, 0))
     _, lines = diagnose("", "--fix")
-    assert f"checkpoints of {old.name}: their run is not in the store; mended: folder removed" in lines
+    assert f"checkpoints of {old.name}: their run is not in the store; fixed: folder removed" in lines
     assert (young.exists(), old.exists(), cells.exists()) == (True, False, True)
 
 
@@ -88,9 +86,9 @@ def test_an_undelivered_journal_of_a_dead_process_is_delivered_and_its_run_ended
     set_tags(store, run_id, **dead)
     here = f"its process {dead['pid']} on {dead['host']}"
     lines = [
-        f"run {run_id}: the store has not got everything of it; mended: delivered",
-        f"run {run_id}: runs, but {here} died; mended: ended as killed, which a sweep or `train --resume` goes on from",
-        "2 found, 2 mended",
+        f"run {run_id}: not fully delivered to the store; fixed: delivered",
+        f"run {run_id}: runs, but {here} died; fixed: ended as killed, which a sweep or `train --resume` goes on from",
+        "2 found, 2 fixed",
     ]
     assert diagnose(study, "--fix") == (0, lines)  # once is enough
     assert not journal.exists()
@@ -104,7 +102,7 @@ def test_a_journal_may_hold_that_a_run_was_taken_up(store: Store, study: str) ->
     journal = locate_journals(store) / f"{run_id}.jsonl"
     journal.parent.mkdir(parents=True, exist_ok=True)
     journal.write_text('{"metrics": [], "tags": {"kind": "train", "outcome": "killed", "outcome.reason": "SIGTERM"}}\n')
-    assert diagnose(study, "--fix")[1][-1] == "2 found, 2 mended"  # delivered, and the status set that it says
+    assert diagnose(study, "--fix")[1][-1] == "2 found, 2 fixed"  # delivered, and the status set that it says
     assert read_end(store, run_id)[1:] == ("killed", "SIGTERM")
 
 
@@ -112,17 +110,17 @@ def test_a_claim_of_a_dead_process_is_removed(store: Store, study: str, dead: di
     experiment_id = find_experiment(store, study)
     store.client.set_experiment_tag(experiment_id, "lease.aa.1", json.dumps({**dead, "held": "yes"}))
     store.client.set_experiment_tag(experiment_id, "lease.bb.2", json.dumps({**identify_process(), "held": "yes"}))
-    check_mended(
+    check_fixed(
         study,
         f"experiment {study}: lease.aa.1 is of process {dead['pid']} on {dead['host']}, which died",
         "removed",
     )
     store.client.set_experiment_tag(experiment_id, "lease.cc.3", "no claim")
-    check_mended(study, f"experiment {study}: lease.cc.3 is of nobody", "removed")
+    check_fixed(study, f"experiment {study}: lease.cc.3 is of nobody", "removed")
     assert {key for key in store.client.get_experiment(experiment_id).tags if "lease" in key} == {"lease.bb.2"}
 
 
-def test_what_came_back_to_life_before_it_is_mended_is_left(store: Store, study: str, dead: dict[str, str]) -> None:
+def test_what_came_back_to_life_before_it_is_fixed_is_left(store: Store, study: str, dead: dict[str, str]) -> None:
     experiment_id, same = find_experiment(store, study), {"fingerprint": "f1", "weights__sha256": "a" * 64}
     store.client.set_experiment_tag(experiment_id, "lease.aa.1", json.dumps(dead))
     run_id, launched = plant_running(store, dead), plant_launched(store, study, hours=2)
@@ -138,7 +136,7 @@ def test_what_came_back_to_life_before_it_is_mended_is_left(store: Store, study:
     set_tags(store, newest, weights__sha256="b" * 64)
     complete(store, torn)
     with FileLock(halves / ".lock"), FileLock(needless / ".lock"):
-        assert [finding.mend and finding.mend() for finding in findings] == [False] * 7
+        assert [finding.fix and finding.fix() for finding in findings] == [False] * 7
     assert [read_end(store, each)[0] for each in (run_id, launched, torn)] == ["RUNNING", "RUNNING", "FINISHED"]
     assert store.client.get_run(older).info.lifecycle_stage == "active"
     assert (len(list(halves.glob("epoch*"))), needless.exists()) == (2, True)

@@ -223,7 +223,7 @@ def test_a_killed_import_started_again_leaves_no_duplicate(
     killed = subprocess.run([sys.executable, "-c", KILLED, "first.zip"], env=environment, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     (half,) = laptop.client.search_runs([find_experiment(laptop, name)])
-    assert half.data.tags["kind"] == "import", "what is half there is no training yet"
+    assert half.data.tags["kind"] == "import", "what is half there is not a training yet"
     assert len(take(laptop, Path("first.zip"))) == len(manifest.runs) == count_runs(laptop, name)
     deleted = laptop.client.search_runs([find_experiment(laptop, name)], run_view_type=ViewType.DELETED_ONLY)
     assert [run.info.run_id for run in deleted] == [half.info.run_id]

@@ -86,7 +86,7 @@ def test_every_flipped_byte_and_every_length_is_refused() -> None:
     for place in range(0, len(content), 7):
         flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
         for broken in (flipped, content[:place]):
-            with pytest.raises(ResumeError, match=r"is damaged|is no checkpoint of this program"):
+            with pytest.raises(ResumeError, match=r"is damaged|is not a checkpoint of this program"):
                 decode_checkpoint(broken)
 
 

@@ -205,7 +205,7 @@ def _bound_share(events: Array) -> float:
 
 def _explain_lack(claim: Claim, blocks: Blocks, records: Records) -> str:
     if records.runs.empty:
-        return "there is no finished run to judge"
+        return "no run has finished, so there is nothing to judge"
     if not blocks.twins:
         return "the experiment has no matched twins"
     if _is_short(claim, records.runs) and claim.epochs:

@@ -99,9 +99,11 @@ class Conclusion:
         names = [named.variant for named in self.rows]
         key = names[int(row)] if str(row).isdigit() and int(row) < len(names) else row
         if key not in names:
-            raise AnalysisError(f'"{row}" is no row of this table; choose 0 to {len(names) - 1} or {", ".join(names)}')
+            raise AnalysisError(
+                f'"{row}" is not a row of this table; choose 0 to {len(names) - 1} or {", ".join(names)}'
+            )
         if column not in self.columns:
-            raise AnalysisError(f'"{column}" is no column of this table; choose one of {", ".join(self.columns)}')
+            raise AnalysisError(f'"{column}" is not a column of this table; choose one of {", ".join(self.columns)}')
         found = self.rows[names.index(str(key))]
         return Trace(variant=found.variant, column=column, entry=found.entries[column], query=self.query)
 

@@ -55,7 +55,7 @@ def plot_loss_curves(
     Raises AnalysisError for another source, or without a run.
     """
     if source not in LOSSES:
-        raise AnalysisError(f'"{source}" is no source of losses; choose one of {", ".join(LOSSES)}')
+        raise AnalysisError(f'"{source}" is not a source of losses; choose one of {", ".join(LOSSES)}')
     variants = order_variants(runs)
     columns = min(COLUMNS, len(variants))
     rows = -(-len(variants) // columns)
@@ -133,7 +133,7 @@ def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
 def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: str = "") -> Figure:
     """One final metric: every seed a dot, from two on their mean with its 95 % t-interval; a line a variant."""
     if metric not in QUANTITIES:
-        raise AnalysisError(f'"{metric}" is no final metric to plot; choose one of {", ".join(QUANTITIES)}')
+        raise AnalysisError(f'"{metric}" is not a final metric to plot; choose one of {", ".join(QUANTITIES)}')
     variants = order_variants(runs)
     figure, axes = _open_lines(variants, runs)
     seeds = {

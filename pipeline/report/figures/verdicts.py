@@ -43,7 +43,7 @@ def plot_spread(history: pd.DataFrame, runs: pd.DataFrame, quantity: str, *, cap
     quantity other than loss or accuracy.
     """
     if quantity not in QUANTITIES:
-        raise AnalysisError(f'"{quantity}" is no quantity by epoch; choose one of {", ".join(QUANTITIES)}')
+        raise AnalysisError(f'"{quantity}" is not a quantity by epoch; choose one of {", ".join(QUANTITIES)}')
     variants = order_variants(runs)
     *metrics, label = QUANTITIES[quantity]
     columns = min(COLUMNS, len(variants))

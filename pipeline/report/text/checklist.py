@@ -136,7 +136,7 @@ def _say_intervals(comparison: Comparison) -> Iterator[str]:
             "judged at alpha after Holm's correction within its family and its look's share, which stands beside it."
         )
     if fewest >= FEWEST_FOR_SPREAD:
-        yield "Curves: the mean, with a band from the lowest to the highest seed, which is no interval."
+        yield "Curves: the mean, with a band from the lowest to the highest seed, which is not an interval."
 
 
 def _check_versions(runs: Sequence[Provenance]) -> tuple[str, str]:

@@ -32,7 +32,7 @@ RATIO = 200
 LEVEL = 6
 ENCRYPTED = 0x1
 BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFError, OverflowError, RuntimeError)
-"""What zipfile raises for a file that is no zip file, or a damaged one."""
+"""What zipfile raises for a file that is not a zip file, or a damaged one."""
 
 
 class BundleWriter:

@@ -25,7 +25,7 @@ from pipeline.tracking.bundle.export_runs import find_origin, search_kind
 from pipeline.tracking.bundle.manifest import BundledInput, BundledModel, BundledRun, BundleError, Point
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.process import hold_lease, identify_process
-from pipeline.tracking.store import Store, find_experiment, mend_artifact_root, store_errors
+from pipeline.tracking.store import Store, find_experiment, fix_artifact_root, store_errors
 from pipeline.tracking.values import read_texts
 
 IMPORT = "import"
@@ -124,7 +124,7 @@ def _write_run(store: Store, experiment_id: str, run: BundledRun, bundle: Bundle
     begun = {KIND: IMPORT, OUTCOME: "running", ORIGIN: run.run_id, **process}
     tags = {**begun, **({USER: run.tags[USER]} if USER in run.tags else {})}
     run_id = str(client.create_run(experiment_id, run.started, tags, run.tags.get(RUN_NAME)).info.run_id)
-    mend_artifact_root(store, experiment_id, run_id)
+    fix_artifact_root(store, experiment_id, run_id)
     fault_point("import-begun")
     params = [Param(*param) for param in run.params.items()]
     for first in range(0, len(params), TEXTS_PER_WRITE):

@@ -45,7 +45,7 @@ class BundledFile:
         parts = self.path.split("/")
         short = len(self.path) <= PATH_LENGTH and len(parts) <= DEPTH
         plain = short and all(PART.fullmatch(part) and part.strip(". ") for part in parts)
-        _demand(plain, f"{self.path!r:.80} is no plain path below a folder")
+        _demand(plain, f"{self.path!r:.80} is not a plain path below a folder")
         _demand(
             SHA256.fullmatch(self.sha256) is not None and 0 <= self.size < WHOLE, f"{self.path} has no hash or size"
         )
@@ -83,8 +83,8 @@ class BundledModel:
     files: tuple[BundledFile, ...]
 
     def __post_init__(self) -> None:
-        _demand(PART.fullmatch(self.name) is not None, f"{self.name!r:.80} is no model's name")
-        _demand(abs(self.step) < WHOLE, "a model's step is no step")
+        _demand(PART.fullmatch(self.name) is not None, f"{self.name!r:.80} is not a model's name")
+        _demand(abs(self.step) < WHOLE, "a model's step is not a step")
         _check_text(self.model_type, 250, "a model's type")
         _check_texts(self.params, "param")
         _check_texts(self.tags, "tag")
@@ -109,10 +109,10 @@ class BundledRun:
     models: tuple[BundledModel, ...]
 
     def __post_init__(self) -> None:
-        _demand(RUN_ID.fullmatch(self.run_id) is not None, f"{self.run_id!r:.80} is no run's id")
+        _demand(RUN_ID.fullmatch(self.run_id) is not None, f"{self.run_id!r:.80} is not a run's id")
         _demand(0 <= self.started < WHOLE and 0 <= self.ended < WHOLE, f"run {self.run_id} has no start or end")
         ended = self.tags.get(KIND) == "train" and self.tags.get(OUTCOME) in OUTCOMES and self.status in STATUSES
-        _demand(ended and ORIGIN not in self.tags, f"run {self.run_id} is no training that has ended")
+        _demand(ended and ORIGIN not in self.tags, f"run {self.run_id} is not a training that has ended")
         _demand(self.name.isprintable() and 0 < len(self.name) <= 250, f"run {self.run_id} has a name not to be shown")
         _check_texts(self.params, "param")
         _check_texts(self.tags, "tag")
@@ -136,7 +136,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         named = self.experiment.strip() and len(self.experiment) <= 250 and self.experiment.isprintable()
-        _demand(bool(named), f"{self.experiment!r:.80} is no experiment's name")
+        _demand(bool(named), f"{self.experiment!r:.80} is not an experiment's name")
         _demand(not any(key.startswith(LEASE) for key in self.tags), "it holds the lease of a process")
         _check_texts(self.tags, "experiment tag")
         _demand(len({run.run_id for run in self.runs}) == len(self.runs), "it holds a run twice")
@@ -194,10 +194,10 @@ def _decode(kind: Any, value: Any, place: str) -> Any:
         return kind(**{name: _decode(each, value[name], f"{place}: {name}") for name, each in hints.items()})
     if get_origin(kind) is tuple:
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis and type(value) is list else inner
-        _demand(type(value) is list and len(value) == len(kinds), f"{place} is no list of the right length")
+        _demand(type(value) is list and len(value) == len(kinds), f"{place} is not a list of the right length")
         return tuple(_decode(each, item, place) for each, item in zip(kinds, value, strict=True))
     if get_origin(kind) is not None:
-        _demand(type(value) is dict, f"{place} is no table")
+        _demand(type(value) is dict, f"{place} is not a table")
         return {key: _decode(inner[1], item, f"{place}: {key!r:.80}") for key, item in value.items()}
     _demand(type(value) is kind, f"{place} is no {'text' if kind is str else 'whole number'}")
     return value
