@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pipeline.errors import AnalysisError
@@ -18,6 +19,7 @@ from pipeline.report.figures.comparison import (
     plot_onset,
     plot_seeds,
 )
+from pipeline.report.figures.verdicts import plot_spread
 from pipeline.study.variants import VARIANTS
 from tests.frames import PUBLISHED_NAMES, make_history, make_onsets, make_runs
 
@@ -163,3 +165,16 @@ def test_nothing_to_draw_is_one_clear_line(plot):
 def test_unknown_metric_is_refused():
     with pytest.raises(AnalysisError, match='"loss" is not a final metric to plot; choose one of final/train_loss'):
         plot_seeds(RUNS, "loss")
+
+
+@pytest.mark.parametrize("variants", [1, 4, 14])
+def test_the_label_beside_the_panels_meets_no_numbers_and_no_legend(variants):
+    runs = PUBLISHED[PUBLISHED["variant"].isin(PUBLISHED_NAMES[:variants])]
+    figure = plot_spread(make_history(runs), runs, "loss", caption="a caption " * 40)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    (label,) = (text for text in figure.texts if text.get_text() == figure.get_supylabel())
+    area = label.get_window_extent(renderer)
+    others = [figure.axes[0].yaxis.get_tightbbox(renderer)]
+    others += [legend.get_window_extent(renderer) for legend in figure.legends]
+    assert not area.count_overlaps(others)
+    assert figure.bbox.x0 <= area.x0

@@ -75,7 +75,7 @@ def plot_loss_curves(
             own = [points[curves[run_id, metric]] for run_id in run_ids if (run_id, metric) in curves]
             axes.plot(*_join_lines(own), **style)
         axes.set_title(f"{variant} (n = {len(run_ids)})", fontsize=8, y=1)
-    figure.supylabel("categorical cross-entropy (nats)", fontsize=9, x=0.01)
+    figure.supylabel("categorical cross-entropy (nats)")
     title = f"Train and test loss ({source}), one line a seed"
     return finish_figure(figure, title, caption, [Line2D([], [], **style) for style in styles])
 

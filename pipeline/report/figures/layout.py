@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 CHARACTERS_PER_INCH = 17  # of caption text, at 7 points
+LABEL_CHARACTERS_PER_INCH = 13  # of the label beside the panels, at 9 points
 LINE_INCHES, TITLE_INCHES, LEGEND_INCHES = 0.14, 0.3, 0.3
 PANEL_TITLE_INCHES, SIDE_LABEL_INCHES, EDGE_INCHES = 0.28, 0.2, 0.08
 BESIDE_INCHES, UNDER_INCHES = 0.12, 0.3
@@ -62,7 +63,8 @@ def _place_panels(figure: Figure, below: float) -> None:
     width, height = figure.get_size_inches()
     named = any(axes.get_title() or axes.get_title("left") for axes in figure.axes)
     above = TITLE_INCHES + LEGEND_INCHES + (PANEL_TITLE_INCHES if named else 0)
-    side = SIDE_LABEL_INCHES if figure.get_supylabel() else 0
+    label = textwrap.wrap(figure.get_supylabel(), max(int((height - below - above) * LABEL_CHARACTERS_PER_INCH), 1))
+    side = SIDE_LABEL_INCHES * len(label)
     # first about where they will be: how many ticks an axis has depends on its length
     figure.subplots_adjust((side + 0.6) / width, (below + 0.5) / height, 1 - EDGE_INCHES / width, 1 - above / height)
     left, bottom, right = _measure_labels(figure)
@@ -77,6 +79,9 @@ def _place_panels(figure: Figure, below: float) -> None:
         wspace=_share_gap(inner[0], columns, BESIDE_INCHES),
         hspace=_share_gap(inner[1], rows, UNDER_INCHES),
     )
+    if label:  # as high as the panels are, so that it meets neither their numbers nor the legend
+        middle = (below + bottom + inner[1] / 2) / height
+        figure.supylabel("\n".join(label), x=EDGE_INCHES / 2 / width, y=middle, fontsize=9)
 
 
 def _measure_labels(figure: Figure) -> tuple[float, float, float]:

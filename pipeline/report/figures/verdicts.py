@@ -60,7 +60,7 @@ def plot_spread(history: pd.DataFrame, runs: pd.DataFrame, quantity: str, *, cap
             _draw_band(axes, own[own["metric"] == metric], style)
         axes.set_title(f"{variants[place]} (n = {own['run_id'].nunique()})", fontsize=8)
         _finish_panel(axes, quantity, last=place + columns >= len(variants))
-    figure.supylabel(label, fontsize=9)
+    figure.supylabel(label)
     handles = [Line2D([], [], **style, label=name) for style, name in zip(STYLES, ("train", "test"), strict=True)]
     title = f"Train and test {quantity}: mean over seeds, band from the lowest to the highest seed"
     return finish_figure(figure, title, caption, handles)
