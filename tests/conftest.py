@@ -34,7 +34,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store that all tests of one process share."""
-    return tmp_path_factory.mktemp("store")
+    folder = tmp_path_factory.mktemp("store")
+
+    def guard(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and str(arguments[0]).startswith(f"{folder}/mlflow.db"):
+            pytest.fail("a plain file's close drops SQLite's locks on the shared store; use copy_database")
+
+    sys.addaudithook(guard)
+    return folder
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import mlflow
@@ -57,7 +59,23 @@ def explain(error: Exception, database: Path | None) -> str:
             f"a newer MLflow than the {mlflow.__version__} here has written it (its tables have version {version}); "
             "use that one: pip install --upgrade mlflow"
         )
-    return hide_secrets((text.splitlines() or [type(error).__name__])[0])
+    line = hide_secrets((text.splitlines() or [type(error).__name__])[0])
+    return f"{line} ({_name_code(error)}; {_tell_space(database)})" if database and "disk" in line else line
+
+
+def _name_code(error: BaseException) -> str:
+    """SQLite's own name for what went wrong, as SQLITE_IOERR_WRITE, behind what MLflow and SQLAlchemy say of it."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return getattr(error, "sqlite_errorname", "SQLite gives no code")
+
+
+def _tell_space(database: Path) -> str:
+    """How much of the disk with a file is free."""
+    with suppress(OSError):
+        free = shutil.disk_usage(database.parent).free
+        return f"{free / 2**20:,.0f} MiB are free in {database.parent}"
+    return f"{database.parent} cannot be read"
 
 
 def _shorten(error: Exception) -> str:

@@ -75,7 +75,7 @@ def find_comparison(
     question = Question(rule=rule or ("all-seeds" if declared else "newest"), asked=asked or {}, show=show)
     frozen, frozen_at = read_frozen(store, experiment_id)
     if declared:
-        question = ask_experiment(declared, question, frozen, judge_freezing(frozen_at, runs["started"]))
+        question = ask_experiment(declared, question, frozen, judge_freezing(frozen_at, runs))
     comparison = compare_in(store, experiment_id, runs, question)
     return Found(store=store, experiment_id=experiment_id, comparison=comparison, frozen_at=escape_controls(frozen_at))
 

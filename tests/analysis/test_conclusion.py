@@ -161,9 +161,9 @@ def test_one_table_never_mixes_settings():
         (lambda: newest_settings(make_runs(), epochs=3), "no finished run with epochs 3 to compare"),
         (lambda: conclude(select_runs(make_runs(epochs=1))), "no run to compare: none of 14 is finished"),
         (lambda: conclude(select_runs(make_runs().iloc[:0])), "no run to compare: none of 0 is finished"),
-        (lambda: conclude(select_runs(make_runs())).trace("conv9", "TEST_ACC"), '"conv9" is no row'),
-        (lambda: conclude(select_runs(make_runs())).trace(14, "TEST_ACC"), '"14" is no row'),
-        (lambda: conclude(select_runs(make_runs())).trace(0, "test_acc"), '"test_acc" is no column'),
+        (lambda: conclude(select_runs(make_runs())).trace("conv9", "TEST_ACC"), '"conv9" is not a row'),
+        (lambda: conclude(select_runs(make_runs())).trace(14, "TEST_ACC"), '"14" is not a row'),
+        (lambda: conclude(select_runs(make_runs())).trace(0, "test_acc"), '"test_acc" is not a column'),
     ],
 )
 def test_what_cannot_be_done_is_one_clear_line(select, message):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -10,13 +12,16 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from pipeline.cli.main import main
 from tests.conftest import ROOT
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
 
 def read_dependencies() -> list[str]:
-    return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    return list(PROJECT["dependencies"])
 
 
 def test_conda_and_python_env_name_what_pyproject_names() -> None:
@@ -24,6 +29,31 @@ def test_conda_and_python_env_name_what_pyproject_names() -> None:
     assert conda[-1] == {"pip": read_dependencies()}
     assert conda[0] == "python" + tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert yaml.safe_load((ROOT / "python_env.yaml").read_text()) == {"dependencies": read_dependencies()}
+
+
+def find_undeclared(folder: str, requirements: list[str]) -> set[str]:
+    """The packages that the files of a folder import and that no requirement names."""
+    declared = {re.sub("[-_.]+", "-", Requirement(line).name).lower() for line in requirements}
+    packages = metadata.packages_distributions()
+    found = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            found |= {name.partition(".")[0] for name in names}
+    foreign = found - sys.stdlib_module_names - {"pipeline", "tests", "benchmarks"}
+    names = {name: {found.lower().replace("_", "-") for found in packages.get(name, [name])} for name in foreign}
+    return {name for name, distributions in names.items() if not distributions & declared}
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    extras = PROJECT["optional-dependencies"]
+    assert find_undeclared("pipeline", [*read_dependencies(), *extras["pdf"]]) == set()
+    everything = [*read_dependencies(), *(line for extra in extras.values() for line in extra)]
+    assert find_undeclared("tests", everything) == set()
+    assert find_undeclared("benchmarks", everything) == {"torch"}, "a peer, where it is there"
+    assert "sqlalchemy" in find_undeclared("pipeline", [line for line in everything if "sqlalchemy" not in line])
 
 
 ENTRIES = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]

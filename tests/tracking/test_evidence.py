@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import shutil
 import socket
 import zipfile
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import SUBSET, call
+from tests.conftest import SUBSET, call, copy_database
 from tests.tracking.carried import open_in
 
 
@@ -21,8 +20,7 @@ def evidence(store_folder: Path, trained: tuple[str, str], tmp_path: Path, monke
     """The evidence of the trained run, from a copy of the store that has nothing else."""
     own, path = tmp_path / "own", tmp_path / "evidence.zip"
     own.mkdir()
-    for file in store_folder.glob("mlflow.db*"):
-        shutil.copy(file, own)
+    copy_database(store_folder / "mlflow.db", own)
     store = open_in(own, monkeypatch)
     for run in store.client.search_runs([find_experiment(store, "Default")]):
         if run.info.run_id != trained[0]:

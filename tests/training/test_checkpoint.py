@@ -131,7 +131,7 @@ def test_the_previous_is_used_and_the_newest_refused_by_name(tmp_path: Path) -> 
     assert found.name == previous.name
     assert refused == ["epoch-00003.checkpoint is damaged: its sha256 is not that of its content"]
     previous.write_bytes(b"")
-    with pytest.raises(ResumeError, match=r"no usable checkpoint: epoch-00003.* damaged.*; epoch-00002.* is no check"):
+    with pytest.raises(ResumeError, match=r"no usable checkpoint: epoch-00003.* damaged.*; epoch-00002.* is not a ch"):
         load_newest(tmp_path, CONFIG)
 
 
