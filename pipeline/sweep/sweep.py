@@ -16,9 +16,9 @@ from pipeline.sweep.cells import Cell, find_earlier, keep_earlier, plan_cells
 from pipeline.sweep.estimate import order_cells
 from pipeline.sweep.execute import CellReport, open_cluster, run_cells
 from pipeline.tracking.frozen import freeze_plan
-from pipeline.tracking.recorder import end_launched_run
 from pipeline.tracking.runs import make_no_runs, read_runs, read_trained_rows
 from pipeline.tracking.store import Store, find_experiment, look_up, open_store
+from pipeline.tracking.write.recorder import end_launched_run
 
 NO_RUNS = pd.DataFrame(columns=["fingerprint", "outcome", "alive", "run_id", "started"])
 Report = Callable[[CellReport], object]

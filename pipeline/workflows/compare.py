@@ -27,12 +27,12 @@ from pipeline.report.text.conclusion import (
 from pipeline.report.text.lessons import say_prospects
 from pipeline.study.experiment import load_experiment, open_experiment
 from pipeline.study.tags import NOTE, TABLE_SHA256
+from pipeline.tracking.files.predicted import read_predicted
 from pipeline.tracking.frozen import judge_freezing, read_frozen
-from pipeline.tracking.predicted import read_predicted
-from pipeline.tracking.recorder import Recorder, open_run
 from pipeline.tracking.runs import read_history, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
-from pipeline.tracking.ui_view import save_view
+from pipeline.tracking.ui.view import save_view
+from pipeline.tracking.write.recorder import Recorder, open_run
 
 UI = "http://127.0.0.1:5000"
 TABLES = {"csv": "csv", "md": "markdown", "tex": "latex", "html": "html", "json": "json"}

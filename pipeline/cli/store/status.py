@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.doctor import survey_experiment
+from pipeline.cli.store.doctor import survey_experiment
 from pipeline.study import metrics
 from pipeline.study.tags import EPOCH, HEARTBEAT, HOST, PID, VARIANT
 
 if TYPE_CHECKING:
-    from pipeline.tracking.survey import RunRecord, Survey
+    from pipeline.tracking.write.survey import RunRecord, Survey
 
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 RUNNING = ("run", "variant", "seed", "epoch", "accuracy", "host", "pid", "heartbeat", "process")
@@ -43,7 +43,7 @@ def status(experiment: str) -> None:
 
 def count_trainings(survey: Survey) -> list[tuple[str, ...]]:
     """The header, then every experiment with its numbers of trainings by state."""
-    from pipeline.tracking.survey import STATES
+    from pipeline.tracking.write.survey import STATES
 
     rows: list[tuple[str, ...]] = [("experiment", *STATES)]
     for experiment in survey.experiments:
@@ -54,7 +54,7 @@ def count_trainings(survey: Survey) -> list[tuple[str, ...]]:
 
 def describe_running(survey: Survey, run: RunRecord) -> tuple[str, ...]:
     """The row of a run that says it runs; "" for what it has not said yet."""
-    from pipeline.tracking.survey import lives
+    from pipeline.tracking.write.survey import lives
 
     accuracy = run.metrics.get(metrics.TEST_ACCURACY)
     epoch = run.tags.get(EPOCH, "")

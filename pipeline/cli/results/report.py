@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.compare import SHOWN, ask, compare
+from pipeline.cli.results.compare import SHOWN, ask, compare
 from pipeline.study.settings import COMPARED
 
 SHARED = [param for param in compare.params if param.name in ("experiment", "rule", *SHOWN, *COMPARED)]
