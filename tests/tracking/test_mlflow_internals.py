@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.tracking import mlflow_internals as room
 
-SUPPORTED = ("3.17",)
+SUPPORTED = ("3.17", "3.18")
 
 
 @pytest.fixture(scope="module")
