@@ -81,6 +81,11 @@ class Comparison:
         rise = max((claim.smallest_rise for claim in self.question.claims), default=0.0)
         return find_onsets(self.history, rise)
 
+    @property
+    def claimed_onset(self) -> tuple[int, int] | None:
+        """The epochs in which a claim says that overfitting begins, None where none does."""
+        return next((claim.epochs for claim in self.question.claims if claim.epochs), None)
+
     @cached_property
     def verdicts(self) -> list[Verdict]:
         """A verdict for each claim; reads no history without claims. Raises AnalysisError as judge_claims does."""

@@ -144,4 +144,4 @@ def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     yield "seeds_test_loss", plot_seeds(runs, "final/honest_test_loss", caption=caption)
     yield "seeds_test_accuracy", plot_seeds(runs, "final/test_accuracy", caption=caption)
     if not comparison.onsets.empty:
-        yield "onset", plot_onset(comparison.onsets, runs, caption=caption)
+        yield "onset", plot_onset(comparison.onsets, runs, comparison.claimed_onset, caption=caption)

@@ -33,11 +33,11 @@ def drawn(axes):
 
 
 def legend_of(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
+    return [text.get_text() for text in figure.subfigs[0].legends[0].get_texts()]
 
 
 def title_of(figure):
-    return figure.get_suptitle()
+    return figure.subfigs[0].get_suptitle()
 
 
 def draw_all(runs):
@@ -59,7 +59,7 @@ def test_every_figure_is_drawn_with_units_caption_and_without_a_display(runs):
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=40)
         assert buffer.tell() > 1000
-        assert any(text.get_text() == "settings" for text in figure.texts)
+        assert any(text.get_text() == "settings" for text in figure.subfigs[2].texts)
         assert all(axes.get_xlabel() or axes.get_title() for axes in figure.axes)
     assert "matplotlib.pyplot" not in sys.modules or matplotlib.pyplot.get_fignums() == []
 
@@ -73,7 +73,7 @@ def test_loss_curves_have_a_panel_a_variant_on_shared_axes():
     assert len({axes.get_ylim() for axes in figure.axes}) == len({axes.get_xlim() for axes in figure.axes}) == 1
     assert {axes.get_yscale() for axes in figure.axes} == {"log"}
     assert [axes.get_xlabel() for axes in figure.axes] == [""] * 9 + ["epoch"] * 5
-    assert figure.get_supylabel() == "categorical cross-entropy (nats)"
+    assert figure.subfigs[1].get_supylabel() == "categorical cross-entropy (nats)"
     assert legend_of(figure) == ["train loss", "test loss"]
 
 
@@ -140,7 +140,8 @@ def test_variants_run_from_the_top_in_the_order_of_the_study():
 def test_onset_marks_each_run_once_seen_or_censored():
     runs = make_runs(["conv2_3x3", "conv2_3x3_reg"], seeds=range(3))
     onsets = make_onsets(runs)
-    figure = plot_onset(onsets.iloc[:-1], runs)
+    assert not plot_onset(onsets, runs).axes[0].patches, "nothing is claimed"
+    figure = plot_onset(onsets.iloc[:-1], runs, (10, 15))
     (axes,) = figure.axes
     seen, censored = axes.lines
     marks = [pd.Series(line.get_xdata()).dropna() for line in (seen, censored)]
@@ -152,6 +153,7 @@ def test_onset_marks_each_run_once_seen_or_censored():
     assert (seen.get_marker(), censored.get_marker()) == ("o", ">")
     assert [label.get_text() for label in axes.get_yticklabels()] == ["conv2_3x3 (n = 3)", "conv2_3x3_reg (n = 2)"]
     assert "n = 5 runs" in title_of(figure)
+    assert legend_of(figure)[-1] == "epochs 10 to 15, as claimed"
     (band,) = axes.patches
     assert (band.get_x(), band.get_x() + band.get_width()) == (10, 15)
 
@@ -171,10 +173,13 @@ def test_unknown_metric_is_refused():
 def test_the_label_beside_the_panels_meets_no_numbers_and_no_legend(variants):
     runs = PUBLISHED[PUBLISHED["variant"].isin(PUBLISHED_NAMES[:variants])]
     figure = plot_spread(make_history(runs), runs, "loss", caption="a caption " * 40)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    (label,) = (text for text in figure.texts if text.get_text() == figure.get_supylabel())
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    head, body, _ = figure.subfigs
+    (label,) = (text for text in body.texts if text.get_text() == body.get_supylabel())
     area = label.get_window_extent(renderer)
     others = [figure.axes[0].yaxis.get_tightbbox(renderer)]
-    others += [legend.get_window_extent(renderer) for legend in figure.legends]
+    others += [legend.get_window_extent(renderer) for legend in head.legends]
     assert not area.count_overlaps(others)
     assert figure.bbox.x0 <= area.x0

@@ -132,9 +132,10 @@ def test_onsets_are_left_unsaid_where_not_watched():
     assert "begin to overfit" not in say_conclusion(short)
     bare = compare(TWINS, claims=(), history=lambda runs: make_history(runs).iloc[:0])
     assert "begin to overfit" not in say_conclusion(bare)
-    eighteen = say_conclusion(compare(["conv3_3x3"], epochs=18, claims=()))
-    assert "plain" in eighteen
-    assert "regularised " not in eighteen.splitlines()[0]
+    eighteen = compare(["conv3_3x3"], epochs=18, claims=(ONSET,))
+    assert "epochs 10 to 15: plain" in say_conclusion(eighteen)
+    unclaimed = compare(["conv3_3x3"], epochs=18, claims=(GAP,))
+    assert "epochs 10 to 15" not in say_conclusion(unclaimed)
 
 
 def test_claim_without_runs_names_none():

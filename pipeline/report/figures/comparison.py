@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from pipeline.analysis.statistics import t_interval
 from pipeline.errors import AnalysisError
-from pipeline.report.figures.layout import finish_figure, share_log_axes
+from pipeline.report.figures.layout import finish_figure, label_panels, open_figure, open_panels, use_log_scale
 from pipeline.study.variants import VARIANTS
 
 BLUE, VERMILLION, ORANGE, GREY = "#0072B2", "#D55E00", "#E69F00", "#555555"
@@ -42,7 +42,6 @@ QUANTITIES = {
     "final/gap_honest": "honest gap: test - train loss, evaluation mode (nats)",
     "final/epoch_seconds": "seconds per epoch",
 }
-CLAIMED_ONSET = (10, 15)
 COLUMNS = 5
 
 
@@ -57,11 +56,8 @@ def plot_loss_curves(
     if source not in LOSSES:
         raise AnalysisError(f'"{source}" is not a source of losses; choose one of {", ".join(LOSSES)}')
     variants = order_variants(runs)
-    columns = min(COLUMNS, len(variants))
-    rows = -(-len(variants) // columns)
-    figure = Figure(figsize=(max(2.5 * columns + 0.7, 6), 2 * rows + 1.5))
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    share_log_axes(panels, len(variants))
+    figure, body, panels = open_panels(len(variants), COLUMNS, 2.5, caption)
+    use_log_scale(panels[0])
     shown = history[history["metric"].isin(LOSSES[source])].sort_values("epoch", kind="stable")
     curves = shown.groupby(["run_id", "metric"]).indices
     points = shown[["epoch", "value"]].to_numpy(dtype=float)
@@ -69,20 +65,20 @@ def plot_loss_curves(
         {"color": VERMILLION, "ls": "--", "lw": 1.3, "label": "train loss"},
         {"color": BLUE, "ls": "-", "lw": 1.3, "label": "test loss"},
     ]
-    for axes, variant in zip(panels.flat, variants, strict=False):
+    for axes, variant in zip(panels, variants, strict=True):
         run_ids = runs.loc[runs["variant"] == variant, "run_id"]
         for metric, style in zip(LOSSES[source], styles, strict=True):
             own = [points[curves[run_id, metric]] for run_id in run_ids if (run_id, metric) in curves]
             axes.plot(*_join_lines(own), **style)
-        axes.set_title(f"{variant} (n = {len(run_ids)})", fontsize=8, y=1)
-    figure.supylabel("categorical cross-entropy (nats)")
+        axes.set_title(f"{variant} (n = {len(run_ids)})", fontsize=8)
+    label_panels(body, "categorical cross-entropy (nats)")
     title = f"Train and test loss ({source}), one line a seed"
-    return finish_figure(figure, title, caption, [Line2D([], [], **style) for style in styles])
+    return finish_figure(figure, title, [Line2D([], [], **style) for style in styles])
 
 
 def plot_gap(runs: pd.DataFrame, *, caption: str = "") -> Figure:
     """The honest gap by counted depth, a panel a kernel: a mark a run, a line through the means of matched twins."""
-    figure, panels = _open_kernels(runs)
+    figure, panels = _open_kernels(runs, caption)
     for kernel, axes in panels.items():
         for (group, style), offset in zip(GROUPS.items(), (-0.12, 0.12, 0.36), strict=True):
             own = _pick(runs, group, kernel)
@@ -101,12 +97,12 @@ def plot_gap(runs: pd.DataFrame, *, caption: str = "") -> Figure:
         Line2D([], [], **style, marker="o" if group == "plain" else "s", label=group) for group, style in GROUPS.items()
     ]
     title = f"Gap of test and train loss in evaluation mode, n = {len(runs)} runs"
-    return finish_figure(figure, title, caption, handles)
+    return finish_figure(figure, title, handles)
 
 
 def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
     """Test accuracy against parameters, a panel a kernel: the mean of each variant large, its runs as small dots."""
-    figure, panels = _open_kernels(runs)
+    figure, panels = _open_kernels(runs, caption)
     for kernel, axes in panels.items():
         for group, style in GROUPS.items():
             for variant, own in _pick(runs, group, kernel).groupby("variant"):
@@ -127,7 +123,7 @@ def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
     handles += [
         Line2D([], [], color="black", marker=m, ls="none", label=f"{d} convs") for d, m in DEPTH_MARKERS.items()
     ]
-    return finish_figure(figure, f"Test accuracy against size, n = {len(runs)} runs", caption, handles)
+    return finish_figure(figure, f"Test accuracy against size, n = {len(runs)} runs", handles)
 
 
 def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: str = "") -> Figure:
@@ -135,7 +131,7 @@ def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: 
     if metric not in QUANTITIES:
         raise AnalysisError(f'"{metric}" is not a final metric to plot; choose one of {", ".join(QUANTITIES)}')
     variants = order_variants(runs)
-    figure, axes = _open_lines(variants, runs)
+    figure, axes = _open_lines(variants, runs, caption)
     seeds = {
         place: runs.loc[runs["variant"] == variant, metric].dropna().to_numpy(dtype=float)
         for place, variant in enumerate(variants)
@@ -153,19 +149,21 @@ def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: 
         Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"),
     ]
     title = metric.removeprefix("final/").replace("_", " ").capitalize()
-    return finish_figure(figure, f"{title} by variant and seed", caption, handles)
+    return finish_figure(figure, f"{title} by variant and seed", handles)
 
 
-def plot_onset(onsets: pd.DataFrame, runs: pd.DataFrame, *, caption: str = "") -> Figure:
+def plot_onset(
+    onsets: pd.DataFrame, runs: pd.DataFrame, claimed: tuple[int, int] | None = None, *, caption: str = ""
+) -> Figure:
     """Onset of overfitting of each run: a dot at its epoch, an open triangle at its last epoch where it was not seen.
 
     `onsets` is as `find_onsets` gives it, indexed by run_id: `epochs` watched and `onset` (epoch, from 1; nan where
-    censored). Runs without a row there are not drawn and not counted.
+    censored). Runs without a row there are not drawn and not counted. `claimed` are the first and last epoch of a
+    claim's window, which is shaded.
     """
     drawn = runs[["run_id", "variant", "seed"]].join(onsets, on="run_id", how="inner")
     variants = order_variants(drawn)
-    figure, axes = _open_lines(variants, drawn)
-    axes.axvspan(*CLAIMED_ONSET, color=ORANGE, alpha=0.2, lw=0)
+    figure, axes = _open_lines(variants, drawn, caption)
     drawn = drawn.sort_values("seed")
     heights = pd.Series(0.0, drawn.index)
     for place, variant in enumerate(variants):
@@ -179,9 +177,12 @@ def plot_onset(onsets: pd.DataFrame, runs: pd.DataFrame, *, caption: str = "") -
     handles = [
         Line2D([], [], color=VERMILLION, marker="o", ls="none", label="onset"),
         Line2D([], [], color=BLUE, marker=">", mfc="none", ls="none", label="not seen up to this epoch"),
-        Line2D([], [], color=ORANGE, alpha=0.4, lw=8, label="epochs 10 to 15, as the notebook claims"),
     ]
-    return finish_figure(figure, f"Onset of overfitting (honest test loss), n = {len(drawn)} runs", caption, handles)
+    if claimed:
+        axes.axvspan(*claimed, color=ORANGE, alpha=0.2, lw=0)
+        label = f"epochs {claimed[0]} to {claimed[1]}, as claimed"
+        handles.append(Line2D([], [], color=ORANGE, alpha=0.4, lw=8, label=label))
+    return finish_figure(figure, f"Onset of overfitting (honest test loss), n = {len(drawn)} runs", handles)
 
 
 def order_variants(rows: pd.DataFrame) -> list[str]:
@@ -203,22 +204,22 @@ def _pick(runs: pd.DataFrame, group: str, kernel: int) -> pd.DataFrame:
     return runs[(kinds == group) & (runs["kernel"] == kernel)]
 
 
-def _open_kernels(runs: pd.DataFrame) -> tuple[Figure, dict[int, Axes]]:
+def _open_kernels(runs: pd.DataFrame, caption: str) -> tuple[Figure, dict[int, Axes]]:
     """A figure with a panel for each kernel size, on shared axes."""
     order_variants(runs)
     kernels = sorted(int(kernel) for kernel in runs["kernel"].unique())
-    figure = Figure(figsize=(max(5 * len(kernels), 6.5), 5))
-    panels = figure.subplots(1, len(kernels), sharex=True, sharey=True, squeeze=False)[0]
+    figure, body = open_figure(max(5 * len(kernels), 6.5), 5, caption)
+    panels = body.subplots(1, len(kernels), sharex=True, sharey=True, squeeze=False)[0]
     for kernel, axes in zip(kernels, panels, strict=True):
         axes.set_title(f"kernel {kernel}x{kernel}", fontsize=10)
         axes.grid(axis="y", alpha=0.3)
     return figure, dict(zip(kernels, panels, strict=True))
 
 
-def _open_lines(variants: Sequence[str], rows: pd.DataFrame) -> tuple[Figure, Axes]:
+def _open_lines(variants: Sequence[str], rows: pd.DataFrame, caption: str) -> tuple[Figure, Axes]:
     """A figure with a horizontal line for each variant, the first on top, named with its n."""
-    figure = Figure(figsize=(8, 0.36 * len(variants) + 1.8))
-    axes = figure.subplots()
+    figure, body = open_figure(8, 0.36 * len(variants) + 1.8, caption)
+    axes = body.subplots()
     counts = rows["variant"].value_counts()
     axes.set_yticks(range(len(variants)), [f"{variant} (n = {counts[variant]})" for variant in variants])
     axes.set_ylim(len(variants) - 0.4, -0.6)

@@ -82,7 +82,9 @@ def draw_spreads(comparison: Comparison) -> Iterator[Illustration]:
     if not onsets.empty:
         seen = int(onsets["onset"].notna().sum())
         finding = f"{seen} of {len(onsets)} runs were seen to begin to overfit; the others not up to their last epoch."
-        yield embed_figure(plot_onset(onsets, runs), "onset", "Onset of overfitting of every run", finding)
+        yield embed_figure(
+            plot_onset(onsets, runs, comparison.claimed_onset), "onset", "Onset of overfitting of every run", finding
+        )
 
 
 def draw_violins(runs: Sequence[Provenance]) -> list[Illustration]:

@@ -18,7 +18,7 @@ from pipeline.analysis.claims.specification import Specification
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.errors import AnalysisError
 from pipeline.report.figures.comparison import BLUE, GREY, ORANGE, VERMILLION, Style, order_variants
-from pipeline.report.figures.layout import finish_figure
+from pipeline.report.figures.layout import finish_figure, label_panels, open_figure, open_panels, use_log_scale
 from pipeline.report.text.numbers import format_effect, say_unit
 
 QUANTITIES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
@@ -29,7 +29,6 @@ QUANTITIES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 )
 """What can be drawn by epoch: its train metric, its test metric, its axis."""
 COLUMNS = 4
-PANEL_GAP_INCHES = 0.5
 STYLES: tuple[Style, ...] = (
     {"color": VERMILLION, "ls": "--", "lw": 1.3},
     {"color": BLUE, "ls": "-", "lw": 1.3},
@@ -46,24 +45,19 @@ def plot_spread(history: pd.DataFrame, runs: pd.DataFrame, quantity: str, *, cap
         raise AnalysisError(f'"{quantity}" is not a quantity by epoch; choose one of {", ".join(QUANTITIES)}')
     variants = order_variants(runs)
     *metrics, label = QUANTITIES[quantity]
-    columns = min(COLUMNS, len(variants))
-    rows = -(-len(variants) // columns)
-    figure = Figure(figsize=(max(2.4 * columns + 0.7, 6), 2 * rows + 1.5))
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    figure, body, panels = open_panels(len(variants), COLUMNS, 2.4, caption)
+    if quantity == "loss":
+        use_log_scale(panels[0])
     points = history.merge(runs[["run_id", "variant"]], on="run_id")
-    for place, axes in enumerate(panels.flat):
-        if place >= len(variants):
-            axes.remove()
-            continue
-        own = points[points["variant"] == variants[place]]
+    for axes, variant in zip(panels, variants, strict=True):
+        own = points[points["variant"] == variant]
         for metric, style in zip(metrics, STYLES, strict=True):
             _draw_band(axes, own[own["metric"] == metric], style)
-        axes.set_title(f"{variants[place]} (n = {own['run_id'].nunique()})", fontsize=8)
-        _finish_panel(axes, quantity, last=place + columns >= len(variants))
-    figure.supylabel(label)
+        axes.set_title(f"{variant} (n = {own['run_id'].nunique()})", fontsize=8)
+    label_panels(body, label)
     handles = [Line2D([], [], **style, label=name) for style, name in zip(STYLES, ("train", "test"), strict=True)]
     title = f"Train and test {quantity}: mean over seeds, band from the lowest to the highest seed"
-    return finish_figure(figure, title, caption, handles)
+    return finish_figure(figure, title, handles)
 
 
 def plot_intervals(verdicts: Sequence[Verdict], *, caption: str = "") -> Figure:
@@ -77,8 +71,8 @@ def plot_intervals(verdicts: Sequence[Verdict], *, caption: str = "") -> Figure:
     if not drawn:
         raise AnalysisError("no claim has an effect to draw; train the seeds that are missing")
     rows = [1 + len(verdict.by_twin) for verdict in drawn]
-    figure = Figure(figsize=(8, 0.8 * len(drawn) + 0.17 * sum(rows) + 1.1))
-    panels = figure.subplots(len(drawn), 1, squeeze=False, height_ratios=[2 + row for row in rows])[:, 0]
+    figure, body = open_figure(8, 0.8 * len(drawn) + 0.17 * sum(rows) + 1.1, caption)
+    panels = body.subplots(len(drawn), 1, squeeze=False, height_ratios=[2 + row for row in rows])[:, 0]
     for verdict, axes in zip(drawn, panels, strict=True):
         _draw_interval(axes, verdict)
     handles = [
@@ -87,10 +81,7 @@ def plot_intervals(verdicts: Sequence[Verdict], *, caption: str = "") -> Figure:
         Line2D([], [], color="black", label="what it is held against"),
         Line2D([], [], color=ORANGE, alpha=0.5, lw=8, label="too small to matter"),
     ]
-    finish_figure(figure, "Effect of each claim, each on its own axis", caption, handles)
-    inner = figure.get_figheight() - 1.2 - PANEL_GAP_INCHES * (len(drawn) - 1)
-    figure.subplots_adjust(hspace=PANEL_GAP_INCHES * len(drawn) / inner)  # each panel has numbers and a title
-    return figure
+    return finish_figure(figure, "Effect of each claim, each on its own axis", handles)
 
 
 def plot_specifications(specifications: Sequence[Specification], *, caption: str = "") -> Figure:
@@ -101,8 +92,8 @@ def plot_specifications(specifications: Sequence[Specification], *, caption: str
     drawn = [each for each in specifications if each.choices]
     if not drawn:
         raise AnalysisError("no claim was tested, so there is nothing to vary; train the seeds that are missing")
-    figure = Figure(figsize=(8, 1.5 * len(drawn) + 1.1))
-    panels = figure.subplots(len(drawn), 1, squeeze=False)[:, 0]
+    figure, body = open_figure(8, 1.5 * len(drawn) + 1.1, caption)
+    panels = body.subplots(len(drawn), 1, squeeze=False)[:, 0]
     for each, axes in zip(drawn, panels, strict=True):
         for place, choice in enumerate(sorted(each.choices, key=lambda choice: choice.effect)):
             colour = BLUE if choice.outcome == each.verdict.outcome else VERMILLION
@@ -119,7 +110,7 @@ def plot_specifications(specifications: Sequence[Specification], *, caption: str
         Line2D([], [], color=BLUE, marker="o", ms=3, label="the verdict stays"),
         Line2D([], [], color=VERMILLION, marker="x", ms=3, label="another verdict"),
     ]
-    return finish_figure(figure, "Each claim over a fixed grid of choices, sorted by effect", caption, handles)
+    return finish_figure(figure, "Each claim over a fixed grid of choices, sorted by effect", handles)
 
 
 def _format_tick(verdict: Verdict, value: float, _: object) -> str:
@@ -161,15 +152,3 @@ def _draw_band(axes: Axes, points: pd.DataFrame, style: Style) -> None:
     axes.plot(spread.index, spread["mean"], marker="o" if len(spread) == 1 else "", **style)
     if (spread["size"] > 1).any():
         axes.fill_between(spread.index, spread["min"], spread["max"], color=style["color"], alpha=0.2, lw=0)
-
-
-def _finish_panel(axes: Axes, quantity: str, *, last: bool) -> None:
-    """Scale, grid and ticks; epochs under the last panel of a column."""
-    if quantity == "loss":
-        axes.set_yscale("log")
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.3, color=GREY)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, steps=[1, 2, 5, 10]))
-    if last:
-        axes.tick_params(labelbottom=True)
-        axes.set_xlabel("epoch", fontsize=9)

@@ -13,7 +13,6 @@ from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.statistics import t_interval
 from pipeline.analysis.table.selection import MNIST_SHA256
-from pipeline.report.figures.comparison import CLAIMED_ONSET
 from pipeline.report.pages.table import render_markdown, render_text
 from pipeline.report.text.escape import escape_markdown
 from pipeline.report.text.lessons import say_single_seeds, say_specifications
@@ -167,9 +166,11 @@ def say_limits(comparison: Comparison) -> list[str]:
 
 
 def _say_onsets(comparison: Comparison) -> list[str]:
-    """A line on the share of runs that begin to overfit in the epochs of the notebook's claim; none if not watched."""
-    first, last = CLAIMED_ONSET
-    if comparison.conclusion.settings.epochs < last + CONFIRMING_EPOCHS:  # saves reading the history
+    """A line on the share of runs that begin to overfit in the epochs of a claim; none if not claimed or watched."""
+    if not comparison.claimed_onset:
+        return []
+    first, last = comparison.claimed_onset
+    if comparison.conclusion.settings.epochs < last + CONFIRMING_EPOCHS:
         return []
     rows = comparison.runs[["run_id", "seed", "regularised"]].join(comparison.onsets, on="run_id", how="inner")
     rows = rows.assign(inside=100.0 * rows["onset"].between(first, last))
