@@ -54,7 +54,7 @@ def train(name: str, seed: int, fault: str) -> tuple[Result, Dataset]:
     keras.backend.clear_session()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(network, "LEARNING_RATE", rates.get(fault, network.LEARNING_RATE))
-        settings = Settings(epochs=epochs, subset=IMAGES, seed=seed, threads=1)
+        settings = Settings(epochs=epochs, subset=IMAGES, seed=seed)
         return train_run(VARIANTS[name], settings, data), dataset
 
 
