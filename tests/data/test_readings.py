@@ -183,7 +183,8 @@ def test_pictures_in_folders_are_read_class_by_class(tmp_path: Path) -> None:
         (tmp_path / "train" / "7").glob("*.png").__next__().read_bytes()
     )
     Image.new("L", (32, 20)).save(tmp_path / "train" / "7" / "large.png")
-    with pytest.raises(DataError, match=r"train/7/large.png is 32x20, not 28x28; scale the pictures to 28x28"):
+    line = r"train/7/large.png is 32x20, and test/0/\d+.png 28x28; scale the pictures to one size"
+    with pytest.raises(DataError, match=line):
         describe_path(tmp_path)
 
 
