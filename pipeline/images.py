@@ -14,6 +14,8 @@ SMALLEST, LARGEST = 8, 256  # pixels of a side
 FEWEST_CLASSES, MOST_CLASSES = 2, 1000
 LONGEST_NAME = 60
 DIGITS = tuple("0123456789")
+AUTO, FASHION = "auto", "fashion-mnist"
+"""The sets that are known by a name, MNIST first; whatever else `data` says is a path."""
 SHAPE, CLASSES, NAMES = "image-shape", "classes", "class-names"
 """The facts of a run that say it: 32x32x3, the number of classes, and (in config.json alone) their names."""
 FORM = re.compile(r"([0-9]{1,3})x([0-9]{1,3})x([13])", re.ASCII)

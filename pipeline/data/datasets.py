@@ -13,12 +13,12 @@ from pipeline.data.arrays import Array
 from pipeline.data.fetch import KnownSet, cache_path, download, find_known, find_mnist, is_mnist
 from pipeline.data.formats import ImageSet, describe_path, read_idx_folder
 from pipeline.errors import DataError
-from pipeline.images import MNIST, Images
+from pipeline.images import AUTO, FASHION, MNIST, Images
+from pipeline.private import expand_home, is_there
 
 MIXED = 0.1  # of the images; where more have another edge than most, there is no common ground
 TRAIN_PER_TEST = 6  # MNIST's own proportion: 60,000 to 10,000
-FASHION = "fashion-mnist"
-MEANT = {"mnist": "auto", "auto": "auto", FASHION: FASHION, "fashionmnist": FASHION, "fashion": FASHION}
+MEANT = {"mnist": AUTO, AUTO: AUTO, FASHION: FASHION, "fashionmnist": FASHION, "fashion": FASHION}
 """What those mean who write a known set in another way."""
 FASHION_SHA256 = {
     "x_train": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
@@ -81,7 +81,7 @@ def load_data(data: str = "auto", *, subset: int = 0, normalization: str = "l2")
 
     `subset` and `normalization` as load_mnist has them. Raises DataError.
     """
-    if (meant := MEANT.get(data.lower().replace("_", "-"))) not in (None, data) and not Path(data).exists():
+    if (meant := MEANT.get(data.lower().replace("_", "-"))) not in (None, data) and not is_there(Path(data)):
         raise DataError(f'{data} does not exist; did you mean "{meant}"?')
     if data != FASHION:
         return load_mnist(data, subset=subset, normalization=normalization)
@@ -101,11 +101,11 @@ def load_mnist(data: str = "auto", *, subset: int = 0, normalization: str = "l2"
     Raises DataError.
     """
     notes: tuple[str, ...] = ()
-    if data == "auto":
+    if data == AUTO:
         images, source = find_mnist()
     else:
-        (images, notes), source = describe_path(Path(data).expanduser()), data
-    name = "mnist" if data == "auto" or is_mnist(images) else f"data-{hash_images(images)[:12]}"
+        (images, notes), source = describe_path(expand_home(data)), data
+    name = "mnist" if data == AUTO or is_mnist(images) else f"data-{hash_images(images)[:12]}"
     if subset:
         images = take_subset(images, subset)
         name = f"{name}-{subset}"

@@ -127,7 +127,7 @@ def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
 
 def _describe_signature(images: Images) -> ModelSignature:
     """Pixels in, probabilities out: MLflow refuses what is not uint8, as an array that was normalised already."""
-    pixels = TensorSpec(np.dtype(np.uint8), (-1, *images.raw_shape), "pixels")
+    pixels = TensorSpec(np.dtype(np.uint8), (-1, *images.raw_shape))
     probabilities = TensorSpec(np.dtype(np.float32), (-1, len(images.classes)))
     return ModelSignature(Schema([pixels]), Schema([probabilities]))
 

@@ -232,8 +232,9 @@ def test_the_command_says_what_it_found_and_what_is_odd(tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0].endswith(": 300 training and 300 test images")
     assert lines[2] == "images: 28x28, grey, 0 to 255, ink light"
-    assert lines[3].startswith("training images by class: 0 ")
-    assert lines[4:] == [
+    assert lines[3] == "classes: 10"
+    assert lines[4].startswith("training images by class: 0 ")
+    assert lines[5:] == [
         "test images by class: 3 300",
         "x_test: (300, 28, 28, 1) read as (300, 28, 28)",
         "y_test: (300, 1) read as labels.squeeze()",

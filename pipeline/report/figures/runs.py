@@ -132,7 +132,8 @@ def plot_mistakes(
         box = (column + 0.1, column + 0.9, row + 1, row + 0.2)
         axes.imshow(images[index], cmap="gray", extent=box, aspect="auto")
         names = ", ".join(quote(shorten(classes[each])) for each in (labels[index], predicted[index]))
-        caption = f"{names}, {np.exp(log_probability[index]):.1e}"
-        axes.text(column + 0.5, row + 0.16, caption, fontsize=8 if len(names) < 12 else 5, ha="center")
+        long = len(names) > LONGEST
+        caption = f"{names},{'\n' if long else ' '}{np.exp(log_probability[index]):.1e}"
+        axes.text(column + 0.5, row + 0.16, caption, fontsize=6 if long else 8, ha="center")
     axes.set(xlim=(0, 5), ylim=(5, 0))
     return figure
