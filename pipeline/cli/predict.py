@@ -85,7 +85,7 @@ def _look_at_all(asked: Asked, paths: Sequence[Path], targets: Sequence[Path]) -
     from pipeline.tracking.registry import read_sample
     from pipeline.tracking.store import open_store
 
-    sample, whole = read_sample(open_store(), asked.run.run_id), asked.word != "digit"
+    sample, whole = read_sample(open_store(), asked.run.run_id, asked.images), asked.word != "digit"
     for place, path in enumerate(paths):
         try:
             look = look_at(path, whole=whole, ink=asked.run.ink, images=asked.images)

@@ -147,12 +147,21 @@ def read_images(store: Store, run_id: str) -> Images:
         return restore_images(json.loads(_read_artifact(store, run_id, "config.json")))
 
 
-def read_sample(store: Store, run_id: str) -> Sample | None:
-    """Some of a run's training images; None for a run of an earlier version, which has logged none."""
+def read_sample(store: Store, run_id: str, images: Images) -> Sample | None:
+    """Some of a run's training images; None for a run of an earlier version, which has logged none.
+
+    Raises StoreError where they are not such `images`.
+    """
     if not any(file.path == SAMPLE_NAME for file in store.client.list_artifacts(run_id)):
         return None
-    with np.load(BytesIO(_read_artifact(store, run_id, SAMPLE_NAME)), allow_pickle=False) as arrays:
-        return Sample(images=arrays["images"], usual=float(arrays["usual"]))
+    with (
+        _artifact_errors(run_id, SAMPLE_NAME),
+        np.load(BytesIO(_read_artifact(store, run_id, SAMPLE_NAME)), allow_pickle=False) as arrays,
+    ):
+        sample = Sample(images=arrays["images"], usual=float(arrays["usual"]))
+        if sample.images.dtype != np.uint8 or sample.images.shape[1:] != images.raw_shape:
+            raise ValueError("other images than the run's")
+        return sample
 
 
 @contextmanager

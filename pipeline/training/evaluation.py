@@ -12,8 +12,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from pipeline import interrupts
+from pipeline.images import MNIST
 
-BATCH = 200
+BATCH = 200  # images of 28x28 at once; of larger ones fewer, as their layers take more memory
 
 
 class Predictions(NamedTuple):
@@ -45,11 +46,14 @@ def compile_evaluation(network: keras.Model) -> Callable[[Any, Any], Evaluation]
         features = tf.cast(trunk(images, training=False), tf.float32)
         return tf.nn.log_softmax(tf.matmul(features, output.kernel) + output.bias)
 
+    height, width, _ = network.input_shape[1:]
+    batch = max(1, min(BATCH, BATCH * MNIST.height * MNIST.width // (height * width)))
+
     def evaluate(images: Any, labels: npt.NDArray[Any]) -> Evaluation:
         parts = []
-        for first in range(0, len(labels), BATCH):
+        for first in range(0, len(labels), batch):
             interrupts.check()
-            parts.append(log_probabilities(images[first : first + BATCH]).numpy())
+            parts.append(log_probabilities(images[first : first + batch]).numpy())
         scores = np.concatenate(parts)
         chosen = scores[np.arange(len(labels)), labels]
         predicted = scores.argmax(axis=1).astype(labels.dtype)

@@ -133,7 +133,8 @@ def plot_mistakes(
         axes.imshow(images[index], cmap="gray", extent=box, aspect="auto")
         names = ", ".join(quote(shorten(classes[each])) for each in (labels[index], predicted[index]))
         long = len(names) > LONGEST
-        caption = f"{names},{'\n' if long else ' '}{np.exp(log_probability[index]):.1e}"
+        caption = f"{names},\n" if long else f"{names}, "
+        caption += f"{np.exp(log_probability[index]):.1e}"
         axes.text(column + 0.5, row + 0.16, caption, fontsize=6 if long else 8, ha="center")
     axes.set(xlim=(0, 5), ylim=(5, 0))
     return figure
