@@ -33,7 +33,7 @@ class Sample:
 
 
 def draw_sample(images: ImageSet) -> Sample:
-    """A sample of up to 1,000 training images, fewer of large ones, evenly spaced, measured with as many test images."""
+    """Up to 1,000 training images, fewer of large ones, evenly spaced, measured with as many test images."""
     number = max(FEWEST, min(SAMPLE, MOST_VALUES // images.x_train[0].size))
     train, test = (every[:: max(1, len(every) // number)][:number] for every in (images.x_train, images.x_test))
     return Sample(images=train, usual=float(np.quantile(_nearest(test, train), UNUSUAL)))
