@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -60,7 +61,7 @@ ARTIFACTS = (
 EVIDENCE_FILES = ("config.json", "environment.json", "predictions.npz")
 """Those of a run that was imported as evidence only."""
 NO_MODEL = (
-    *(yaml.YAMLError, ImportError, IndexError, EOFError, MemoryError),
+    *(yaml.YAMLError, ImportError, IndexError, EOFError, MemoryError, UserWarning),
     *(*STORE_ERRORS, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile),
 )
 """What MLflow and Keras raise for a file that is no network, or one that they refuse to load."""
@@ -196,7 +197,9 @@ def _load_model(folder: str) -> Any:
         raise ValueError(f"its MLmodel file has more than {DESCRIPTION_LIMIT:,} bytes")
     if Model.load(folder).flavors["keras"].get("save_exported_model"):
         raise ValueError("is no .keras file")  # a TensorFlow graph, which knows no safe mode
-    return mlflow.keras.load_model(folder, load_model_kwargs={"safe_mode": True})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Skipping nested container", UserWarning)  # weights that could not be read
+        return mlflow.keras.load_model(folder, load_model_kwargs={"safe_mode": True})
 
 
 def find_missing_artifacts(store: Store, run_id: str) -> list[str]:
