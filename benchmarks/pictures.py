@@ -74,7 +74,7 @@ def train_networks(folder: Path) -> list[str]:
 
 def measure(runs: Sequence[str], number: int) -> None:
     """Print the table of all kinds for these runs."""
-    from pipeline.serving.predict import load_verified, predict_digits
+    from pipeline.serving.predict import load_verified, predict_images
     from pipeline.tracking.files.registry import find_run
     from pipeline.tracking.store import open_store
 
@@ -93,7 +93,7 @@ def measure(runs: Sequence[str], number: int) -> None:
         shown = np.array([place for place, each in enumerate(seen) if each is not None], int)
         stack = np.stack([each for each in seen if each is not None]) if len(shown) else np.zeros((0, 28, 28), np.uint8)
         return [
-            str(int((predict_digits(network, stack, run.normalization).argmax(axis=1) == labels[shown]).sum()))
+            str(int((predict_images(network, stack, run.normalization).argmax(axis=1) == labels[shown]).sum()))
             for network, run in zip(networks, found, strict=True)
         ]
 

@@ -41,6 +41,22 @@ def check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
+def expand_home(path: str) -> Path:
+    """A path with the home folder in the place of its ~, as it stands where nobody knows that home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path names something; one that cannot name anything, as it is too long, does not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def read_regular(path: Path, limit: int) -> bytes:
     """The content of a regular file of at most `limit` bytes; raises OSError."""
     check_regular(path)

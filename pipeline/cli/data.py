@@ -16,9 +16,9 @@ import click
 def data(source: str) -> None:
     """Find, verify and describe the data set; fetches MNIST if need be.
 
-    Read are .npz files, CSV tables (label, then 784 pixels), folders with the four IDX files, gzipped or not, and
-    folders with a folder of pictures for each class: grey images of 28x28, classes 0 to 9. What is done to an array to
-    read it is said.
+    Read are .npz files, CSV tables (label, then pixels), folders with the four IDX files, gzipped or not, and folders
+    with a folder of pictures for each class: images of one size from 8x8 to 256x256, grey or colour, in 2 to 1,000
+    classes with numbers or names. What is done to an array to read it is said.
 
     \b
     python -m pipeline data

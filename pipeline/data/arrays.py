@@ -1,10 +1,11 @@
-"""One right reading of the arrays that people have: uint8 images (N, 28, 28) and labels (N,) from their many shapes.
+"""One right reading of the arrays that people have: uint8 images (N, H, W) or (N, H, W, 3), from their many shapes.
 
 Whatever is done to an array is said in a note; where there is no one right reading, the error says what to do.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,13 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from pipeline.data.labels import name_classes, settle_labels
 from pipeline.errors import DataError
+from pipeline.images import LARGEST, SMALLEST
 
 Array = npt.NDArray[Any]
-SIDE, CLASSES = 28, 10
 BYTES_A_PIXEL = 9  # the byte itself, a float32 copy, and TensorFlow's
 HELD_OUT = 7  # one of so many images is held out where a set has no test part, as MNIST's 10,000 of 70,000
 PARTS = ("x_train", "y_train", "x_test", "y_test")
+WANTED = f"images of one size from {SMALLEST}x{SMALLEST} to {LARGEST}x{LARGEST}"
 WORDS = {
     "train": {"train", "training"},
     "test": {"test", "testing", "t10k"},
@@ -31,10 +34,23 @@ WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a file or a folder holds: raw arrays by part (PARTS, or "x" and "y" without a test part), and notes."""
+    """What a file or a folder holds: raw arrays by part (PARTS, or "x" and "y" without a test part), and notes.
+
+    `names` are those of classes by their label, where the file says them.
+    """
 
     arrays: Mapping[str, Array]
     notes: tuple[str, ...] = field(default=())
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """The four arrays by part, images uint8 and labels from 0; what the labels mean; notes on what was done."""
+
+    arrays: Mapping[str, Array]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def name_part(name: str) -> str:
@@ -50,16 +66,17 @@ def name_part(name: str) -> str:
     return f"{kinds[0]}_{when}" if when else kinds[0]
 
 
-def settle(found: Found) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """The four arrays as uint8, and notes on what was done to them; raises DataError without the path."""
+def settle(found: Found) -> Settled:
+    """The four arrays as a training takes them; raises DataError without the path."""
     arrays, notes = dict(found.arrays), list(found.notes)
     for name, array in arrays.items():
         if name.startswith("x"):
             arrays[name] = _settle_images(name, array, notes)
     for name, array in arrays.items():
         if name.startswith("y"):
-            arrays[name] = _settle_labels(name, array, len(arrays[name.replace("y", "x")]), notes)
-    if "x" in arrays or "x_test" not in arrays:
+            arrays[name] = settle_labels(name, array, len(arrays[name.replace("y", "x")]), notes)
+    given = "x" not in arrays and "x_test" in arrays
+    if not given:
         arrays = _hold_out(arrays, notes)
     for images, labels in (PARTS[:2], PARTS[2:]):
         if len(arrays[images]) != len(arrays[labels]):
@@ -67,32 +84,71 @@ def settle(found: Found) -> tuple[dict[str, Array], tuple[str, ...]]:
                 f"{images} holds {len(arrays[images]):,} images and {labels} {len(arrays[labels]):,} labels; "
                 "give as many labels as images"
             )
-    return {name: arrays[name] for name in PARTS}, tuple(notes)
+    sizes = [_say_size(arrays[name].shape[1:]) for name in ("x_train", "x_test")]
+    if sizes[0] != sizes[1]:
+        raise DataError(f"x_train holds {sizes[0]} images and x_test {sizes[1]} ones; give both in one size and colour")
+    (train, test), classes = name_classes(arrays["y_train"], arrays["y_test"], found.names, notes, strict=given)
+    arrays |= {"y_train": train, "y_test": test}
+    return Settled(arrays={name: arrays[name] for name in PARTS}, classes=classes, notes=tuple(notes))
 
 
-def check_memory(name: str, shape: tuple[int, ...], itemsize: int) -> None:
-    """Raise DataError where an array of this shape does not fit into memory for a training."""
-    size = int(np.prod([int(length) for length in shape], dtype=object)) if shape else 1
-    needed, there = size * max(itemsize, BYTES_A_PIXEL), psutil.virtual_memory().available
-    if needed > there:
+def check_sizes(shapes: Mapping[str, tuple[tuple[int, ...], int]]) -> None:
+    """Raise DataError for images of a size that is not taken, and where all arrays do not fit into memory.
+
+    `shapes` has, by part, what the arrays' headers promise: the shape, and the bytes of one number.
+    """
+    for name, (shape, _) in shapes.items():
+        if name.startswith("x"):
+            read_shape(name, shape)
+    needed = {name: _count_bytes(shape, itemsize) for name, (shape, itemsize) in shapes.items()}
+    total, there = sum(needed.values()), psutil.virtual_memory().available
+    if total > there:
+        name = max(needed, key=needed.__getitem__)
+        others = "with the other arrays takes" if len(needed) > 1 else "takes"
         raise DataError(
-            f"{name} has shape {shape}, which takes {needed / 2**30:,.1f} GiB to train on, and this machine has "
-            f"{there / 2**30:,.1f} GiB free; give fewer images"
+            f"{name} has shape {shapes[name][0]}, which {others} {total / 2**30:,.1f} GiB to train on, and this "
+            f"machine has {there / 2**30:,.1f} GiB free; give fewer images"
         )
 
 
+def _count_bytes(shape: tuple[int, ...], itemsize: int) -> int:
+    """What an array of this shape takes in a training."""
+    return math.prod(map(int, shape)) * max(itemsize, BYTES_A_PIXEL)
+
+
+def read_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape (N, H, W) or (N, H, W, 3) that images of such a shape are read as; raises DataError."""
+    number, rest = shape[:1], shape[1:]
+    if len(rest) == 3 and 1 in (rest[0], rest[2]):
+        rest = rest[1:] if rest[0] == 1 else rest[:2]
+    elif len(rest) == 3 and rest[0] == 3 and rest[2] != 3:
+        rest = (*rest[1:], 3)
+    elif len(rest) == 1 and (side := math.isqrt(rest[0])) ** 2 == rest[0]:
+        rest = (side, side)
+    if len(rest) == 3 and rest[2] in (2, 4):
+        raise DataError(f"{name} has shape {shape}; {rest[2]} channels are not read, give 3: images[..., :3], or 1")
+    if len(rest) == 1 and rest[0] % 3 == 0 and math.isqrt(rest[0] // 3) ** 2 * 3 == rest[0]:
+        side = math.isqrt(rest[0] // 3)
+        raise DataError(
+            f"{name} has shape {shape}, in which channels may come first or last; give images.reshape(-1, 3, {side}, "
+            f"{side}) or images.reshape(-1, {side}, {side}, 3)"
+        )
+    if len(rest) not in (2, 3) or (len(rest) == 3 and rest[2] != 3):
+        raise DataError(f"{name} has shape {shape}, not (N, height, width) or (N, height, width, 3)")
+    if not all(SMALLEST <= side <= LARGEST for side in rest[:2]):
+        raise DataError(f"{name} has shape {shape}; wanted are {WANTED}, so scale them")
+    return (*number, *rest)
+
+
 def _settle_images(name: str, images: Array, notes: list[str]) -> Array:
-    """uint8 (N, 28, 28)."""
-    shape = images.shape
-    if images.ndim == 4 and 1 in (shape[1], shape[3]):
-        images = images.squeeze(1 if shape[1] == 1 else 3)
-    elif images.ndim == 2 and shape[1] == SIDE * SIDE:
-        images = images.reshape(-1, SIDE, SIDE)
-    if images.shape != shape:
-        notes.append(f"{name}: {shape} read as {images.shape}")
-    if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
-        colour = "; make it grey first: images.mean(axis=-1)" if images.ndim == 4 and shape[3] in (3, 4) else ""
-        raise DataError(f"{name} has shape {shape}, not (N, 28, 28){colour}; scale the images to 28x28, grey")
+    """uint8 (N, H, W) or (N, H, W, 3)."""
+    shape = read_shape(name, images.shape)
+    if len(shape) == 4 and images.shape != shape:
+        images = images.transpose(0, 2, 3, 1)
+        notes.append(f"{name}: channels moved from first to last, {shape}")
+    elif images.shape != shape:
+        notes.append(f"{name}: {images.shape} read as {shape}")
+        images = images.reshape(shape)
     if not len(images):
         raise DataError(f"{name} is empty; give images")
     return _settle_values(name, images, notes)
@@ -121,32 +177,9 @@ def _settle_values(name: str, images: Array, notes: list[str]) -> Array:
     return images.astype(np.uint8)
 
 
-def _settle_labels(name: str, labels: Array, number: int, notes: list[str]) -> Array:
-    """uint8 (N,), 0 to 9."""
-    shape = labels.shape
-    if labels.dtype.kind not in "buif":
-        raise DataError(f"{name} holds {labels.dtype}; number the classes: np.unique(labels, return_inverse=True)[1]")
-    if labels.ndim == 2 and shape[1] == 1:
-        labels = labels[:, 0]
-        notes.append(f"{name}: {shape} read as labels.squeeze()")
-    elif labels.ndim == 2 and shape[0] == number and _is_one_hot(labels):
-        labels = labels.argmax(axis=1)
-        notes.append(f"{name}: one-hot {shape} read as labels.argmax(1)")
-    if labels.ndim != 1:
-        raise DataError(f"{name} has shape {shape}, not (N,); give one class a picture: labels.argmax(1) if one-hot")
-    if not len(labels):
-        raise DataError(f"{name} is empty; give labels")
-    if (labels != np.rint(labels)).any():
-        raise DataError(f"{name} holds {labels.dtype} that are not whole; give classes 0 to 9")
-    if not 0 <= labels.min() <= labels.max() < CLASSES:
-        least = f"; subtract {labels.min():g}" if labels.min() > 0 and labels.max() - labels.min() < CLASSES else ""
-        raise DataError(f"{name} has labels from {labels.min():g} to {labels.max():g}, outside 0..9{least}")
-    return labels.astype(np.uint8, copy=False)
-
-
-def _is_one_hot(labels: Array) -> bool:
-    """Whether each row has one 1 and else 0."""
-    return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all())
+def _say_size(shape: tuple[int, ...]) -> str:
+    """An image's shape in words, as 32x32 colour."""
+    return f"{shape[0]}x{shape[1]} {'colour' if len(shape) == 3 else 'grey'}"
 
 
 def _hold_out(arrays: Mapping[str, Array], notes: list[str]) -> dict[str, Array]:

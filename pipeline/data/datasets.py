@@ -13,10 +13,12 @@ from pipeline.data.arrays import Array
 from pipeline.data.fetch import KnownSet, cache_path, download, find_known, find_mnist, is_mnist
 from pipeline.data.formats import ImageSet, describe_path, read_idx_folder
 from pipeline.errors import DataError
+from pipeline.images import AUTO, FASHION, MNIST, Images
+from pipeline.private import expand_home, is_there
 
+MIXED = 0.1  # of the images; where more have another edge than most, there is no common ground
 TRAIN_PER_TEST = 6  # MNIST's own proportion: 60,000 to 10,000
-FASHION = "fashion-mnist"
-MEANT = {"mnist": "auto", "auto": "auto", FASHION: FASHION, "fashionmnist": FASHION, "fashion": FASHION}
+MEANT = {"mnist": AUTO, AUTO: AUTO, FASHION: FASHION, "fashionmnist": FASHION, "fashion": FASHION}
 """What those mean who write a known set in another way."""
 FASHION_SHA256 = {
     "x_train": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
@@ -39,7 +41,7 @@ REMEDY = (
 class Dataset:
     """What a training sees.
 
-    `x_*` are float32 (N, 28, 28, 1) and normalised, `raw` holds the same images as uint8 (N, 28, 28) with their labels.
+    `x_*` are float32 (N, H, W, C) and normalised, `raw` holds the same images as uint8 with their labels.
     `sha256` covers the four raw arrays in use, so a subset has another one than the whole set. `notes` say what was
     done to the arrays of a file to read them, a sentence each.
     """
@@ -54,8 +56,13 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     @property
+    def images(self) -> Images:
+        """What the images are."""
+        return self.raw.images
+
+    @property
     def ink(self) -> str:
-        """What the training images look like: "light" on dark ground as MNIST's are, or "dark" on light ground."""
+        """What the training images look like: "light" on dark ground as MNIST's are, "dark", or "none" (find_ink)."""
         return find_ink(self.raw.x_train)
 
     @property
@@ -74,7 +81,7 @@ def load_data(data: str = "auto", *, subset: int = 0, normalization: str = "l2")
 
     `subset` and `normalization` as load_mnist has them. Raises DataError.
     """
-    if (meant := MEANT.get(data.lower().replace("_", "-"))) not in (None, data) and not Path(data).exists():
+    if (meant := MEANT.get(data.lower().replace("_", "-"))) not in (None, data) and not is_there(Path(data)):
         raise DataError(f'{data} does not exist; did you mean "{meant}"?')
     if data != FASHION:
         return load_mnist(data, subset=subset, normalization=normalization)
@@ -94,11 +101,11 @@ def load_mnist(data: str = "auto", *, subset: int = 0, normalization: str = "l2"
     Raises DataError.
     """
     notes: tuple[str, ...] = ()
-    if data == "auto":
+    if data == AUTO:
         images, source = find_mnist()
     else:
-        (images, notes), source = describe_path(Path(data).expanduser()), data
-    name = "mnist" if data == "auto" or is_mnist(images) else f"data-{hash_images(images)[:12]}"
+        (images, notes), source = describe_path(expand_home(data)), data
+    name = "mnist" if data == AUTO or is_mnist(images) else f"data-{hash_images(images)[:12]}"
     if subset:
         images = take_subset(images, subset)
         name = f"{name}-{subset}"
@@ -115,14 +122,25 @@ def load_mnist(data: str = "auto", *, subset: int = 0, normalization: str = "l2"
 
 
 def hash_images(images: ImageSet) -> str:
-    """One sha256 over the four arrays' own, in a fixed order."""
+    """One sha256 over the four arrays' own, in a fixed order, and over how they are read where not as MNIST's are."""
     lines = "".join(f"{name} {digest}\n" for name, digest in images.hash_arrays().items())
+    form, known = ((each.shape, len(each.classes)) for each in (images.images, MNIST))
+    if form != known:
+        lines += f"images {form}\n"
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def find_ink(images: Array) -> str:
-    """The ink of images, uint8 (N, H, W): "dark" where their outermost pixels are mostly light, else "light"."""
-    edges = np.concatenate([images[:, (0, -1)].ravel(), images[:, :, (0, -1)].ravel()])
+    """The ink of images, uint8 (N, H, W): "dark" where their outermost pixels are mostly light, else "light".
+
+    "none" for those without a common ground: in colour, or where a tenth of them have another edge than most.
+    """
+    if images.ndim == 4:
+        return "none"
+    sides = (images[:, (0, -1)], images[:, :, (0, -1)])
+    edges = np.concatenate([side.reshape(len(images), -1) for side in sides], axis=1)
+    if MIXED < (np.median(edges, axis=1) > 127).mean() < 1 - MIXED:
+        return "none"
     return "dark" if np.median(edges) > 127 else "light"
 
 
@@ -139,12 +157,13 @@ def take_subset(images: ImageSet, size: int) -> ImageSet:
         y_train=images.y_train[train],
         x_test=images.x_test[test],
         y_test=images.y_test[test],
+        classes=images.classes,
     )
 
 
 def stratify(labels: Array, size: int) -> Array:
     """Indices, ascending, of `size` labels in which every class keeps its share to within one (largest remainder)."""
-    counts = np.bincount(labels, minlength=10)
+    counts = np.bincount(labels)
     shares = counts * size / len(labels)
     quotas = np.floor(shares).astype(int)
     by_remainder = np.argsort(quotas - shares, kind="stable")
@@ -154,22 +173,23 @@ def stratify(labels: Array, size: int) -> Array:
 
 
 def normalise(images: Array, normalization: str) -> Array:
-    """float32 (N, 28, 28, 1) from uint8 (N, 28, 28).
+    """float32 (N, H, W, C) from uint8 (N, H, W), C is 1, or (N, H, W, C).
 
     "l2" divides by the L2 norm along axis 1, as `keras.utils.normalize(x, axis=1)` does; "scale" divides by 255.
     """
-    values = images.astype(np.float32)
+    number, height, width, channels = (*images.shape, 1)[:4]
+    values = images.reshape(number, height, width * channels).astype(np.float32)
     if normalization == "l2":
         norms = np.sqrt(np.einsum("nij,nij->nj", values, values))[:, np.newaxis, :]
         values /= np.where(norms == 0, np.float32(1), norms)
     else:
         values /= np.float32(255)
-    return values[..., np.newaxis]
+    return values.reshape(number, height, width, channels)
 
 
-def shows_digits(name: str) -> bool:
+def shows_digits(name: str, images: Images = MNIST) -> bool:
     """Whether the data set of this name (Dataset.name) shows digits; one that is known by its path alone may."""
-    return not name.startswith(FASHION)
+    return images == MNIST and not name.startswith(FASHION)
 
 
 def read_debian_folder(_folder: Path, _console: Console) -> ImageSet:

@@ -2,44 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipeline.data.arrays import Array
 from pipeline.data.datasets import Dataset
 from pipeline.data.formats import ImageSet
+from pipeline.data.labels import count_classes
+
+MOST_COUNTED = 50  # classes that are counted one by one
+NAMED = 5  # classes named in a warning
 
 
 def describe_images(dataset: Dataset) -> list[str]:
     """Lines on the images' size, values and ink, and on how many there are of each class."""
-    raw = dataset.raw
-    height, width = raw.x_train.shape[1:3]
+    raw, images = dataset.raw, dataset.images
     low, high = min(raw.x_train.min(), raw.x_test.min()), max(raw.x_train.max(), raw.x_test.max())
-    counts = (
-        ", ".join(f"{label} {number:,}" for label, number in _count(labels)) for labels in (raw.y_train, raw.y_test)
-    )
+    ground = "" if images.colour else ", no common ground" if dataset.ink == "none" else f", ink {dataset.ink}"
+    parts = (("training", raw.y_train), ("test", raw.y_test))
     return [
-        f"images: {height}x{width}, grey, {low} to {high}, ink {dataset.ink}",
-        *(f"{part} images by class: {line}" for part, line in zip(("training", "test"), counts, strict=True)),
+        f"images: {images.size}, {'colour' if images.colour else 'grey'}, {low} to {high}{ground}",
+        f"classes: {len(images.classes):,}",
+        *(f"{part} images by class: {_count(labels, images.classes)}" for part, labels in parts),
     ]
 
 
 def list_warnings(raw: ImageSet) -> list[str]:
-    """What makes results on this set doubtful: training images in the test set, one class alone, classes untrained."""
+    """What makes results on this set doubtful: images that are there twice, labels that say nothing."""
     warnings = []
-    seen = {image.tobytes() for image in raw.x_train}
+    seen: dict[bytes, set[int]] = {}
+    for image, label in zip(raw.x_train, raw.y_train.tolist(), strict=True):
+        seen.setdefault(image.tobytes(), set()).add(label)
     if both := sum(image.tobytes() in seen for image in raw.x_test):
         warnings.append(f"{both:,} of {len(raw.x_test):,} test images are training images too; test results flatter")
+    if torn := sum(len(labels) > 1 for labels in seen.values()):
+        warnings.append(f"{torn:,} training images are there in more than one class; nobody can tell these apart")
     for part, labels in (("training", raw.y_train), ("test", raw.y_test)):
         if len(np.unique(labels)) == 1:
-            warnings.append(f"all {part} labels are {labels[0]}; there is nothing to learn")
-    if untrained := sorted(set(raw.y_test.tolist()) - set(raw.y_train.tolist())):
-        warnings.append(f"the training set has no image of class {', '.join(map(str, untrained))}")
+            warnings.append(f"all {part} labels are {raw.classes[labels[0]]}; there is nothing to learn")
+        elif missing := np.flatnonzero(np.bincount(labels, minlength=len(raw.classes)) == 0).tolist():
+            warnings.append(f"the {part} set has no image of class {_list([raw.classes[each] for each in missing])}")
     if (raw.x_train == raw.x_train[:1]).all():
         warnings.append("all training images are the same")
+    if raw.images.colour and not any(np.ptp(every, axis=-1).any() for every in (raw.x_train, raw.x_test)):
+        warnings.append("the three channels are the same everywhere; make them grey: images[..., 0]")
     return warnings
 
 
-def _count(labels: Array) -> list[tuple[int, int]]:
-    """(class, how many) of each class that is there."""
-    values, counts = np.unique(labels, return_counts=True)
-    return list(zip(values.tolist(), counts.tolist(), strict=True))
+def _count(labels: Array, classes: tuple[str, ...]) -> str:
+    """How many images each class has that has one, or in short where there are many classes."""
+    counts = count_classes(labels, classes)
+    if len(classes) > MOST_COUNTED:
+        numbers = [number for _, number in counts]
+        return f"{min(numbers):,} to {max(numbers):,}"
+    return ", ".join(f"{name} {number:,}" for name, number in counts if number)
+
+
+def _list(names: Sequence[str]) -> str:
+    """The first names, and how many there are more."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

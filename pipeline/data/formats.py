@@ -9,16 +9,17 @@ import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from pipeline.data.arrays import SIDE, Array, Found, settle
+from pipeline.data.arrays import PARTS, Array, Found, Settled, settle
 from pipeline.data.containers import find_arrays, read_archive, read_parts
 from pipeline.errors import DataError
+from pipeline.images import DIGITS, MNIST, Images
 
 VERBS = ("is ", "holds ")  # with which a reason goes on behind the path
 HUB_PICKLE = "mnist/data/mnist.pkl.gz"
@@ -32,19 +33,32 @@ DAMAGE = (
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
-    """Raw digits: images uint8 (N, 28, 28), labels uint8 (N,) in 0..9, for training and test."""
+    """Raw images for training and test: uint8 (N, H, W), in colour (N, H, W, 3); labels (N,), places in `classes`."""
 
     x_train: Array
     y_train: Array
     x_test: Array
     y_test: Array
+    classes: tuple[str, ...] = DIGITS
 
     def __iter__(self) -> Iterator[tuple[str, Array]]:
-        return ((field.name, getattr(self, field.name)) for field in fields(self))
+        return ((name, getattr(self, name)) for name in PARTS)
+
+    @property
+    def images(self) -> Images:
+        """What they are."""
+        height, width, *colours = self.x_train.shape[1:]
+        return Images(height=height, width=width, channels=len(colours) * 2 + 1, classes=self.classes)
 
     def hash_arrays(self) -> dict[str, str]:
         """sha256 of each array's bytes in C order."""
         return {name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in self}
+
+
+def join_parts(settled: Settled) -> ImageSet:
+    """The set of four settled arrays."""
+    x_train, y_train, x_test, y_test = (settled.arrays[part] for part in PARTS)
+    return ImageSet(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, classes=settled.classes)
 
 
 def read_path(path: Path) -> ImageSet:
@@ -59,18 +73,25 @@ def describe_path(path: Path) -> tuple[ImageSet, tuple[str, ...]]:
     if not path.is_dir() and not path.is_file():
         raise DataError(f"{path} is not a regular file; name an .npz or CSV file, or a folder")
     try:
-        arrays, notes = settle(find_arrays(path))
+        settled = settle(find_arrays(path))
     except DataError as error:
         raise DataError(f"{path} {error}" if str(error).startswith(VERBS) else f"{path}: {error}") from error
     except DAMAGE as error:
         raise DataError(f"{path} is damaged or not an image set ({error}); fetch it again") from error
-    return ImageSet(**arrays), notes
+    return join_parts(settled), settled.notes
 
 
 def check_images(images: ImageSet) -> ImageSet:
     """`images` with labels as uint8, once shapes and values are what the study expects; raises ValueError."""
+    return _settle_four(dict(images))
+
+
+def _settle_four(arrays: Mapping[str, Array]) -> ImageSet:
+    """The set of four arrays as a file holds them; raises ValueError."""
+    if missing := [part for part in PARTS if part not in arrays]:
+        raise ValueError(f"no {', '.join(missing)} in it")
     try:
-        return ImageSet(**settle(Found(arrays=dict(images)))[0])
+        return join_parts(settle(Found(arrays=arrays)))
     except DataError as error:
         raise ValueError(str(error)) from error
 
@@ -78,8 +99,8 @@ def check_images(images: ImageSet) -> ImageSet:
 def read_npz(source: Path | IO[bytes]) -> ImageSet:
     """The arrays x_train, y_train, x_test, y_test of an .npz archive, without pickle; raises DAMAGE errors."""
     try:
-        return check_images(ImageSet(**read_archive(source).arrays))
-    except (DataError, TypeError) as error:  # TypeError: a part is missing
+        return _settle_four(read_archive(source).arrays)
+    except DataError as error:
         raise ValueError(str(error)) from error
 
 
@@ -88,7 +109,7 @@ def read_idx_folder(folder: Path) -> ImageSet:
     found = read_parts(folder) if folder.is_dir() else None
     if found is None:
         raise ValueError("no train-images-idx3-ubyte or t10k-images-idx3-ubyte in it")
-    return check_images(ImageSet(**found.arrays))
+    return _settle_four(found.arrays)
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -121,4 +142,4 @@ def read_hub_wheel(wheel: Path) -> ImageSet:
 def _restore_pixels(scaled: Array) -> Array:
     """uint8 (N, 28, 28) from floats k / 256 of shape (N, 784)."""
     pixels: Array = np.rint(scaled * 256).astype(np.uint8)
-    return pixels.reshape(-1, SIDE, SIDE)
+    return pixels.reshape(-1, *MNIST.raw_shape)

@@ -11,7 +11,8 @@ from scipy import ndimage
 from pipeline.data.arrays import Array
 from pipeline.data.formats import ImageSet
 
-SAMPLE = 1000
+SAMPLE, FEWEST = 1000, 50
+MOST_VALUES = 8_000_000  # of a sample's pixels and channels, as long as it has the fewest images
 STRAY = 1.0  # pixels by which strokes may lie beside each other and still be alike
 UNUSUAL = 0.02  # of the test images are less like the sample than `usual`
 
@@ -32,8 +33,9 @@ class Sample:
 
 
 def draw_sample(images: ImageSet) -> Sample:
-    """A sample of up to 1,000 training images, evenly spaced, measured with as many test images."""
-    train, test = (every[:: max(1, len(every) // SAMPLE)][:SAMPLE] for every in (images.x_train, images.x_test))
+    """Up to 1,000 training images, fewer of large ones, evenly spaced, measured with as many test images."""
+    number = max(FEWEST, min(SAMPLE, MOST_VALUES // images.x_train[0].size))
+    train, test = (every[:: max(1, len(every) // number)][:number] for every in (images.x_train, images.x_test))
     return Sample(images=train, usual=float(np.quantile(_nearest(test, train), UNUSUAL)))
 
 

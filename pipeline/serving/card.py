@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.table.entries import measure_entry
 from pipeline.data.datasets import shows_digits
+from pipeline.images import MNIST, Images
 from pipeline.report.text.escape import escape_markdown, quote_cell, quote_code
 from pipeline.report.text.note import describe_network
 from pipeline.report.text.numbers import format_effect, say_unit
@@ -15,7 +16,17 @@ from pipeline.serving.promote import SEED_RULE, Choice
 from pipeline.study import metrics
 from pipeline.study.layers import count_parameters
 from pipeline.study.settings import LATER, describe_arithmetic
-from pipeline.study.tags import COMMIT, FINGERPRINT, GIT_DIRTY, PARAM_DATA_NAME, PARAM_DATA_SHA256, WEIGHTS_SHA256
+from pipeline.study.tags import (
+    COMMIT,
+    DATA_INK,
+    FINGERPRINT,
+    GIT_DIRTY,
+    MODEL_INPUT,
+    PARAM_DATA_NAME,
+    PARAM_DATA_SHA256,
+    PIXELS,
+    WEIGHTS_SHA256,
+)
 
 NUMBERS = (
     ("test accuracy", metrics.FINAL_TEST_ACCURACY),
@@ -23,21 +34,25 @@ NUMBERS = (
     ("train loss (nats), evaluation mode, no penalty", metrics.FINAL_HONEST_TRAIN_LOSS),
     ("gap, test less train loss (nats)", metrics.FINAL_GAP_HONEST),
 )
+MOST_NAMES = 30  # classes that a card names
 DIGITS = {
     "subject": "handwritten digits",
-    "word": "digits",
+    "answers": "the digits 0 to 9",
     "knows": "It knows MNIST alone: one centred light digit on dark ground, 28x28. "
     "On other writing it was not measured.",
 }
-OTHERS = {
-    "subject": "classes of 28x28 pictures",
-    "word": "classes",
-    "knows": "It knows the pictures of its data set alone, 28x28. On others it was not measured.",
-}
+PIXELS_IN = (
+    "Input is uint8 (N, {raw}): pixels of 0 to 255{ink}. The model normalises them itself. MLflow refuses any other\n"
+    "  type, so that an array that was normalised already is not taken for pixels.\n"
+)
+NORMALISED_IN = (
+    "Input is float32 (N, {shape}){ink}, normalised as above: `pipeline.data.datasets.normalise(pixels,\n"
+    '  "{normalization}")` makes it of uint8 pixels (N, {raw}). Raw pixels give wrong answers; MLflow refuses uint8.\n'
+)
 TEMPLATE = """\
 # {name}, seed {seed}: {subject}
 
-**What.** A convolutional network that gives probabilities of the {word} 0 to 9 for a 28x28 picture. {network}
+**What.** A convolutional network that gives probabilities of {answers} for a {size} {colour} picture. {network}
 {parameters:,} parameters.
 
 **Data.** {data}, sha256 `{data_sha256}`; {train} training and {test:,} test images, `{normalization}` normalisation.
@@ -61,10 +76,9 @@ not cover other images.
 ## Limits
 
 - {knows}
-- It names one of the ten for any picture, also for one that shows none of them. Its probabilities are not calibrated.
-- Input is float32 (N, 28, 28, 1), {ink} ink, normalised as above: `pipeline.data.datasets.normalise(pixels,
-  "{normalization}")` makes it of uint8 pixels (N, 28, 28). Raw pixels give wrong answers, and MLflow refuses uint8.
-  `python -m pipeline predict` does all that for picture files.
+- It names one of the {number:,} for any picture, also for one that shows none of them. Its probabilities are not
+  calibrated.
+- {input}  `python -m pipeline predict` does all that for picture files.
 
 ## Fingerprint
 
@@ -76,30 +90,34 @@ not cover other images.
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a run came from: the experiment's name, its params and tags, versions, number of test images."""
+    """Where a run came from: the experiment's name, its params and tags, versions, its test images and their number."""
 
     experiment: str
     facts: Mapping[str, str]
     versions: Mapping[str, str]
     test_images: int
+    images: Images = MNIST
 
 
 def write_card(choice: Choice, source: Source) -> str:
     """The card of the chosen run, in Markdown."""
     facts = source.facts
-    words = DIGITS if shows_digits(facts.get(PARAM_DATA_NAME, "")) else OTHERS
+    images = source.images
     return TEMPLATE.format(
-        **words,
+        **(DIGITS if shows_digits(facts.get(PARAM_DATA_NAME, ""), images) else _name_classes(images)),
+        size=images.size,
+        colour="colour" if images.colour else "grey",
+        number=len(images.classes),
+        input=_describe_input(facts, images),
         name=choice.variant.name,
         seed=facts["seed"],
         network=describe_network(choice.variant),
-        parameters=count_parameters(choice.variant)[0],
+        parameters=count_parameters(choice.variant, images)[0],
         data=quote_code(facts.get(PARAM_DATA_NAME, "unknown")),
         data_sha256=facts.get(PARAM_DATA_SHA256, "unknown"),
         train=f"{int(facts['subset']):,}" if int(facts["subset"]) else "all",
         test=source.test_images,
         normalization=facts["normalization"],
-        ink=facts.get("data.ink", "light"),
         epochs=facts["epochs"],
         batch_size=facts["batch-size"],
         learning_rate=facts["learning-rate"],
@@ -112,6 +130,29 @@ def write_card(choice: Choice, source: Source) -> str:
         seed_rule=SEED_RULE,
         claims=_tabulate_claims(choice.verdicts),
         fingerprint="\n".join(f"| {name} | {quote_cell(value)} |" for name, value in _identify(choice, source).items()),
+    )
+
+
+def _name_classes(images: Images) -> dict[str, str]:
+    """What the card says of a set that shows no digits."""
+    names = ", ".join(quote_code(name) for name in images.classes[:MOST_NAMES])
+    more = f" and {len(images.classes) - MOST_NAMES:,} more" if len(images.classes) > MOST_NAMES else ""
+    return {
+        "subject": f"{len(images.classes):,} classes of {images.size} pictures",
+        "answers": f"the {len(images.classes):,} classes {names}{more}",
+        "knows": f"It knows the pictures of its data set alone, {images.size}. On others it was not measured.",
+    }
+
+
+def _describe_input(facts: Mapping[str, str], images: Images) -> str:
+    """What the logged model takes."""
+    ink = facts.get(DATA_INK, "light")
+    text = PIXELS_IN if facts.get(MODEL_INPUT) == PIXELS else NORMALISED_IN
+    return text.format(
+        raw=", ".join(map(str, images.raw_shape)),
+        shape=", ".join(map(str, images.shape)),
+        ink="" if ink == "none" else f", {ink} ink",
+        normalization=facts["normalization"],
     )
 
 

@@ -12,8 +12,9 @@ from skimage.color import label2rgb
 
 from pipeline.data.likeness import UNUSUAL, Sample
 from pipeline.errors import DataError
-from pipeline.serving.image import SIDE, Array, Digit, Reading, read_digit
-from pipeline.serving.picture import read_grey, take_edge
+from pipeline.images import DIGITS, MNIST, Images
+from pipeline.serving.image import Array, Digit, Reading, read_digit
+from pipeline.serving.picture import read_grey, read_picture, take_edge
 
 PANEL = 280  # pixels, the height of each step in a drawing
 FRAME = (220, 30, 30)
@@ -22,7 +23,7 @@ UNSURE = 0.8  # a top probability below this is named
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Look:
-    """What the network will see of a picture, uint8 (28, 28) as the training images are.
+    """What the network will see of a picture, uint8 and of the shape of a training image.
 
     `steps` are pictures of how it came, `doubts` sentences on what makes the answer unsure.
     """
@@ -33,7 +34,7 @@ class Look:
     doubts: tuple[str, ...] = ()
 
     def draw(self) -> Image.Image:
-        """The steps beside each other, the 28x28 last."""
+        """The steps beside each other, what the network sees last."""
         panels = [_fit_panel(step) for step in (*self.steps, Image.fromarray(self.seen))]
         sheet = Image.new("RGB", (sum(panel.width + 4 for panel in panels) - 4, PANEL), (128, 128, 128))
         left = 0
@@ -43,16 +44,16 @@ class Look:
         return sheet
 
 
-def look_at(path: Path, *, whole: bool, ink: str = "light") -> Look:
-    """The digit in a picture file, or with `whole` all of the picture, in the ink that the training images have.
+def look_at(path: Path, *, whole: bool, ink: str = "light", images: Images = MNIST) -> Look:
+    """The digit in a picture file, or with `whole` all of the picture, as the training images show such.
 
     Raises DataError with the path, and OSError.
     """
     try:
-        grey = read_grey(path)
         if whole:
-            return Look(path=path, seen=_tint(fit_picture(grey), ink), steps=(_draw_grey(grey),))
-        reading = read_digit(grey)
+            picture = read_picture(path) if images.colour else read_grey(path)
+            return Look(path=path, seen=fit_picture(picture, images, ink), steps=(_draw(picture),))
+        reading = read_digit(read_grey(path))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     doubts: tuple[str, ...] = ()
@@ -77,24 +78,37 @@ def describe_distance(look: Look, sample: Sample | None) -> str:
     )
 
 
-def describe_doubt(probabilities: Sequence[float], word: str) -> str:
+def describe_doubt(probabilities: Sequence[float], word: str, classes: Sequence[str] = DIGITS) -> str:
     """A sentence on an answer that is not clear; empty for one that is."""
     *_, second, first = map(int, np.argsort(probabilities))
     if probabilities[first] >= UNSURE:
         return ""
-    return f"unsure: {word} {first} has {probabilities[first]:.2f}, {word} {second} {probabilities[second]:.2f}"
+    top, next_one = (f"{word} {classes[place]}" for place in (first, second))
+    return f"unsure: {top} has {probabilities[first]:.2f}, {next_one} {probabilities[second]:.2f}"
 
 
-def fit_picture(grey: Array) -> Digit:
-    """The whole picture on dark ground as Fashion-MNIST shows a thing, scaled to fit 28x28, uint8; nothing is centred.
+def fit_picture(picture: Array, images: Images, ink: str) -> Digit:
+    """The whole picture scaled to fit a training image, uint8; nothing is centred.
 
-    What has a light edge is taken for its negative, as the data set's own pictures were.
+    Where those have a common ground, what has the other ground is taken for its negative, as Fashion-MNIST's own
+    pictures were; else the picture stays as it is, on the ground of its own edge.
     """
-    light = 1 - grey if np.median(take_edge(grey)) > 0.5 else grey
-    height, width = (max(1, round(length * SIDE / max(grey.shape))) for length in grey.shape)
-    scaled = np.asarray(Image.fromarray(light).resize((width, height), Image.Resampling.LANCZOS)).clip(0, 1)
-    top, left = (SIDE - height) // 2, (SIDE - width) // 2
-    field = np.zeros((SIDE, SIDE), np.uint8)
+    if picture.ndim == 3:
+        return np.stack([_fit_channel(picture[..., each], images) for each in range(picture.shape[2])], axis=-1)
+    if ink == "none":
+        return _fit_channel(picture, images)
+    light = 1 - picture if np.median(take_edge(picture)) > 0.5 else picture
+    return _tint(_fit_channel(light, images, ground=0), ink)
+
+
+def _fit_channel(values: Array, images: Images, ground: float | None = None) -> Digit:
+    """One channel, 0 to 1, scaled to fit a training image, on its ground or that of its own edge; uint8 (H, W)."""
+    factor = min(images.height / values.shape[0], images.width / values.shape[1])
+    height, width = (max(1, round(length * factor)) for length in values.shape)
+    scaled = np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.LANCZOS)).clip(0, 1)
+    top, left = (images.height - height) // 2, (images.width - width) // 2
+    shade = np.median(take_edge(values)) if ground is None else ground
+    field = np.full((images.height, images.width), np.rint(255 * shade), np.uint8)
     field[top : top + height, left : left + width] = np.rint(255 * scaled)
     return field
 
@@ -105,10 +119,10 @@ def _draw_steps(reading: Reading) -> tuple[Image.Image, ...]:
     rows, columns = np.nonzero(reading.chosen)
     box = (columns.min() - 2, rows.min() - 2, columns.max() + 2, rows.max() + 2)
     ImageDraw.Draw(parts).rectangle(tuple(map(int, box)), outline=FRAME, width=2)
-    return _draw_grey(reading.picture), _draw_grey(reading.paper), parts
+    return _draw(reading.picture), _draw(reading.paper), parts
 
 
-def _draw_grey(values: Array) -> Image.Image:
+def _draw(values: Array) -> Image.Image:
     """Values from 0 to 1 as a picture."""
     return Image.fromarray(np.rint(255 * values.clip(0, 1)).astype(np.uint8))
 

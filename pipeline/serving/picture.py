@@ -6,6 +6,7 @@ import io
 import stat
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -48,10 +49,15 @@ def list_pictures(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def read_grey(path: Path) -> Array:
-    """The picture upright and in grey, 0 black to 1 white, float32 (height, width), at most some 2,000 pixels a side.
+    """The picture upright and in grey, 0 black to 1 white, float32 (height, width); else as read_picture."""
+    return read_picture(path, ("L",))[..., 0]
 
-    "-" is standard input. Raises DataError, without the path, for what is no picture, is damaged or too large; OSError
-    as open() does.
+
+def read_picture(path: Path, channels: Sequence[str] = ("R", "G", "B")) -> Array:
+    """The picture upright, 0 dark to 1 light, float32 (height, width, channels), at most some 2,000 pixels a side.
+
+    The channels are "L" for grey, or "R", "G" and "B". "-" is standard input. Raises DataError, without the path, for
+    what is no picture, is damaged or too large; OSError as open() does.
     """
     with _open_file(path) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata, which nobody asked for; the size is checked below
@@ -63,7 +69,7 @@ def read_grey(path: Path) -> Array:
             with Image.open(stream, formats=FORMATS) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
                     raise Image.DecompressionBombError
-                return _flatten(picture)
+                return np.stack([_flatten(picture, channel) for channel in channels], axis=-1)
         except Image.DecompressionBombError:
             limit = f"{MOST_PIXELS // 1_000_000} million pixels"
             raise DataError(f"the picture has more than {limit}; give a smaller one") from None
@@ -93,32 +99,34 @@ def _open_file(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _flatten(picture: Image.Image) -> Array:
-    """The picture in grey; what is transparent becomes paper."""
+def _flatten(picture: Image.Image, channel: str) -> Array:
+    """One channel of the picture, "L" for grey; what is transparent becomes paper."""
     orientation = picture.getexif().get(0x0112, 1)
-    picture.draft("L", (ENOUGH, ENOUGH))  # a JPEG is decoded at a fraction of its size
+    picture.draft("L" if channel == "L" else "RGB", (ENOUGH, ENOUGH))  # a JPEG is decoded at a fraction of its size
     if picture.mode.startswith(("I", "F")):
-        grey = _scale_depth(_shrink(picture, "F")[0])
+        grey = _scale_depth(_shrink(picture, "F", channel)[0])
     elif picture.has_transparency_data:
-        colours, alpha = _shrink(picture, "RGBA")
+        colours, alpha = _shrink(picture, "RGBA", channel)
         grey, alpha = colours / np.float32(255), alpha / np.float32(255)
         paper = _guess_paper(grey, alpha)
         grey = paper + (grey - paper) * alpha
     else:
-        grey = _shrink(picture, "L" if picture.mode in ("1", "L") else "RGB")[0] / np.float32(255)
+        grey = _shrink(picture, "L" if picture.mode in ("1", "L") else "RGB", channel)[0] / np.float32(255)
     return _turn(grey, orientation)
 
 
-def _shrink(picture: Image.Image, mode: str) -> tuple[Array, Array]:
-    """Grey and opacity (0 to 255; for "F" as stored), made smaller band by band, so that nothing large is copied."""
+def _shrink(picture: Image.Image, mode: str, channel: str) -> tuple[Array, Array]:
+    """A channel and opacity (0 to 255; for "F" as stored), smaller, band by band, so that nothing large is copied."""
     factor = max(1, max(picture.size) // ENOUGH)
-    greys, alphas = [], []
+    values, alphas = [], []
     for top in range(0, picture.height, BAND * factor):
         band = picture.crop((0, top, picture.width, min(top + BAND * factor, picture.height))).convert(mode)
         band = band.reduce(factor) if factor > 1 else band
-        greys.append(np.asarray(band if mode == "F" else band.convert("L"), np.float32))
         alphas.append(np.asarray(band.getchannel("A"), np.float32) if mode == "RGBA" else np.empty((0, 0), np.float32))
-    return np.concatenate(greys), np.concatenate(alphas)
+        if mode in ("RGB", "RGBA"):
+            band = band.convert("L") if channel == "L" else band.getchannel(channel)
+        values.append(np.asarray(band, np.float32))
+    return np.concatenate(values), np.concatenate(alphas)
 
 
 def _scale_depth(values: Array) -> Array:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.table.selection import find_images
 from pipeline.errors import AnalysisError
 from pipeline.study.claims import FEWEST_SEEDS
 from pipeline.study.layers import count_parameters
@@ -129,7 +130,8 @@ def _find_smallest(comparison: Comparison, arm: bool) -> Variant:
     declared = comparison.question.variants
     present = set(comparison.runs["variant"] if declared is None else declared)
     rows = [pair[arm] for pair in matched_twins(comparison.question.table) if {row.name for row in pair} <= present]
-    return min(rows, key=lambda row: count_parameters(row)[0])
+    images = find_images(comparison.runs)
+    return min(rows, key=lambda row: count_parameters(row, images)[0])
 
 
 def _take_seeds(comparison: Comparison, variant: Variant) -> pd.DataFrame:

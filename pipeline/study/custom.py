@@ -23,9 +23,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pipeline.images import LARGEST
 from pipeline.study.fields import Key, check_table, choice, refuse, require_keys, text, truth, whole, words
-from pipeline.study.layers import plan_layers
-from pipeline.study.variants import IMAGE_SHAPE, VARIANTS, Variant, Variants
+from pipeline.study.layers import LARGEST_IMAGES, find_misfit
+from pipeline.study.variants import VARIANTS, Variant, Variants
 
 NAME = r"[A-Za-z][\w.-]{0,59}"
 WIDTH = "[1-9][0-9]{0,3}"
@@ -34,7 +35,7 @@ VARIANT_KEYS: Mapping[str, Key] = {
         says="a letter, then letters, digits, dot, dash and underscore, 60 in all at most",
         accepts=lambda value: isinstance(value, str) and re.fullmatch(NAME, value, re.ASCII) is not None,
     ),
-    "kernel": whole(1, IMAGE_SHAPE[0]),
+    "kernel": whole(1, LARGEST),
     "features": words(f"{WIDTH}|M|D", 'widths of convolutions, M and D, as "8 M D 16 M D"'),
     "head": words(f"{WIDTH}|B|D", 'widths of dense layers, B and D, as "32 B D"'),
     "conv_padding": choice("valid", "same"),
@@ -76,7 +77,7 @@ def list_own(variants: Variants) -> tuple[Variant, ...]:
 
 
 def build_row(path: Path, place: str, table: dict[str, Any]) -> Variant:
-    """The row of a table whose keys are known; refuses what no network can be built of."""
+    """The row of a table whose keys are known; refuses what no network can be built of, whatever the images."""
     features = table["features"].split()
     depth, poolings = sum(token.isdigit() for token in features), features.count("M")
     if not depth:
@@ -89,11 +90,8 @@ def build_row(path: Path, place: str, table: dict[str, Any]) -> Variant:
     }
     said: dict[str, Any] = {"depth_called": depth, **table, **texts, "published": False}
     row = Variant(**said)
-    for layer in plan_layers(row):
-        if min(layer.shape) < 1:
-            left = "x".join(map(str, layer.shape[:2]))
-            problem = f"{layer.name} leaves {left} of a {IMAGE_SHAPE[0]}x{IMAGE_SHAPE[1]} image; "
-            raise refuse(path, place + "features", problem + "take a smaller kernel or fewer layers, or pad with same")
+    if misfit := find_misfit(row, LARGEST_IMAGES):
+        raise refuse(path, place + "features", misfit)
     return row
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ExperimentError, UnknownVariant
+from pipeline.images import AUTO, FASHION
+from pipeline.private import expand_home, is_there
 from pipeline.study.claims import FEWEST_SEEDS, Claim, hash_claim, hash_content, read_claims
 from pipeline.study.custom import add_rows, list_own
 from pipeline.study.fields import (
@@ -38,7 +40,8 @@ class Experiment:
     """One file of experiments/: which cells there are (variants x seeds), how each is trained, what is claimed.
 
     `looks` are the numbers of seeds, the first ones, at which the claims are judged; none: at whatever is there.
-    `table` has the rows that `variants` name: the study's, and behind them the file's own.
+    `table` has the rows that `variants` name: the study's, and behind them the file's own. `declared_data` is what the
+    file says of the data, where that has been found from its own folder.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Experiment:
     looks: tuple[int, ...] = ()
     description: str = ""
     table: Variants = field(default_factory=lambda: VARIANTS)
+    declared_data: str = ""
 
     def settings_for(self, seed: int) -> Settings:
         """The settings of the cells with this seed."""
@@ -96,7 +100,8 @@ def load_experiment(path: str | Path) -> Experiment:
         except UnknownVariant as error:
             raise refuse(path, "variants", str(error)) from None
     check_table(path, "settings.", table.get("settings", {}), SETTINGS_KEYS)
-    settings = Settings(**table.get("settings", {}))
+    declared = Settings(**table.get("settings", {}))
+    settings = replace(declared, data=find_data(path, declared.data))
     return Experiment(
         name=table.get("name", path.stem),
         variants=tuple(table["variants"]),
@@ -106,7 +111,17 @@ def load_experiment(path: str | Path) -> Experiment:
         looks=_read_looks(path, table),
         description=table.get("description", ""),
         table=rows,
+        declared_data=declared.data,
     )
+
+
+def find_data(path: Path, data: str) -> str:
+    """What a file's `data` means: a known name, a path from the file's own folder if it is there, else as it stands."""
+    if data in (AUTO, FASHION):
+        return data
+    place = expand_home(data)
+    beside = path.parent / place  # an absolute path stays what it is
+    return str(beside if is_there(beside) else place)
 
 
 def _read_looks(path: Path, table: Mapping[str, Any]) -> tuple[int, ...]:
@@ -160,10 +175,11 @@ def hash_plan(experiment: Experiment) -> dict[str, str]:
     Of the file's own variants the rows that it declares are in it, without their notes. Frozen when the first run
     starts; each claim has its own hash, so that one more does not touch the others.
     """
+    settings = replace(experiment.settings, data=experiment.declared_data or experiment.settings.data)
     plan: dict[str, Any] = {
         "variants": sorted(experiment.variants),
         "seeds": sorted(experiment.seeds),
-        "settings": dict(asdict(experiment.settings).items() - LATER.items()),
+        "settings": dict(asdict(settings).items() - LATER.items()),
     }
     if experiment.looks:
         plan["looks"] = list(experiment.looks)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ExperimentError
+from pipeline.images import MNIST, Images
 from pipeline.study.custom import build_row
 from pipeline.study.layers import count_parameters, plan_layers
 from pipeline.study.settings import RULES, Settings, name_option
@@ -34,9 +35,19 @@ def restore_settings(facts: Mapping[str, Any]) -> Settings:
     return Settings(**said)
 
 
-def describe_variant(variant: Variant) -> dict[str, object]:
+def describe_variant(variant: Variant, images: Images = MNIST) -> dict[str, object]:
     """Every hyperparameter of the variant, numbers as numbers, the same names for all variants."""
-    parameters, trainable = count_parameters(variant)
+    return {**describe_row(variant), **count_network(variant, images)}
+
+
+def count_network(variant: Variant, images: Images) -> dict[str, object]:
+    """What is known of a network once its images are: how many parameters it has."""
+    parameters, trainable = count_parameters(variant, images)
+    return {"parameters": parameters, "parameters-trainable": trainable}
+
+
+def describe_row(variant: Variant) -> dict[str, object]:
+    """The hyperparameters of the variant that are the same whatever the images."""
     return {
         "arch": variant.name,
         "depth-called": variant.depth_called,
@@ -56,8 +67,6 @@ def describe_variant(variant: Variant) -> dict[str, object]:
         "optimiser": "adam",
         "learning-rate": LEARNING_RATE,
         "loss": "categorical_crossentropy",
-        "parameters": parameters,
-        "parameters-trainable": trainable,
     }
 
 

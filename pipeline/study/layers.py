@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pipeline.study.variants import CLASSES, IMAGE_SHAPE, Variant
+from pipeline.errors import ExperimentError
+from pipeline.images import LARGEST, MNIST, Images
+from pipeline.study.variants import Variant
+
+LARGEST_IMAGES = Images(height=LARGEST, width=LARGEST, channels=3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +56,15 @@ def _layer(kind: str, number: int, before: tuple[int, ...], units: int, padding:
     return Layer(kind=kind, name=name, shape=before)
 
 
-def plan_layers(variant: Variant) -> tuple[Layer, ...]:
-    """Every layer that `variant` builds after its input of (28, 28, 1), the output layer last."""
+def plan_layers(variant: Variant, images: Images = MNIST) -> tuple[Layer, ...]:
+    """Every layer that `variant` builds after its input of `images`, the output layer with a unit a class last."""
     pool_paddings = variant.pool_padding.split()
     if len(pool_paddings) == 1:
         pool_paddings *= variant.features.split().count("M")
     kinds = {"M": "pool", "D": "dropout", "B": "batch_norm"}
     counts: dict[str, int] = {}
     layers: list[Layer] = []
-    shape: tuple[int, ...] = IMAGE_SHAPE
+    shape: tuple[int, ...] = images.shape
 
     def append(kind: str, units: int = 0) -> None:
         nonlocal shape
@@ -75,16 +79,31 @@ def plan_layers(variant: Variant) -> tuple[Layer, ...]:
     layers.append(Layer(kind="flatten", name="flatten", shape=shape))
     for token in variant.head.split():
         append("dense", int(token)) if token.isdigit() else append(kinds[token])
-    parameters = (shape[0] + 1) * CLASSES
+    units = len(images.classes)
+    parameters = (shape[0] + 1) * units
     layers.append(
-        Layer(
-            kind="output", name="output", shape=(CLASSES,), units=CLASSES, parameters=parameters, trainable=parameters
-        )
+        Layer(kind="output", name="output", shape=(units,), units=units, parameters=parameters, trainable=parameters)
     )
     return tuple(layers)
 
 
-def count_parameters(variant: Variant) -> tuple[int, int]:
-    """(total, trainable) parameters of the network that `variant` builds."""
-    layers = plan_layers(variant)
+def find_misfit(variant: Variant, images: Images) -> str:
+    """Which layer leaves nothing of such images, and what to do; empty where the network fits."""
+    for layer in plan_layers(variant, images):
+        if min(layer.shape) < 1:
+            left = "x".join(map(str, layer.shape[:2]))
+            problem = f"{layer.name} leaves {left} of a {images.size} image"
+            return f"{problem}; take a smaller kernel or fewer layers, or pad with same"
+    return ""
+
+
+def check_fit(variant: Variant, images: Images) -> None:
+    """Raise ExperimentError where a layer of the network leaves nothing of such images."""
+    if misfit := find_misfit(variant, images):
+        raise ExperimentError(f"{variant.name}: {misfit}")
+
+
+def count_parameters(variant: Variant, images: Images = MNIST) -> tuple[int, int]:
+    """(total, trainable) parameters of the network that `variant` builds for such images."""
+    layers = plan_layers(variant, images)
     return sum(layer.parameters for layer in layers), sum(layer.trainable for layer in layers)

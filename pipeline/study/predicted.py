@@ -17,8 +17,8 @@ class Predicted:
     `recent_wrong`, in how many of them the image was wrong, and in the mean `recent_log_probability`.
     """
 
-    label: npt.NDArray[np.uint8]
-    predicted: npt.NDArray[np.uint8]
+    label: npt.NDArray[Any]
+    predicted: npt.NDArray[Any]
     log_probability: npt.NDArray[np.float32]
     recent: int = 0
     recent_wrong: npt.NDArray[np.uint8] | None = None

@@ -29,6 +29,8 @@ GIT_DIRTY = "git.dirty"
 DATA_SHA256 = "data.sha256"
 DATA_SOURCE = "data.source"
 DATA_INK = "data.ink"
+MODEL_INPUT = "model.input"  # pixels: the logged model normalises them; those of earlier versions wanted it done
+PIXELS = "pixels"
 
 RUN_NAME = "mlflow.runName"
 NOTE = "mlflow.note.content"

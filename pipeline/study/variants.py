@@ -1,7 +1,7 @@
 """The study's networks as a table of data: 14 published variants and 5 controls.
 
 Layer sequences use VGG notation: a number is a Conv2D (in `features`) or a Dense layer (in `head`) of that width with
-ReLU, M a 2x2 max pooling, D a dropout of 0.5, B a batch normalisation. Every network ends in Dense(10, softmax).
+ReLU, M a 2x2 max pooling, D a dropout of 0.5, B a batch normalisation. Every network ends in Dense(classes, softmax).
 Source: the 2019 notebook "Assignment 13 - CNN - MNIST"; its published figures are in published.csv.
 """
 
@@ -14,8 +14,6 @@ from types import MappingProxyType
 
 from pipeline.errors import UnknownVariant
 
-CLASSES = 10
-IMAGE_SHAPE = (28, 28, 1)
 DROPOUT_RATE = 0.5
 L2_STRENGTH = 1e-5
 LEARNING_RATE = 0.001

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from pipeline.images import MNIST, Images
 from pipeline.study.experiment import Experiment
 from pipeline.study.facts import restore_row
 from pipeline.study.settings import RULES, Settings
@@ -27,6 +28,7 @@ class Cell:
     fingerprint: str
     state: State = "to do"
     run_id: str = ""
+    images: Images = MNIST
 
     @property
     def name(self) -> str:
@@ -34,7 +36,7 @@ class Cell:
         return f"{self.variant.name}-s{self.settings.seed}"
 
 
-def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame) -> list[Cell]:
+def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame, images: Images = MNIST) -> list[Cell]:
     """Every cell of the experiment, whole seeds first, with what `runs` (tracking.runs.read_runs) holds of it.
 
     A cell is done if a run of its fingerprint is finished, running if the newest such run is alive, and started if it
@@ -47,7 +49,8 @@ def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame) -> 
             variant, settings = find_variant(name, experiment.table), experiment.settings_for(seed)
             fingerprint = fingerprint_training(variant, settings, data_sha256)
             state, run_id = judged.get(fingerprint, ("to do", ""))
-            cells.append(Cell(variant=variant, settings=settings, fingerprint=fingerprint, state=state, run_id=run_id))
+            known = Cell(variant=variant, settings=settings, fingerprint=fingerprint, images=images)
+            cells.append(replace(known, state=state, run_id=run_id))
     return cells
 
 

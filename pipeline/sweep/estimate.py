@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import pandas as pd
 from dask.system import CPU_COUNT
 
+from pipeline.analysis.table.selection import read_images
 from pipeline.errors import ExperimentError
+from pipeline.images import MNIST, Images
 from pipeline.study import metrics
 from pipeline.study.layers import plan_layers
 from pipeline.study.variants import VARIANTS, Variant
@@ -37,21 +39,21 @@ def count_cores() -> int:
 
 
 @functools.cache
-def count_work(variant: Variant, images: int) -> float:
+def count_work(variant: Variant, number: int, images: Images = MNIST) -> float:
     """Multiply-adds of one epoch on so many images, forwards and backwards: three times the forward pass."""
-    work, shape = 0.0, (28, 28, 1)
-    for layer in plan_layers(variant):
+    work, shape = 0.0, images.shape
+    for layer in plan_layers(variant, images):
         if layer.kind == "conv":
             work += math.prod(layer.shape) * variant.kernel**2 * shape[-1]
         elif layer.kind in ("dense", "output"):
             work += layer.units * shape[-1]
         shape = layer.shape  # type: ignore[assignment]
-    return 3 * work * images
+    return 3 * work * number
 
 
 def count_cell_work(cell: Cell) -> float:
     """Multiply-adds of all epochs of a cell."""
-    return cell.settings.epochs * count_work(cell.variant, cell.settings.subset or WHOLE)
+    return cell.settings.epochs * count_work(cell.variant, cell.settings.subset or WHOLE, cell.images)
 
 
 def order_cells(cells: Sequence[Cell]) -> list[Cell]:
@@ -78,8 +80,8 @@ def measure_rates(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> tuple
     if seen.empty:
         return None
     work = [
-        count_work(variants[variant], subset or WHOLE)
-        for variant, subset in zip(seen["variant"], seen["subset"], strict=True)
+        count_work(variants[run["variant"]], run["subset"] or WHOLE, read_images(run))
+        for run in seen.to_dict("records")
     ]
     low, middle, high = (seen[metrics.FINAL_EPOCH_SECONDS] / work).quantile([0.1, 0.5, 0.9])
     return float(low), float(middle), float(high)

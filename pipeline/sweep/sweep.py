@@ -12,6 +12,8 @@ import pandas as pd
 from pipeline.data.datasets import Dataset, load_data
 from pipeline.errors import TrainingError, UnknownVariant
 from pipeline.study.experiment import Experiment, choose_seeds, load_experiment
+from pipeline.study.layers import check_fit
+from pipeline.study.variants import find_variant
 from pipeline.sweep.cells import Cell, find_earlier, keep_earlier, plan_cells
 from pipeline.sweep.estimate import order_cells
 from pipeline.sweep.execute import CellReport, open_cluster, run_cells
@@ -68,7 +70,7 @@ class Sweep:
 
     def judge_cells(self, runs: pd.DataFrame) -> list[Cell]:
         """Every cell with its state by `runs`, as `read_runs` gives them."""
-        return plan_cells(self.declared, self.dataset.sha256, runs)
+        return plan_cells(self.declared, self.dataset.sha256, runs, self.dataset.images)
 
     def choose_cell(self, variant: str, runs: pd.DataFrame | None = None) -> Cell:
         """The first cell of a variant, with its state by `runs`; raises UnknownVariant for one that is not declared."""
@@ -106,6 +108,8 @@ def open_sweep(path: str, seeds: str = "", since: str = "", *, create: bool = Tr
     experiment_id = find_experiment(store, declared.name, create=True) if create else look_up(store, declared.name)
     settings = declared.settings
     dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
+    for name in declared.variants:
+        check_fit(find_variant(name, declared.table), dataset.images)
     return Sweep(path=path, declared=declared, store=store, experiment_id=experiment_id, dataset=dataset, since=since)
 
 

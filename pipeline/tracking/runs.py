@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.images import CLASSES, SHAPE
 from pipeline.plain import escape_controls
 from pipeline.study import metrics
 from pipeline.study.settings import LATER, RULES, name_option
@@ -56,6 +57,8 @@ PARAMS: Mapping[str, str] = MappingProxyType(
         "batch-norm": "batch_norm",
         "parameters": "parameters",
         "parameters-trainable": "trainable_parameters",
+        SHAPE: "image_shape",
+        CLASSES: "classes",
     }
 )
 TAGS: Mapping[str, str] = MappingProxyType(
@@ -102,13 +105,14 @@ CURVES = (
 )
 NUMBERS = (
     *(name for name in SETTINGS if name in NUMERIC),
-    *("depth_called", "depth_counted", "kernel", "parameters", "trainable_parameters"),
+    *("depth_called", "depth_counted", "kernel", "parameters", "trainable_parameters", "classes"),
 )
 TEXTS = (
     *TAGS.values(),
     *(name for name in SETTINGS if name not in (*NUMERIC, *LATER)),
     "data_sha256",
     "data_name",
+    "image_shape",
     "status",
 )
 UNKNOWN = -1

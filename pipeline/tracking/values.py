@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.images import CLASSES, SHAPE, is_number, is_shape
 from pipeline.plain import escape_controls
 from pipeline.study import metrics
 from pipeline.study.settings import RULES, name_option
@@ -80,6 +81,8 @@ def _accept_setting(name: str) -> Check:
 PARAMS: Mapping[str, Check] = {
     **{name_option(name): _accept_setting(name) for name in RULES if name != "data"},
     **dict.fromkeys(FACTORS, lambda text: read_count(text) is not None),
+    SHAPE: is_shape,
+    CLASSES: is_number,
 }
 """What a param may say of a training that is read back; one that has another cannot be understood."""
 TAGS: Mapping[str, Check] = {

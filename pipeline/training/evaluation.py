@@ -12,14 +12,15 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from pipeline import interrupts
+from pipeline.images import MNIST
 
-BATCH = 200
+BATCH = 200  # images of 28x28 at once; of larger ones fewer, as their layers take more memory
 
 
 class Predictions(NamedTuple):
     """By image (N,): the predicted label and the true class's log-probability."""
 
-    predicted: npt.NDArray[np.uint8]
+    predicted: npt.NDArray[Any]
     log_probability: npt.NDArray[np.float32]
 
 
@@ -33,7 +34,7 @@ class Evaluation:
 
 
 def compile_evaluation(network: keras.Model) -> Callable[[Any, Any], Evaluation]:
-    """A function of images (N, 28, 28, 1) and labels (N,) that evaluates `network` with the weights of that moment."""
+    """A function of images (N, H, W, C) and labels (N,) that evaluates `network` with the weights of that moment."""
     output = network.layers[-1]
     trunk = keras.Model(network.inputs, output.input)
 
@@ -45,14 +46,17 @@ def compile_evaluation(network: keras.Model) -> Callable[[Any, Any], Evaluation]
         features = tf.cast(trunk(images, training=False), tf.float32)
         return tf.nn.log_softmax(tf.matmul(features, output.kernel) + output.bias)
 
-    def evaluate(images: Any, labels: npt.NDArray[np.uint8]) -> Evaluation:
+    height, width, _ = network.input_shape[1:]
+    batch = max(1, min(BATCH, BATCH * MNIST.height * MNIST.width // (height * width)))
+
+    def evaluate(images: Any, labels: npt.NDArray[Any]) -> Evaluation:
         parts = []
-        for first in range(0, len(labels), BATCH):
+        for first in range(0, len(labels), batch):
             interrupts.check()
-            parts.append(log_probabilities(images[first : first + BATCH]).numpy())
+            parts.append(log_probabilities(images[first : first + batch]).numpy())
         scores = np.concatenate(parts)
         chosen = scores[np.arange(len(labels)), labels]
-        predicted = scores.argmax(axis=1).astype(np.uint8)
+        predicted = scores.argmax(axis=1).astype(labels.dtype)
         return Evaluation(
             loss=float(-chosen.mean(dtype=np.float64)),
             accuracy=float((predicted == labels).mean()),

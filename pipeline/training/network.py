@@ -11,21 +11,22 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ResumeError
+from pipeline.images import MNIST, Images
 from pipeline.study.layers import Layer, plan_layers
-from pipeline.study.variants import DROPOUT_RATE, IMAGE_SHAPE, LEARNING_RATE, Variant
+from pipeline.study.variants import DROPOUT_RATE, LEARNING_RATE, Variant
 from pipeline.training.randomness import derive_init_seed
 
 
-def build_network(variant: Variant, seed: int, precision: str = "float32") -> keras.Model:
-    """The compiled network of `variant`: (N, 28, 28, 1) float32 in, (N, 10) class probabilities out.
+def build_network(variant: Variant, seed: int, precision: str = "float32", images: Images = MNIST) -> keras.Model:
+    """The compiled network of `variant`: (N, height, width, channels) float32 in, (N, classes) probabilities out.
 
     Initial weights depend on `seed` alone. Adam at 0.001 and categorical cross-entropy, as in the study. Layers compute
     in `precision`; variables and the output are float32, and gradients of float16 are scaled against underflow.
     """
     adam = keras.optimizers.Adam(learning_rate=LEARNING_RATE)
     seeds = (derive_init_seed(seed, number) for number in range(1000))
-    plan = [_build_layer(layer, variant, seeds, precision) for layer in plan_layers(variant)]
-    network = keras.Sequential([keras.Input(IMAGE_SHAPE), *plan], name=variant.name)
+    plan = [_build_layer(layer, variant, seeds, precision) for layer in plan_layers(variant, images)]
+    network = keras.Sequential([keras.Input(images.shape), *plan], name=variant.name)
     network.compile(
         optimizer=keras.optimizers.LossScaleOptimizer(adam) if precision == "mixed_float16" else adam,
         loss="categorical_crossentropy",

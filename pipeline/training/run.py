@@ -19,7 +19,7 @@ from pipeline.errors import ResumeError, TrainingError
 from pipeline.study import metrics
 from pipeline.study.metrics import name_final
 from pipeline.study.settings import Settings
-from pipeline.study.variants import CLASSES, Variant
+from pipeline.study.variants import Variant
 from pipeline.training.checkpoint import Arrays, Checkpoints
 from pipeline.training.evaluation import Evaluation, Predictions, compile_evaluation, measure_penalty
 from pipeline.training.network import (
@@ -75,7 +75,7 @@ def train_run(
     """
     prepare_runtime(settings.threads)
     keras.utils.set_random_seed(settings.seed)  # required by deterministic operations; every draw has its own stream
-    network = build_network(variant, settings.seed, settings.precision)
+    network = build_network(variant, settings.seed, settings.precision, dataset.images)
     training = _Training(network, settings, dataset, tf.constant(dataset.x_train), observers, checkpoints)
     for epoch in range(training.begin() + 1, settings.epochs + 1):
         training.train_epoch(epoch)
@@ -105,7 +105,7 @@ class _Training:
     @functools.cached_property
     def step(self) -> Step:
         """Compiled when it is needed, as the optimiser's variables have no place in the network's summary."""
-        targets = tf.one_hot(self.dataset.y_train, CLASSES)
+        targets = tf.one_hot(self.dataset.y_train, len(self.dataset.images.classes))
         return compile_step(self.network, self.images, targets, jit=self.settings.jit == "on")
 
     def begin(self) -> int:

@@ -15,7 +15,7 @@ Step = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
 def compile_step(network: keras.Model, images: Any, targets: Any, *, jit: bool = False) -> Step:
-    """A function that trains `network` on one batch of images (N, 28, 28, 1) and one-hot targets (N, 10).
+    """A function that trains `network` on one batch of images (N, H, W, C) and one-hot targets (N, K).
 
     It takes the batch's places in them, int32 (B,), the batch's number in its epoch, int32, and the epoch's seeds of
     dropout, int32 (dropout layers, 2). It gives the mean loss with the penalty (nats), NaN where a weight is no longer

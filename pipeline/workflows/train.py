@@ -14,6 +14,7 @@ from pipeline.data.datasets import Dataset, load_data
 from pipeline.report.figures import runs as figures
 from pipeline.report.figures.render import render_png, shrink_png
 from pipeline.report.text.note import write_note
+from pipeline.study.layers import check_fit
 from pipeline.study.settings import Settings
 from pipeline.study.tags import FINGERPRINT, NOTE, WEIGHTS_SHA256
 from pipeline.study.variants import Variant
@@ -77,6 +78,8 @@ def train_variant(
         recorder.log_source(variant, settings)
         dataset = dataset or load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
         recorder.log_dataset(dataset)
+        check_fit(variant, dataset.images)
+        recorder.log_config(variant, settings, dataset.images)
         recorder.log({}, {FINGERPRINT: fingerprint_training(variant, settings, dataset.sha256)})
         folder = locate_checkpoints(store, recorder.run_id)
         with hold_checkpoints(folder, identify_training(variant, settings, dataset.sha256)) as checkpoints:
@@ -189,10 +192,11 @@ class _Run:
 def draw_figures(dataset: Dataset, result: Result) -> Iterator[tuple[str, Figure]]:
     """(name, figure) of every figure of a run."""
     epochs, labels, test = len(result.history), dataset.y_test, result.test.predictions
+    names = dataset.images.classes
     yield "loss", figures.plot_losses(result.history)
     yield "accuracy", figures.plot_accuracies(result.history)
     yield "weights", figures.plot_weights(result.kernels, epochs)
     yield "all_weights", figures.plot_all_weights(result.kernels, epochs)
-    yield "first_image", figures.plot_first_image(dataset.raw.x_train[0], int(dataset.y_train[0]))
-    yield "confusion", figures.plot_confusion(labels, test.predicted)
-    yield "mistakes", figures.plot_mistakes(dataset.raw.x_test, labels, test.predicted, test.log_probability)
+    yield "first_image", figures.plot_first_image(dataset.raw.x_train[0], names[dataset.y_train[0]])
+    yield "confusion", figures.plot_confusion(labels, test.predicted, names)
+    yield "mistakes", figures.plot_mistakes(dataset.raw.x_test, labels, *test, names)

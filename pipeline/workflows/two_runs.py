@@ -39,5 +39,5 @@ def compare_two_runs(first_id: str, second_id: str) -> TwoRuns:
         return TwoRuns(lines=lines)
     settings = restore_settings(runs[0].facts)
     data = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
-    drawn = plot_differing(found, names, (first, second), data.raw.x_test)
+    drawn = plot_differing(found, names, (first, second), data.raw.x_test, data.images.classes)
     return TwoRuns(lines=lines, picture=render_png(drawn))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.analysis.claims.troubles import find_collapsed
 from pipeline.report.text.sentences import say_verdict
 from tests.analysis.studies import ERROR, GAP, HEADLINE, judge, judge_claims, plant_effects, plant_errors, plant_gap
 
@@ -86,3 +87,11 @@ def test_collapses_of_one_arm_do_not_carry_a_claim():
         accuracy = (runs["final/test_accuracy"] + noise).mask(fallen, 0.1)
         supported += judge(ERROR, runs.assign(**{"final/test_accuracy": accuracy})).verdict == "SUPPORTED"
     assert supported / 300 <= 0.025 + 3 * (0.025 * 0.975 / 300) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("classes", "collapsed", "learned"), [(2, 0.54, 0.57), (3, 0.40, 0.41), (10, 0.199, 0.201), (100, 0.019, 0.021)]
+)
+def test_chance_is_that_of_the_datas_classes(classes, collapsed, learned):
+    runs = pd.DataFrame({"run_id": ["a", "b"], "final/test_accuracy": [collapsed, learned]})
+    assert find_collapsed(runs.assign(image_shape="32x32x3", classes=classes)) == {"a"}

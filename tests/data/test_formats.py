@@ -86,9 +86,28 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "short": (lambda path: craft(path, (10, 28, 28)), "damaged or not an image set (x_train.npy: 0 of 7,840 bytes"),
     "side": (
         lambda path: write_npz(path, x_train=np.zeros((2000, 32, 32), np.uint8)),
-        "x_train has shape (2000, 32, 32), not",
+        "x_train holds 32x32 grey images and x_test 28x28 grey ones; give both in one size and colour",
     ),
-    "colour": (lambda path: write_npz(path, x_test=np.zeros((9, 28, 28, 3), np.uint8)), "images.mean(axis=-1)"),
+    "colour": (
+        lambda path: write_npz(path, x_test=np.zeros((500, 28, 28, 3), np.uint8)),
+        "x_train holds 28x28 grey images and x_test 28x28 colour ones; give both in one size and colour",
+    ),
+    "small": (
+        lambda path: craft(path, (10, 7, 30)),
+        "x_train has shape (10, 7, 30); wanted are images of one size from 8x8 to 256x256, so scale them",
+    ),
+    "large": (lambda path: craft(path, (10, 28, 257)), "x_train has shape (10, 28, 257); wanted are images of one"),
+    "flat colour": (
+        lambda path: write_npz(path, x_train=np.zeros((2000, 3072), np.uint8)),
+        "may come first or last; give images.reshape(-1, 3, 32, 32) or images.reshape(-1, 32, 32, 3)",
+    ),
+    "transparent": (
+        lambda path: write_npz(path, x_train=np.zeros((2000, 32, 32, 4), np.uint8)),
+        "x_train has shape (2000, 32, 32, 4); 4 channels are not read, give 3: images[..., :3], or 1",
+    ),
+    "five axes": (lambda path: craft(path, (10, 28, 28, 3, 1)), "(10, 28, 28, 3, 1), not (N, height, width) or (N"),
+    "flat and no square": (lambda path: craft(path, (10, 785)), "has shape (10, 785), not (N, height, width) or (N"),
+    "less than nothing": (lambda path: craft(path, (-1, 28, 28)), "x_train.npy has the shape (-1, 28, 28)"),
     "wide floats": (
         lambda path: write_npz(path, x_test=np.full((9, 28, 28), -1.5)),
         "x_test has values from -1.5 to -1.5",
@@ -99,11 +118,28 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "labels": (
         lambda path: write_npz(path, y_test=np.full(500, 10, np.uint8)),
-        "y_test has labels from 10 to 10, outside 0..9",
+        "y_test has the class 10, which y_train has not; give training images of it, or drop it",
     ),
     "letters": (
         lambda path: write_npz(path, y_test=np.array(["a"] * 500)),
-        "np.unique(labels, return_inverse=True)[1]",
+        "the labels are numbers in one part and names in the other; give both alike",
+    ),
+    "bytes": (lambda path: write_npz(path, y_test=np.array([b"a"] * 500)), "y_test holds |S1; give classes as whole"),
+    "negative": (
+        lambda path: write_npz(path, y_test=np.full(500, -1)),
+        "y_test has labels from -1 to -1; number the classes from 0",
+    ),
+    "one class": (
+        lambda path: write_npz(path, y_train=np.zeros(2000, int), y_test=np.zeros(500, int)),
+        "the labels name 1 class (0); 2 to 1,000 are needed",
+    ),
+    "too many classes": (
+        lambda path: write_npz(path, y_train=np.arange(2000), y_test=np.arange(500)),
+        "the labels name 2,000 classes (0, 1, 2, 3, 4 and 1,995 more); 2 to 1,000 are needed",
+    ),
+    "a name with a control": (
+        lambda path: write_npz(path, y_train=np.array(["a", "\x1b[2J"] * 1000), y_test=np.array(["a"] * 500)),
+        '"\\x1b[2J" cannot name a class; give 1 to 60 printable characters',
     ),
     "count": (
         lambda path: write_npz(path, y_test=np.zeros(499, np.uint8)),

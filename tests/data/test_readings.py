@@ -183,7 +183,8 @@ def test_pictures_in_folders_are_read_class_by_class(tmp_path: Path) -> None:
         (tmp_path / "train" / "7").glob("*.png").__next__().read_bytes()
     )
     Image.new("L", (32, 20)).save(tmp_path / "train" / "7" / "large.png")
-    with pytest.raises(DataError, match=r"train/7/large.png is 32x20, not 28x28; scale the pictures to 28x28"):
+    line = r"train/7/large.png is 32x20, and test/0/\d+.png 28x28; scale the pictures to one size"
+    with pytest.raises(DataError, match=line):
         describe_path(tmp_path)
 
 
@@ -231,8 +232,9 @@ def test_the_command_says_what_it_found_and_what_is_odd(tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0].endswith(": 300 training and 300 test images")
     assert lines[2] == "images: 28x28, grey, 0 to 255, ink light"
-    assert lines[3].startswith("training images by class: 0 ")
-    assert lines[4:] == [
+    assert lines[3] == "classes: 10"
+    assert lines[4].startswith("training images by class: 0 ")
+    assert lines[5:] == [
         "test images by class: 3 300",
         "x_test: (300, 28, 28, 1) read as (300, 28, 28)",
         "y_test: (300, 1) read as labels.squeeze()",

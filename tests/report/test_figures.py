@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from pipeline.images import DIGITS
 from pipeline.report.figures import runs as figures
 
 HISTORY = [
@@ -66,7 +67,7 @@ def test_thinning_keeps_extremes_and_shape() -> None:
 
 def test_the_confusion_matrix_counts_true_by_predicted() -> None:
     labels, predicted = np.array([3, 3, 3, 8]), np.array([3, 3, 5, 8])
-    (axes,) = figures.plot_confusion(labels, predicted).axes
+    (axes,) = figures.plot_confusion(labels, predicted, DIGITS).axes
     texts = [text.get_text() for text in axes.texts]
     assert len(texts) == 100
     assert (texts[33], texts[35], texts[53], texts[88]) == ("2", "1", "0", "1")
@@ -77,12 +78,12 @@ def test_mistakes_are_errors_alone_with_the_worst_first() -> None:
     images = np.zeros((4, 28, 28), np.uint8)
     labels, predicted = np.array([1, 2, 3, 4], np.uint8), np.array([1, 7, 8, 9], np.uint8)
     log_probability = np.log(np.array([1e-9, 0.1, 0.001, 0.01]))
-    (axes,) = figures.plot_mistakes(images, labels, predicted, log_probability).axes
+    (axes,) = figures.plot_mistakes(images, labels, predicted, log_probability, DIGITS).axes
     assert [text.get_text() for text in axes.texts] == ["3, 8, 1.0e-03", "4, 9, 1.0e-02", "2, 7, 1.0e-01"]
     assert len(axes.images) == 3
 
 
 def test_a_perfect_network_has_no_mistakes_to_draw() -> None:
     labels = np.arange(10, dtype=np.uint8)
-    (axes,) = figures.plot_mistakes(np.zeros((10, 28, 28), np.uint8), labels, labels, np.zeros(10)).axes
+    (axes,) = figures.plot_mistakes(np.zeros((10, 28, 28), np.uint8), labels, labels, np.zeros(10), DIGITS).axes
     assert len(axes.images) == 0

@@ -100,10 +100,13 @@ BAD = {
     ),
     "no kernel": (PLAIN.replace("kernel = 3", "kernel = 0"), "variant[tiny].kernel: 0 does not fit; give a whole"),
     "a kernel that is too large": (
-        PLAIN.replace("kernel = 3", "kernel = 14"),
-        "variant[tiny].features: conv2 leaves -6x-6 of a 28x28 image; take a smaller kernel or fewer layers, or pad",
+        PLAIN.replace("kernel = 3", "kernel = 130"),
+        "variant[tiny].features: conv2 leaves -66x-66 of a 256x256 image; take a smaller kernel or fewer layers, or",
     ),
-    "too many poolings": (PLAIN.replace("8 M 16 M", "8 M M M M M"), "variant[tiny].features: pool5 leaves 0x0 of a"),
+    "too many poolings": (
+        PLAIN.replace("8 M 16 M", "8 M M M M M M M M M"),
+        "variant[tiny].features: pool8 leaves 0x0 of a 256x256 image",
+    ),
     "no such twin": (PLAIN, 'variant[tiny].twin: "tiny_reg" is no [[variant]] of this file; add it, or drop the key'),
     "the study's twin": (PLAIN.replace("tiny_reg", "conv2_3x3"), 'variant[tiny].twin: "conv2_3x3" is no [[variant]]'),
     "a twin that is not mutual": (

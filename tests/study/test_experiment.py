@@ -280,3 +280,33 @@ def test_the_hash_is_stable_over_versions():
     assert hash_claim(claim) == "1424ed90b30b7346aa789521052f53676e2ace7ff39d7632159b741e1d4bc4c4"
     experiment = Experiment(name="any", variants=("conv2_3x3",), seeds=(1, 0))
     assert hash_plan(experiment) == {"": "a2772309df7e57aacff728d17a8b159a4ba4add386a3ee50fdf0e071b4f5a4fe"}
+
+
+DATA = HEAD + '[settings]\ndata = "{}"\n'
+
+
+def test_data_are_found_from_the_files_own_folder_then_as_they_stand(tmp_path, monkeypatch):
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "elsewhere.npz").touch()
+    (tmp_path / "studies" / "beside.npz").touch()
+    (tmp_path / "studies" / "auto").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    def find(data):
+        return load_text(tmp_path / "studies", DATA.format(data)).settings.data
+
+    assert find("beside.npz") == str(tmp_path / "studies" / "beside.npz")
+    assert find("../elsewhere.npz") == str(tmp_path / "studies" / "../elsewhere.npz")
+    assert find("elsewhere.npz") == "elsewhere.npz"  # from the current folder, as before
+    assert find(str(tmp_path / "elsewhere.npz")) == str(tmp_path / "elsewhere.npz")
+    assert find("~/mine.npz") == str(tmp_path / "home" / "mine.npz")
+    assert find("~nobody-of-this-name/mine.npz") == "~nobody-of-this-name/mine.npz"
+    assert [find(name) for name in ("auto", "fashion-mnist", "a" * 5000)] == ["auto", "fashion-mnist", "a" * 5000]
+
+
+def test_a_frozen_plan_says_of_the_data_what_the_file_says(tmp_path):
+    text = DATA.format("beside.npz")
+    before = hash_plan(load_text(tmp_path, text))
+    (tmp_path / "beside.npz").touch()
+    assert hash_plan(load_text(tmp_path, text)) == before
+    assert load_experiment(FOLDER / "smoke.toml").settings.data == "tests/mnist-subset.npz"

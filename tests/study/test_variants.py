@@ -6,8 +6,9 @@ from importlib import resources
 
 import pytest
 
-from pipeline.errors import UnknownVariant
-from pipeline.study.layers import count_parameters, plan_layers
+from pipeline.errors import ExperimentError, UnknownVariant
+from pipeline.images import Images
+from pipeline.study.layers import check_fit, count_parameters, plan_layers
 from pipeline.study.variants import TABLE, VARIANTS, Variant, find_variant, matched_twins, published_variants
 
 # Output shapes in order; a layer that keeps its input's shape (dropout, batch norm) is its letter alone.
@@ -116,3 +117,32 @@ def test_an_unknown_variant_is_told_what_to_choose() -> None:
     message = str(caught.value)
     assert message.startswith('"conv9_3x3" is not a variant; did you mean conv7_3x3? choose one of conv2_3x3, conv2_')
     assert "\n" not in message
+
+
+SMALL = Images(height=8, width=20, classes=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("name", "misfit"),
+    [
+        ("conv2_3x3", "conv2_3x3: pool2 leaves 0x3 of a 8x20 image"),
+        ("conv2_5x5", "conv2_5x5: conv2 leaves -2x4 of a 8x20 image"),
+        ("conv3_3x3", "conv3_3x3: pool2 leaves 0x3 of a 8x20 image"),
+        ("conv5_3x3", ""),
+    ],
+)
+def test_a_layer_that_leaves_nothing_of_an_image_is_named(name: str, misfit: str) -> None:
+    if not misfit:
+        check_fit(find_variant(name), SMALL)
+        return
+    with pytest.raises(ExperimentError) as caught:
+        check_fit(find_variant(name), SMALL)
+    assert str(caught.value) == f"{misfit}; take a smaller kernel or fewer layers, or pad with same"
+
+
+def test_a_network_takes_the_images_and_names_their_classes() -> None:
+    images = Images(height=30, width=44, channels=3, classes=tuple("abcd"))
+    first, *_, output = layers = plan_layers(find_variant("conv2_3x3"), images)
+    assert (first.shape, first.parameters) == ((28, 42, 32), (9 * 3 + 1) * 32)
+    assert (output.shape, output.parameters) == ((4,), 65 * 4)
+    assert count_parameters(find_variant("conv2_3x3"), images)[0] == sum(layer.parameters for layer in layers)

@@ -56,7 +56,7 @@ def test_every_hyperparameter_is_logged(client: MlflowClient, trained: tuple[str
         **{"features": "32 M D 64 M D", "head": "128 B D 64 B D", "pooling": "max 2x2 valid", "regularised": "True"},
         **{"dropout": "0.5", "dropout-layers": "4", "batch-norm": "True", "l2": "1e-05", "initialiser": "he_normal"},
         **{"optimiser": "adam", "learning-rate": "0.001", "loss": "categorical_crossentropy"},
-        **{"parameters": "233418", "parameters-trainable": "233034"},
+        **{"parameters": "233418", "parameters-trainable": "233034", "image-shape": "28x28x1", "classes": "10"},
     }
 
 
@@ -93,7 +93,7 @@ def test_the_saved_model_predicts_what_was_logged(client: MlflowClient, trained:
     dataset = load_mnist(str(SUBSET))
     with np.load(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/predictions.npz")) as logged:
         assert np.array_equal(logged["label"], dataset.y_test)
-        probabilities = mlflow.pyfunc.load_model(f"runs:/{run_id}/model").predict(dataset.x_test)
+        probabilities = mlflow.pyfunc.load_model(f"runs:/{run_id}/model").predict(dataset.raw.x_test)
         assert np.array_equal(probabilities.argmax(axis=1), logged["predicted"])
         chosen = probabilities[np.arange(500), dataset.y_test]
         np.testing.assert_allclose(np.exp(logged["log_probability"]), chosen, rtol=1e-3, atol=1e-6)
@@ -103,7 +103,7 @@ def test_the_saved_model_predicts_what_was_logged(client: MlflowClient, trained:
         mean = -logged["recent_log_probability"].mean(dtype=np.float64)
         assert mean == pytest.approx(np.mean([point.value for point in history]), rel=1e-4)
     model = mlflow.models.get_model_info(f"runs:/{run_id}/model")
-    assert model.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 28, 28, 1)
+    assert model.signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "uint8", "shape": (-1, 28, 28)}
 
 
 def test_a_missing_artifact_is_named(client: MlflowClient, trained: tuple[str, str], tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Runs that make a verdict doubtful: networks that did not train, runs that collapsed, numbers that are not finite.
 
-A run has collapsed where its test accuracy is at most twice that of chance, or below half of the median over all the
-runs compared. A network of which at least half of the runs did so did not train: its twin is then judged with and
-without; else the seeds of the collapsed runs are. A cell that ended without finite numbers is missing, and not at
-random: whatever is SUPPORTED without it stays open.
+A run has collapsed where its test accuracy is at most twice that of chance (of few classes: a ninth of the way from
+there to all right), or below half of the median over all the runs compared. A network of which at least half of the
+runs did so did not train: its twin is then judged with and without; else the seeds of the collapsed runs are. A cell
+that ended without finite numbers is missing, and not at random: whatever is SUPPORTED without it stays open.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pandas as pd
 
 from pipeline.analysis.claims.contrasts import Blocks
 from pipeline.analysis.claims.design import Records
+from pipeline.analysis.table.selection import find_images
 
-CLASSES = 10
 NAMED = 4  # cells named in a sentence
 
 
@@ -40,7 +40,8 @@ def find_collapsed(runs: pd.DataFrame) -> set[str]:
     if "final/test_accuracy" not in runs or runs.empty:
         return set()
     accuracy = runs["final/test_accuracy"].astype(float)
-    floor = max(2 / CLASSES, accuracy.median() / 2)
+    chance = find_images(runs).chance
+    floor = max(min(2 * chance, chance + (1 - chance) / 9), accuracy.median() / 2)
     return set(runs.loc[accuracy < floor, "run_id"])
 
 

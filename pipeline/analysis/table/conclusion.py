@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.table.entries import Entry, compare_published, label_row, measure_entry, tell_truth
-from pipeline.analysis.table.selection import METRICS, Selection, SharedSettings, describe_query
+from pipeline.analysis.table.selection import METRICS, Selection, SharedSettings, describe_query, find_images
 from pipeline.errors import AnalysisError
 from pipeline.study.variants import TABLE, Variant, published_variants
 
@@ -136,7 +136,7 @@ def conclude(
         own = runs[runs["variant"] == variant.name]
         entries = label_row(variant) | {column: measure_entry(own, metric) for column, metric in METRICS.items()}
         if truth:
-            entries |= tell_truth(variant, own)
+            entries |= tell_truth(variant, own, find_images(runs))
         if published:
             entries |= compare_published(variant, entries)
         content.append(Row(variant=variant.name, entries=entries))

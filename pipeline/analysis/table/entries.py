@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.analysis.statistics import t_interval
 from pipeline.analysis.table.selection import METRICS
+from pipeline.images import Images
 from pipeline.study.layers import count_parameters
 from pipeline.study.variants import Variant
 
@@ -88,13 +89,13 @@ def label_row(variant: Variant) -> dict[str, Entry]:
     return {label: Entry(value=value, kind="label", source="declared network") for label, value in pairs}
 
 
-def tell_truth(variant: Variant, runs: pd.DataFrame) -> dict[str, Entry]:
-    """What the network really holds, beside what it is called."""
+def tell_truth(variant: Variant, runs: pd.DataFrame, images: Images) -> dict[str, Entry]:
+    """What the network really holds for such images, beside what it is called."""
     declared: dict[str, int | bool] = {
         "depth counted": variant.depth_counted,
         "dropout in network": variant.dropout,
         "batch norm in network": variant.batch_norm,
-        "parameters": count_parameters(variant)[0],
+        "parameters": count_parameters(variant, images)[0],
     }
     entries = {name: Entry(value=value, kind="declared", source="declared network") for name, value in declared.items()}
     entries["honest gap"] = measure_entry(runs, "final/gap_honest")

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from pipeline.errors import AnalysisError
+from pipeline.images import CLASSES, MNIST, SHAPE, Images, restore_images
 from pipeline.study.layers import count_parameters
 from pipeline.study.settings import COMPARED, Settings, describe_arithmetic
 from pipeline.study.settings import RULES as SETTINGS
@@ -42,6 +43,8 @@ RULES: Mapping[str, str] = MappingProxyType(
 
 NETWORK = ("depth_counted", "kernel", "regularised", "dropout", "batch_norm", "parameters")
 """The columns of a run that tell which network it trained."""
+IMAGES = ("image_shape", "classes")
+"""Those that tell what images it was trained on."""
 
 MNIST_SHA256 = "889f531a0f022f407a2f3595d6f6a19519315b0e4e4d009a221f065ad85b5b7a"
 """What the data room calls MNIST's 60,000 + 10,000 digits: the sha256 over its four arrays' own."""
@@ -134,7 +137,8 @@ def select_runs(
         twice = runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0]
         raise AnalysisError(f"run {twice} occurs twice in the query's answer; ask for each run once")
     asked = newest_settings(runs, variants) if settings == "auto" else settings
-    judged = runs[["variant", "outcome", "status", "reason", *asked.list_shared(), *METRICS.values(), *NETWORK]]
+    needed = ["run_id", "variant", "outcome", "status", "reason", *asked.list_shared(), *METRICS.values(), *NETWORK]
+    judged = runs[[*needed, *(name for name in IMAGES if name in runs)]]
     records = judged.to_dict("records")
     reasons = pd.Series([_explain_exclusion(run, asked, variants) for run in records], runs.index, dtype=str)
     chosen = _choose(runs[reasons == ""], rule, variants)
@@ -162,8 +166,21 @@ def _explain_exclusion(run: Mapping[Any, Any], asked: SharedSettings, variants: 
 def _compare_network(run: Mapping[Any, Any], row: Variant) -> str:
     """In what a run's network differs from the row that a user's file has under its name; empty if in nothing seen."""
     declared = {name: getattr(row, name) for name in NETWORK if name != "parameters"}
-    declared["parameters"] = count_parameters(row)[0]
+    declared["parameters"] = count_parameters(row, read_images(run))[0]
     return ", ".join(f"{name} {run[name]}, now {value}" for name, value in declared.items() if run[name] != value)
+
+
+def read_images(run: Mapping[Any, Any]) -> Images:
+    """What the images of a run were, without the classes' names; a run that does not say so had MNIST's form."""
+    try:
+        return restore_images({SHAPE: run.get("image_shape"), CLASSES: run.get("classes")})
+    except ValueError as error:
+        raise AnalysisError(f"run {run['run_id']}: {error}; train it again") from error
+
+
+def find_images(runs: pd.DataFrame) -> Images:
+    """What the images of comparable runs were: those of their first."""
+    return MNIST if runs.empty else read_images(runs.iloc[0].to_dict())
 
 
 def _choose(usable: pd.DataFrame, rule: str, variants: Variants) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.quiet import quiet_stderr
+from pipeline.cli.results.answers import Asked, list_doubts, list_json, tabulate
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,16 +37,16 @@ ENDING = ".seen.png"
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
 @click.option("--request", is_flag=True, help="Print the request for `mlflow models serve` instead of predicting.")
 def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) -> None:
-    """Say which digit each IMAGE shows, with the probabilities of all ten.
+    """Say which digit, or other class, each IMAGE shows, with the probabilities of all.
 
     A picture of one digit, as a scanner or a phone takes it: PNG, JPEG, GIF, BMP, WebP or TIFF, up to 120 million
     pixels, dark on light or light on dark; shadows, ruled paper, a desk around the sheet and dust are left out. IMAGE
-    may also be a folder of pictures, or - for standard input. A network that was trained on Fashion-MNIST names a
-    class, 0 to 9, and is shown the whole picture. The champion that `promote` has chosen answers, or the run that an
-    option names.
+    may also be a folder of pictures, or - for standard input. A network that was trained on other images than digits
+    names a class, and is shown the whole picture, scaled to its images' size and in their colours. The champion that
+    `promote` has chosen answers, or the run that an option names.
 
     A warning names what makes an answer unsure. A picture that cannot be read costs only its own answer; the exit code
-    is then 1. With --format json each picture is one line: file, digit, probabilities and warnings, or error.
+    is then 1. With --format json each picture is one line: file, digit or class, probabilities and warnings, or error.
 
     \b
     python -m pipeline predict seven.png photo.jpg
@@ -54,37 +55,40 @@ def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) 
     """
     from pipeline.data.datasets import shows_digits
     from pipeline.serving.picture import list_pictures
+    from pipeline.study.tags import PARAM_DATA_NAME
+    from pipeline.tracking.files.registry import read_images
+    from pipeline.tracking.store import open_store
 
     paths = list_pictures(images)
     targets = _name_targets(paths, options.pop("explain"), options.pop("explain_in"))
     run = _find_model(**options)
-    word = "digit" if shows_digits(run.facts.get("data-name", "")) else "class"
-    results = list(_look_at_all(run, paths, targets))
+    shown = read_images(open_store(), run.run_id)
+    digits = shows_digits(run.facts.get(PARAM_DATA_NAME, ""), shown)
+    asked = Asked(run=run, images=shown, word="digit" if digits else "class")
+    results = list(_look_at_all(asked, paths, targets))
     looks = [result for result in results if not isinstance(result, str)]
+    answers = [] if request else _ask_network(run, looks)
     if request:
-        answers: list[list[float]] = []
-        lines = _write_request(looks, run.normalization)
+        lines = _write_request(looks, run)
     else:
-        answers = _ask_network(run, looks)
-        lines = _list_json(paths, results, answers) if form == "json" else _tabulate(looks, answers, word)
+        lines = (list_json if form == "json" else tabulate)(asked, paths, results, answers)
     click.echo(lines, nl=bool(lines))
     if form == "text" or request:
-        _tell(results, answers, word)
+        _tell(asked, results, answers)
     if len(looks) < len(results):
         click.get_current_context().exit(1)
 
 
-def _look_at_all(run: FinishedRun, paths: Sequence[Path], targets: Sequence[Path]) -> Iterable[Look | str]:
+def _look_at_all(asked: Asked, paths: Sequence[Path], targets: Sequence[Path]) -> Iterable[Look | str]:
     """What the network will see of each picture, or why that is nothing; saves the explanations."""
-    from pipeline.data.datasets import shows_digits
     from pipeline.serving.look import describe_distance, look_at
     from pipeline.tracking.files.registry import read_sample
     from pipeline.tracking.store import open_store
 
-    whole, sample = not shows_digits(run.facts.get("data-name", "")), read_sample(open_store(), run.run_id)
+    sample, whole = read_sample(open_store(), asked.run.run_id, asked.images), asked.word != "digit"
     for place, path in enumerate(paths):
         try:
-            look = look_at(path, whole=whole, ink=run.ink)
+            look = look_at(path, whole=whole, ink=asked.run.ink, images=asked.images)
         except DataError as error:
             yield str(error)
             continue
@@ -99,7 +103,7 @@ def _look_at_all(run: FinishedRun, paths: Sequence[Path], targets: Sequence[Path
         yield replace(look, doubts=(*look.doubts, distance)) if distance else look
 
 
-def _write_request(looks: Sequence[Look], normalization: str) -> str:
+def _write_request(looks: Sequence[Look], run: FinishedRun) -> str:
     """The JSON body for /invocations; empty without a picture."""
     import numpy as np
 
@@ -107,7 +111,8 @@ def _write_request(looks: Sequence[Look], normalization: str) -> str:
 
     if not looks:
         return ""
-    return json.dumps({"inputs": normalise(np.stack([look.seen for look in looks]), normalization).tolist()})
+    pixels = np.stack([look.seen for look in looks])
+    return json.dumps({"inputs": (pixels if run.takes_pixels else normalise(pixels, run.normalization)).tolist()})
 
 
 def _ask_network(run: FinishedRun, looks: Sequence[Look]) -> list[list[float]]:
@@ -117,28 +122,21 @@ def _ask_network(run: FinishedRun, looks: Sequence[Look]) -> list[list[float]]:
     if not looks:
         return []
     with quiet_stderr():
-        from pipeline.serving.predict import load_verified, predict_digits
+        from pipeline.serving.predict import load_verified, predict_images
 
-        digits = np.stack([look.seen for look in looks])
-        return [[float(p) for p in row] for row in predict_digits(load_verified(run), digits, run.normalization)]
+        seen = np.stack([look.seen for look in looks])
+        return [[float(p) for p in row] for row in predict_images(load_verified(run), seen, run.normalization)]
 
 
-def _tell(results: Sequence[Look | str], answers: Sequence[Sequence[float]], word: str) -> None:
+def _tell(asked: Asked, results: Sequence[Look | str], answers: Sequence[Sequence[float]]) -> None:
     """Say on standard error what makes answers unsure, then which pictures have none."""
     looks = [result for result in results if not isinstance(result, str)]
     for look, row in zip(looks, answers, strict=False):
-        for doubt in _list_doubts(look, row, word):
+        for doubt in list_doubts(asked, look, row):
             click.echo(f"Warning: {look.path}: {doubt}", err=True)
     for result in results:
         if isinstance(result, str):
             click.echo(f"Error: {result}", err=True)
-
-
-def _list_doubts(look: Look, row: Sequence[float], word: str) -> list[str]:
-    """Everything that makes an answer unsure."""
-    from pipeline.serving.look import describe_doubt
-
-    return [doubt for doubt in (*look.doubts, describe_doubt(row, word)) if doubt]
 
 
 def _name_targets(images: Sequence[Path], explain: bool, folder: Path | None) -> list[Path]:
@@ -181,28 +179,3 @@ def _find_model(run_id: str | None, variant: str | None, experiment: str, model:
         origin = f"{model} version {version}: "
     click.echo(f"{origin}{run.variant}, seed {run.seed}, {run.epochs} epochs; run {run.run_id}", err=True)
     return run
-
-
-def _list_json(paths: Sequence[Path], results: Sequence[Look | str], answers: Sequence[Sequence[float]]) -> str:
-    """One object a line and picture: file, and digit, probabilities, warnings, or error."""
-    rows, lines = iter(answers), []
-    for path, result in zip(paths, results, strict=True):
-        if isinstance(result, str):
-            lines.append(json.dumps({"file": str(path), "error": result.removeprefix(f"{path}: ")}))
-            continue
-        row = next(rows)
-        answer = {"digit": max(range(len(row)), key=row.__getitem__), "probabilities": [round(p, 6) for p in row]}
-        lines.append(json.dumps({"file": str(path), **answer, "warnings": _list_doubts(result, row, "digit")}))
-    return "\n".join(lines)
-
-
-def _tabulate(looks: Sequence[Look], answers: Sequence[Sequence[float]], word: str) -> str:
-    """A line a picture: the digit (or what `word` calls it), then the probability of each; empty without any."""
-    if not looks:
-        return ""
-    width = max(len("picture"), *(len(str(look.path)) for look in looks))
-    lines = [f"{'picture':<{width}}  {word}" + "".join(f"{digit:>7}" for digit in range(10))]
-    for look, row in zip(looks, answers, strict=True):
-        digit = max(range(10), key=row.__getitem__)
-        lines.append(f"{look.path!s:<{width}}  {digit:>5}" + "".join(f"{value:>7.3f}" for value in row))
-    return "\n".join(lines)

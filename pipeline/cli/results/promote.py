@@ -36,6 +36,7 @@ def promote(experiment: str, variant: str, model: str) -> None:
         check_artifacts,
         count_test_images,
         find_run,
+        read_images,
         read_versions,
         register_champion,
     )
@@ -51,6 +52,7 @@ def promote(experiment: str, variant: str, model: str) -> None:
         facts=run.facts,
         versions=read_versions(found.store, run.run_id),
         test_images=count_test_images(found.store, run.run_id),
+        images=read_images(found.store, run.run_id),
     )
     card = write_card(choice, source)
     with quiet_stderr():

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.analysis.claims.images import Discordance
-from pipeline.report.figures.runs import Array
+from pipeline.report.figures.runs import Array, quote, shorten
 from pipeline.report.text.numbers import format_p
 from pipeline.study.predicted import Predicted
 
@@ -28,7 +28,9 @@ def say_differing(found: Discordance, names: Sequence[str]) -> list[str]:
     ]
 
 
-def plot_differing(found: Discordance, names: Sequence[str], predicted: Sequence[Predicted], images: Array) -> Figure:
+def plot_differing(
+    found: Discordance, names: Sequence[str], predicted: Sequence[Predicted], images: Array, classes: Sequence[str]
+) -> Figure:
     """The test images that one run alone got right, the first SHOWN of each kind, with what the other took them for."""
     kinds = ((found.first_only, names[0], predicted[1]), (found.second_only, names[1], predicted[0]))
     figure = Figure(figsize=(8, 4.6))
@@ -41,7 +43,7 @@ def plot_differing(found: Discordance, names: Sequence[str], predicted: Sequence
             row, column = divmod(place, COLUMNS)
             box = (column + 0.1, column + 0.9, row + 1, row + 0.2)
             axes.imshow(images[index], cmap="gray", extent=box, aspect="auto")
-            text = f"{other.label[index]}, {other.predicted[index]}"
+            text = ", ".join(quote(shorten(classes[each])) for each in (other.label[index], other.predicted[index]))
             axes.text(column + 0.5, row + 0.16, text, fontsize=7, ha="center")
         axes.set(xlim=(0, COLUMNS), ylim=(2, 0))
     return figure

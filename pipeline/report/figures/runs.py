@@ -14,6 +14,8 @@ from matplotlib.ticker import MaxNLocator
 Array = npt.NDArray[Any]
 History = Sequence[Mapping[str, float]]
 MOST_WEIGHTS = 5000
+MOST_COUNTED = 30  # classes whose every count is written into the confusion matrix
+LONGEST = 12  # characters of a class's name in a figure
 
 
 def plot_losses(history: History) -> Figure:
@@ -73,42 +75,66 @@ def plot_all_weights(kernels: Mapping[str, Array], epoch: int) -> Figure:
     return figure
 
 
-def plot_first_image(image: Array, label: int) -> Figure:
-    """The first training image, uint8 (28, 28), with its label."""
+def shorten(name: str) -> str:
+    """A class's name as a figure has room for it."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def plot_first_image(image: Array, label: str) -> Figure:
+    """The first training image, uint8 (H, W) or (H, W, 3), with its class."""
     figure = Figure(figsize=(3, 3.3), layout="constrained")
     axes = figure.subplots()
     axes.imshow(image, cmap="gray")
-    axes.set(title=f"first training image: {label}", xticks=[], yticks=[])
+    axes.set(title=f"first training image: {quote(label)}", xticks=[], yticks=[])
     return figure
 
 
-def plot_confusion(labels: Array, predicted: Array) -> Figure:
+def plot_confusion(labels: Array, predicted: Array, classes: Sequence[str]) -> Figure:
     """How many test images of each class were taken for which class."""
-    counts = np.zeros((10, 10), dtype=int)
+    counts = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(counts, (labels, predicted), 1)
-    figure = Figure(figsize=(7, 6.5))
-    figure.subplots_adjust(left=0.08, right=0.99, bottom=0.08, top=0.94)
+    inches = max(6.5, 0.4 * min(len(classes), MOST_COUNTED))
+    short = max(map(len, classes)) == 1
+    figure = Figure(figsize=(inches + 0.5, inches), layout=None if short else "constrained")
+    if short:
+        figure.subplots_adjust(left=0.08, right=0.99, bottom=0.08, top=0.94)
     axes = figure.subplots()
+    counted = counts if len(classes) <= MOST_COUNTED else None
     # A logarithmic colour scale, so that ten errors can be seen beside a thousand hits.
-    sns.heatmap(np.log1p(counts), annot=counts, fmt="d", cmap="Blues", cbar=False, square=True, ax=axes)
+    sns.heatmap(np.log1p(counts), annot=counted, fmt="d", cmap="Blues", cbar=False, square=True, ax=axes)
+    places = range(0, len(classes), -(-len(classes) // MOST_COUNTED))
+    names = [quote(shorten(classes[place])) for place in places]
+    middles = [place + 0.5 for place in places]
+    axes.set_xticks(middles, names, rotation=0 if short else 90)
+    axes.set_yticks(middles, names, rotation=90 if short else 0)
     axes.set(xlabel="predicted", ylabel="true", title=f"{(labels != predicted).sum():,} of {len(labels):,} wrong")
     return figure
 
 
-def plot_mistakes(images: Array, labels: Array, predicted: Array, log_probability: Array) -> Figure:
-    """The 25 most wrong test digits: misclassified, the least probability for the true class first."""
+def quote(name: str) -> str:
+    """A name that Matplotlib takes for no formula."""
+    return name.replace("$", r"\$")
+
+
+def plot_mistakes(
+    images: Array, labels: Array, predicted: Array, log_probability: Array, classes: Sequence[str]
+) -> Figure:
+    """The 25 most wrong test images: misclassified, the least probability for the true class first."""
     wrong = np.flatnonzero(labels != predicted)
     worst = wrong[np.argsort(log_probability[wrong], kind="stable")][:25]
     figure = Figure(figsize=(7, 7.6))
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.92)
-    axes = figure.subplots()  # one axes with a cell a digit: 25 axes take seconds
+    axes = figure.subplots()  # one axes with a cell an image: 25 axes take seconds
     axes.set_title(f"most wrong of {len(wrong):,} errors\n(true, taken for, probability of the true class)")
     axes.axis("off")
     for place, index in enumerate(worst):
         row, column = divmod(place, 5)
         box = (column + 0.1, column + 0.9, row + 1, row + 0.2)
         axes.imshow(images[index], cmap="gray", extent=box, aspect="auto")
-        caption = f"{labels[index]}, {predicted[index]}, {np.exp(log_probability[index]):.1e}"
-        axes.text(column + 0.5, row + 0.16, caption, fontsize=8, ha="center")
+        names = ", ".join(quote(shorten(classes[each])) for each in (labels[index], predicted[index]))
+        long = len(names) > LONGEST
+        caption = f"{names},\n" if long else f"{names}, "
+        caption += f"{np.exp(log_probability[index]):.1e}"
+        axes.text(column + 0.5, row + 0.16, caption, fontsize=6 if long else 8, ha="center")
     axes.set(xlim=(0, 5), ylim=(5, 0))
     return figure

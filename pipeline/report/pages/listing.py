@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.study.layers import count_parameters
+from pipeline.images import MNIST
+from pipeline.study.layers import count_parameters, find_misfit
 from pipeline.study.variants import TABLE, VARIANTS, Variant
 
 HEADER = ("variant", "called", "counted", "kernel", "features", "head", "regularised", "parameters", "note")
@@ -12,7 +13,10 @@ RIGHT_ALIGNED = {"called", "counted", "parameters"}
 
 
 def list_variants(table: Sequence[Variant] = TABLE) -> str:
-    """Every variant on one line: depth called and counted, kernel, layers, regularised, parameters, note."""
+    """Every variant on one line: depth called and counted, kernel, layers, regularised, parameters, note.
+
+    The parameters are those for images like MNIST's, a dash where such are too small for the network.
+    """
     rows = [HEADER, *(_describe_row(variant) for variant in table)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -35,7 +39,7 @@ def _describe_row(variant: Variant) -> tuple[str, ...]:
         variant.features,
         variant.head,
         "yes" if variant.regularised else "no",
-        f"{count_parameters(variant)[0]:,}",
+        "-" if find_misfit(variant, MNIST) else f"{count_parameters(variant)[0]:,}",
         variant.note if variant.published else _describe_other(variant),
     )
 

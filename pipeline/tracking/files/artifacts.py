@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,14 +19,16 @@ from urllib.request import url2pathname
 import mlflow
 import numpy as np
 import yaml
-from mlflow.models import Model
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
 
 from pipeline.data.datasets import Dataset, load_data
 from pipeline.data.likeness import draw_sample
 from pipeline.errors import StoreError
 from pipeline.faults import fault_point
+from pipeline.images import Images
 from pipeline.study.settings import Settings
-from pipeline.study.tags import EVIDENCE, HOST
+from pipeline.study.tags import EVIDENCE, HOST, MODEL_INPUT, PIXELS
 from pipeline.tracking.mlflow_internals import open_artifacts, read_artifact
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, open_store, store_errors
 from pipeline.tracking.write.recorder import Recorder
@@ -58,7 +61,7 @@ ARTIFACTS = (
 EVIDENCE_FILES = ("config.json", "environment.json", "predictions.npz")
 """Those of a run that was imported as evidence only."""
 NO_MODEL = (
-    *(yaml.YAMLError, ImportError, IndexError, EOFError, MemoryError),
+    *(yaml.YAMLError, ImportError, IndexError, EOFError, MemoryError, UserWarning),
     *(*STORE_ERRORS, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile),
 )
 """What MLflow and Keras raise for a file that is no network, or one that they refuse to load."""
@@ -95,12 +98,11 @@ def record_sample(recorder: Recorder, dataset: Dataset) -> None:
 
 
 def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
-    """Log the network in MLflow's keras flavour, once a run.
+    """Log the network, behind its normalisation, in MLflow's keras flavour, once a run.
 
-    With its signature, explicit requirements, one test image as the network takes it for an example, and metadata that
-    say what an array of pixels must become.
+    With its signature, explicit requirements, one test image for an example, and metadata that say what it takes.
     """
-    from mlflow.keras.utils import get_model_signature  # imports TensorFlow
+    from pipeline.training.served import accept_pixels  # imports TensorFlow
 
     experiment_id = recorder.client.get_run(recorder.run_id).info.experiment_id
     of_this_run = f"source_run_id = '{recorder.run_id}'"
@@ -112,15 +114,23 @@ def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
             name=MODEL_NAME,
             flavor=_KerasFlavor,
             run_id=recorder.run_id,
-            model=result.network,
-            signature=get_model_signature(result.network),
-            input_example=dataset.x_test[:1],
+            model=accept_pixels(result.network, dataset.images, dataset.normalization),
+            signature=_describe_signature(dataset.images),
+            input_example=dataset.raw.x_test[:1],
             validate_serving_input=False,
             metadata={"normalization": dataset.normalization, "ink": dataset.ink, "input": describe_input(dataset)},
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("tensorflow", "keras", "numpy")],
             step=len(result.history),
         )
+    recorder.log({}, {MODEL_INPUT: PIXELS})
     fault_point("model-logged")
+
+
+def _describe_signature(images: Images) -> ModelSignature:
+    """Pixels in, probabilities out: MLflow refuses what is not uint8, as an array that was normalised already."""
+    pixels = TensorSpec(np.dtype(np.uint8), (-1, *images.raw_shape))
+    probabilities = TensorSpec(np.dtype(np.float32), (-1, len(images.classes)))
+    return ModelSignature(Schema([pixels]), Schema([probabilities]))
 
 
 class _KerasFlavor:
@@ -135,11 +145,10 @@ class _KerasFlavor:
 
 
 def describe_input(dataset: Dataset) -> str:
-    """What a user of the logged model has to do with pixels of 0 to 255 first, in a sentence."""
-    return (
-        f"float32 {tuple(dataset.x_train.shape[1:])} with {dataset.ink} ink; make it of uint8 pixels (N, 28, 28) by "
-        f'pipeline.data.datasets.normalise(pixels, "{dataset.normalization}"): {NORMALIZATIONS[dataset.normalization]}'
-    )
+    """What a user of the logged model gives it, in a sentence."""
+    shape, ink = ", ".join(map(str, dataset.images.raw_shape)), dataset.ink
+    ground = "" if ink == "none" else f" with {ink} ink"
+    return f"uint8 pixels (N, {shape}){ground}; the model normalises them: {NORMALIZATIONS[dataset.normalization]}"
 
 
 @contextmanager
@@ -165,7 +174,9 @@ def verify_run(run_id: str, settings: Settings) -> None:
         predicted = logged["predicted"]
     network = load_network(run_id)
     dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
-    again = network.predict(dataset.x_test, verbose=0).argmax(axis=1)
+    from pipeline.training.served import takes_pixels
+
+    again = network.predict(dataset.raw.x_test if takes_pixels(network) else dataset.x_test, verbose=0).argmax(axis=1)
     if not np.array_equal(predicted, again):
         raise StoreError(f"the model of run {run_id} does not repeat its predictions; train it again")
 
@@ -186,7 +197,9 @@ def _load_model(folder: str) -> Any:
         raise ValueError(f"its MLmodel file has more than {DESCRIPTION_LIMIT:,} bytes")
     if Model.load(folder).flavors["keras"].get("save_exported_model"):
         raise ValueError("is no .keras file")  # a TensorFlow graph, which knows no safe mode
-    return mlflow.keras.load_model(folder, load_model_kwargs={"safe_mode": True})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Skipping nested container", UserWarning)  # weights that could not be read
+        return mlflow.keras.load_model(folder, load_model_kwargs={"safe_mode": True})
 
 
 def find_missing_artifacts(store: Store, run_id: str) -> list[str]:

@@ -15,9 +15,19 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.data.likeness import Sample
 from pipeline.errors import StoreError
+from pipeline.images import Images, restore_images
 from pipeline.plain import escape_controls
 from pipeline.study.facts import OWN_FILE, format_options, restore_row, restore_settings
-from pipeline.study.tags import DATA_INK, EVIDENCE, KIND, OUTCOME, VARIANT, WEIGHTS_SHA256
+from pipeline.study.tags import (
+    DATA_INK,
+    EVIDENCE,
+    KIND,
+    MODEL_INPUT,
+    OUTCOME,
+    PIXELS,
+    VARIANT,
+    WEIGHTS_SHA256,
+)
 from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, SAMPLE_NAME, find_missing_artifacts
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.mlflow_internals import read_artifact
@@ -46,8 +56,13 @@ class FinishedRun:
 
     @property
     def ink(self) -> str:
-        """What the training images look like, "light" on dark or "dark" on light; earlier versions knew light alone."""
+        """What the training images look like: "light" on dark, "dark" on light, or "none"; once all had light."""
         return self.facts.get(DATA_INK, "light")
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether the logged model normalises its input."""
+        return self.facts.get(MODEL_INPUT) == PIXELS
 
 
 def find_run(store: Store, run_id: str) -> FinishedRun:
@@ -126,12 +141,27 @@ def count_test_images(store: Store, run_id: str) -> int:
         return len(predictions["label"])
 
 
-def read_sample(store: Store, run_id: str) -> Sample | None:
-    """Some of a run's training images; None for a run of an earlier version, which has logged none."""
+def read_images(store: Store, run_id: str) -> Images:
+    """What the images of a run are, with the classes' names; raises StoreError."""
+    with _artifact_errors(run_id, "config.json"):
+        return restore_images(json.loads(_read_artifact(store, run_id, "config.json")))
+
+
+def read_sample(store: Store, run_id: str, images: Images) -> Sample | None:
+    """Some of a run's training images; None for a run of an earlier version, which has logged none.
+
+    Raises StoreError where they are not such `images`.
+    """
     if not any(file.path == SAMPLE_NAME for file in store.client.list_artifacts(run_id)):
         return None
-    with np.load(BytesIO(_read_artifact(store, run_id, SAMPLE_NAME)), allow_pickle=False) as arrays:
-        return Sample(images=arrays["images"], usual=float(arrays["usual"]))
+    with (
+        _artifact_errors(run_id, SAMPLE_NAME),
+        np.load(BytesIO(_read_artifact(store, run_id, SAMPLE_NAME)), allow_pickle=False) as arrays,
+    ):
+        sample = Sample(images=arrays["images"], usual=float(arrays["usual"]))
+        if sample.images.dtype != np.uint8 or sample.images.shape[1:] != images.raw_shape:
+            raise ValueError("other images than the run's")
+        return sample
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from mlflow.entities import DatasetInput, InputTag, Param
 
 from pipeline import interrupts
 from pipeline.errors import PipelineError, RunKilled, StoreError, StoreUnreachable
-from pipeline.study.facts import describe_settings, describe_variant
+from pipeline.images import NAMES, Images
+from pipeline.study.facts import count_network, describe_row, describe_settings
 from pipeline.study.settings import Settings
 from pipeline.study.tags import (
     ATTEMPT,
@@ -110,10 +111,8 @@ class Recorder(Observer):
         self.call(self.client.log_batch, self.run_id, params=missing)
 
     def log_source(self, variant: Variant, settings: Settings) -> None:
-        """Log the whole configuration, the git commit and the diff of a dirty checkout."""
-        config = {**describe_settings(settings), **describe_variant(variant)}
-        self.log_params(config)
-        self.call(self.client.log_dict, self.run_id, config, "config.json")
+        """Log the settings and the variant's row, the git commit and the diff of a dirty checkout."""
+        self.log_params({**describe_settings(settings), **describe_row(variant)})
         self._correct_git_tags()
         commit, changes, diff = read_source(project_root())
         self.log({}, {COMMIT: commit, GIT_DIRTY: str(bool(changes))} if commit else {})
@@ -129,15 +128,26 @@ class Recorder(Observer):
             elif value != tags[name]:
                 self.log({}, {name: value})
 
+    def log_config(self, variant: Variant, settings: Settings, images: Images) -> None:
+        """Log what is known once the images are: the network's size, their shape and classes; and config.json of all.
+
+        The classes' names are in the file alone: a param is too short for a thousand.
+        """
+        found = {**count_network(variant, images), **images.describe()}
+        self.log_params({name: value for name, value in found.items() if name != NAMES})
+        config = {**describe_settings(settings), **describe_row(variant), **found}
+        self.call(self.client.log_dict, self.run_id, config, "config.json")
+
     def log_dataset(self, dataset: Dataset) -> None:
         """Log what is trained and tested on, with the sha256 of its contents, as MLflow's dataset input."""
+        pixels, labels = ", ".join(["N", *map(str, dataset.images.raw_shape)]), dataset.y_train.dtype
         facts = {"train": len(dataset.y_train), "test": len(dataset.y_test), "sha256": dataset.sha256}
         entity = DatasetEntity(
             name=dataset.name,
             digest=dataset.sha256[:36],  # MLflow's limit; the whole hash is in the profile and in a tag
             source_type="local",
             source=f'{{"uri": "{dataset.name}"}}',
-            schema='{"images": "uint8 (N, 28, 28)", "labels": "uint8 (N,)"}',
+            schema=f'{{"images": "uint8 ({pixels})", "labels": "{labels} (N,)"}}',
             profile=str(facts).replace("'", '"'),
         )
         inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]

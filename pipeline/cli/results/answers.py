@@ -1,0 +1,80 @@
+"""What `predict` prints: for each picture the class and the probabilities, as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.images import Images
+    from pipeline.serving.look import Look
+    from pipeline.tracking.files.registry import FinishedRun
+
+Results = Sequence["Look | str"]
+Answers = Sequence[Sequence[float]]
+WIDTH = 7  # of a column of probabilities
+MOST_COLUMNS = 10
+FOLLOWING = 2  # classes named behind the first, where there are too many for columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The network that answers: its run, the images that it knows, and the word for what it names."""
+
+    run: FinishedRun
+    images: Images
+    word: str
+
+
+def list_json(asked: Asked, paths: Sequence[Path], results: Results, answers: Answers) -> str:
+    """One object a line and picture: file, and digit (or class), probabilities, warnings, or error."""
+    rows, lines, classes = iter(answers), [], asked.images.classes
+    for path, result in zip(paths, results, strict=True):
+        if isinstance(result, str):
+            lines.append(json.dumps({"file": str(path), "error": result.removeprefix(f"{path}: ")}))
+            continue
+        row = next(rows)
+        best, rounded = rank(row)[0], [round(p, 6) for p in row]
+        if asked.word == "digit":
+            answer: dict[str, object] = {"digit": best, "probabilities": rounded}
+        else:
+            answer = {"class": classes[best], "probabilities": dict(zip(classes, rounded, strict=True))}
+        lines.append(json.dumps({"file": str(path), **answer, "warnings": list_doubts(asked, result, row)}))
+    return "\n".join(lines)
+
+
+def tabulate(asked: Asked, paths: Sequence[Path], results: Results, answers: Answers) -> str:
+    """A line a picture: the class, then the probability of each, or of the likeliest; empty without any."""
+    del paths
+    looks = [result for result in results if not isinstance(result, str)]
+    if not looks:
+        return ""
+    classes = asked.images.classes
+    width = max(len("picture"), *(len(str(look.path)) for look in looks))
+    wide = len(classes) > MOST_COLUMNS or max(map(len, classes)) >= WIDTH
+    room = max(len(asked.word), *(map(len, classes)))
+    columns = "  likeliest" if wide else "".join(f"{name:>{WIDTH}}" for name in classes)
+    lines = [f"{'picture':<{width}}  {asked.word:<{room}}{columns}"]
+    for look, row in zip(looks, answers, strict=True):
+        order = rank(row)
+        if wide:
+            said = "  " + ", ".join(f"{classes[place]} {row[place]:.3f}" for place in order[: FOLLOWING + 1])
+        else:
+            said = "".join(f"{value:>{WIDTH}.3f}" for value in row)
+        lines.append(f"{look.path!s:<{width}}  {classes[order[0]]:{'<' if wide else '>'}{room}}{said}")
+    return "\n".join(lines)
+
+
+def list_doubts(asked: Asked, look: Look, row: Sequence[float]) -> list[str]:
+    """Everything that makes an answer unsure."""
+    from pipeline.serving.look import describe_doubt
+
+    return [doubt for doubt in (*look.doubts, describe_doubt(row, asked.word, asked.images.classes)) if doubt]
+
+
+def rank(row: Sequence[float]) -> list[int]:
+    """The places of the classes, the likeliest first."""
+    return sorted(range(len(row)), key=row.__getitem__, reverse=True)
