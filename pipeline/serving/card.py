@@ -42,8 +42,8 @@ DIGITS = {
     "On other writing it was not measured.",
 }
 PIXELS_IN = (
-    "Input is uint8 (N, {raw}): pixels of 0 to 255{ink}. The model normalises them itself. MLflow refuses any other\n"
-    "  type, so that an array that was normalised already is not taken for pixels.\n"
+    "Input is uint8 (N, {raw}): pixels of 0 to 255{ink}. The model normalises them itself. MLflow refuses an array of\n"
+    "  another type; in JSON there are none, and a server cuts fractions off, so never send it values of 0 to 1.\n"
 )
 NORMALISED_IN = (
     "Input is float32 (N, {shape}){ink}, normalised as above: `pipeline.data.datasets.normalise(pixels,\n"

@@ -59,7 +59,7 @@ class Settings:
     )
     data: str = setting(
         "auto",
-        '"auto" for MNIST, "fashion-mnist", or an .npz file, or a folder with the four IDX files.',
+        '"auto" for MNIST, "fashion-mnist", or a file or folder with labelled images.',
         compared=False,  # data are compared by their content
     )
     threads: int = setting(

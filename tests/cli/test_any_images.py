@@ -163,7 +163,7 @@ def test_the_card_names_the_classes_and_what_the_model_takes(ids: dict[str, str]
         "# tiny, seed 0: 4 classes of 32x32 pictures",
         "probabilities of the 4 classes `blue disc`, `green disc`, `green square`, `red square` for a 32x32 colour",
         f"{count_parameters(row, images)[0]:,} parameters.",
-        "Input is uint8 (N, 32, 32, 3): pixels of 0 to 255. The model normalises them itself. MLflow refuses any other",
+        "Input is uint8 (N, 32, 32, 3): pixels of 0 to 255. The model normalises them itself. MLflow refuses an array",
     ):
         assert part in card
 

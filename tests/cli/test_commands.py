@@ -109,6 +109,7 @@ def test_data_says_what_it_found() -> None:
         "data-bd5aa66b41f2: 2,000 training and 500 test images\n"
         f"from {SUBSET}, sha256 bd5aa66b41f222125626148248f07ff82039b710219eb1e6f00e83fa42a3ba6d\n"
         "images: 28x28, grey, 0 to 255, ink light\n"
+        "classes: 10\n"
         "training images by class: 0 197, 1 225, 2 199, 3 204, 4 195, 5 181, 6 197, 7 209, 8 195, 9 198\n"
         "test images by class: 0 49, 1 57, 2 52, 3 50, 4 49, 5 45, 6 48, 7 51, 8 49, 9 50\n"
     )
