@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.tracking.files.hashes import FILE, demand_unchanged, find_changes
+from pipeline.tracking.files.hashes import FILE, REMEDY, demand_recorded_metrics, demand_unchanged, find_changes
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.write.survey import look_up_run
 from tests.conftest import SUBSET, call
@@ -49,6 +49,8 @@ def run_id(store: Store, folder: Path) -> Iterator[str]:
             name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in ("metrics", "latest_metrics")
         }
     yield run.info.run_id
+    for other in store.client.search_runs(["0"], f"attributes.run_id != '{run.info.run_id}'"):  # what compares logged
+        store.client.delete_run(other.info.run_id)
     for path, content in files.items():
         path.write_bytes(content)
     with closing(sqlite3.connect(folder / "mlflow.db", timeout=20)) as connection, connection:
@@ -81,7 +83,7 @@ def change(statement: str) -> Spoil:
     def spoil(_folder: Path, database: Path, run_id: str) -> str:
         with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
             assert connection.execute(statement, (run_id,)).rowcount == 1
-        return "its metric points is changed"
+        return "its metric points are changed"
 
     return spoil
 
@@ -126,6 +128,32 @@ def test_damage_is_named_and_not_passed_on(store: Store, run_id: str, folder: Pa
     assert not (tmp_path / "r.html").exists()
     with pytest.raises(StoreError, match="is damaged"):  # what `promote` asks
         demand_unchanged(store, [run_id])
+
+
+@pytest.mark.parametrize("case", ["halved", "halved in the table", "lost point", "hashes", "no hashes", "figure"])
+def test_nothing_is_judged_from_metrics_that_were_not_recorded(
+    store: Store, run_id: str, folder: Path, case: str
+) -> None:
+    stored = folder / "stored.json"
+    if not stored.exists():
+        assert call("compare", "--format", "json", "--output", str(stored)).exit_code == 0
+    logged = len(store.client.search_runs(["0"]))
+    said = SPOILT[case](folder / "mlruns" / "0", folder / "mlflow.db", run_id)
+    for command in (("compare",), ("compare", "--trace", "conv2_3x3", "TEST_LOSS"), ("gate", "--against", str(stored))):
+        result = call(*command)
+        if case == "figure":  # which no number comes from
+            assert "damaged" not in result.stderr
+        else:
+            assert (result.exit_code, result.stdout) == (1, "")
+            assert result.stderr == f"Error: run {run_id} is damaged: {said}; {REMEDY}\n"
+    assert len(store.client.search_runs(["0"])) == logged + (case == "figure")
+
+
+def test_many_runs_whose_metrics_were_not_recorded_are_one_line(store: Store, run_id: str, folder: Path) -> None:
+    SPOILT["halved"](folder / "mlruns" / "0", folder / "mlflow.db", run_id)
+    with pytest.raises(StoreError, match=r"points are changed and 2 more; `python") as caught:
+        demand_recorded_metrics(store, "0", [run_id] * 7)
+    assert str(caught.value).count(run_id) == 5
 
 
 def test_a_whole_run_is_healthy_also_with_files_that_came_later(store: Store, run_id: str, tmp_path: Path) -> None:

@@ -26,8 +26,9 @@ from pipeline.errors import StoreError
 from pipeline.faults import fault_point
 from pipeline.study.settings import Settings
 from pipeline.study.tags import EVIDENCE, HOST
-from pipeline.tracking.mlflow_internals import open_artifacts, read_artifact
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line, open_store, store_errors
+from pipeline.tracking.mlflow_internals import correct_git_context, open_artifacts, read_artifact
+from pipeline.tracking.source import correct_tags
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, open_store, project_root, store_errors
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.survey import PAGE, RunRecord, read_pages
 
@@ -106,6 +107,7 @@ def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
     of_this_run = f"source_run_id = '{recorder.run_id}'"
     for model in recorder.client.search_logged_models([experiment_id], of_this_run):
         recorder.client.delete_logged_model(model.model_id)  # an earlier attempt was killed around here
+    correct_git_context(lambda tags: correct_tags(tags, project_root()))
     with _set_experiment(experiment_id):
         Model.log(
             artifact_path=None,
