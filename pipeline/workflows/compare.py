@@ -70,7 +70,7 @@ def find_comparison(
 ) -> Found:
     """Compare the runs of an experiment, named or declared in a file; see analysis.comparison.Question.
 
-    Raises StoreError where the metrics of one of them are not those that were recorded.
+    Raises RunsDamaged where the metrics of one of them are not those that were recorded.
     """
     declared = open_experiment(experiment)
     store = open_store()

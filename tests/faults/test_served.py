@@ -52,6 +52,11 @@ def test_damage_on_the_disk_of_an_artifact_server_is_named(disk: Path) -> None:
         refused = call("bundle", "export", "Default", "b.zip")
         assert (refused.exit_code, f"run {run_id} is damaged: {said} is changed" in refused.stderr) == (1, True)
         file.write_bytes(whole)
+    (file,) = (disk / "artifacts").rglob("hashes.json")
+    whole = file.read_bytes()
+    file.unlink()
+    assert f"run {run_id}: finished, and since then hashes.json is missing" in call("doctor", "--deep").output
+    file.write_bytes(whole)
     assert call("compare").exit_code == 0
     with closing(sqlite3.connect(disk / "server.db", timeout=20)) as connection, connection:
         assert connection.execute(HALVE, (run_id,)).rowcount == 1

@@ -24,6 +24,7 @@ from pipeline.data.datasets import Dataset, load_data
 from pipeline.data.likeness import draw_sample
 from pipeline.errors import StoreError
 from pipeline.faults import fault_point
+from pipeline.plain import escape_controls, hide_secrets
 from pipeline.study.settings import Settings
 from pipeline.study.tags import EVIDENCE, HOST
 from pipeline.tracking.mlflow_internals import correct_git_context, open_artifacts, read_artifact
@@ -257,5 +258,15 @@ def _has_files(store: Store, uri: str) -> bool:
 
 
 def _list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
-    """The paths of the artifacts directly in a folder of an artifact root; MLflow's client would read the run again."""
-    return [file.path for file in open_artifacts(uri, store.uri).list_artifacts(folder or None)]
+    """The paths of the artifacts directly in a folder of an artifact root; MLflow's client would read the run again.
+
+    None for an address that MLflow cannot understand; raises StoreError where a library for it is missing.
+    """
+    try:
+        return [file.path for file in open_artifacts(uri, store.uri).list_artifacts(folder or None)]
+    except ValueError:
+        return []
+    except ImportError as error:
+        raise StoreError(
+            f"artifacts at {escape_controls(hide_secrets(uri))} cannot be read ({first_line(error)}); install it"
+        ) from error

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from mlflow.entities import Run
 
-from pipeline.errors import StoreError
+from pipeline.errors import RunsDamaged, StoreError
 from pipeline.study.tags import HASHES_SHA256
 from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, is_in_reach, locate_artifacts
 from pipeline.tracking.mlflow_internals import open_artifacts, query_all_points, read_artifact
-from pipeline.tracking.store import Store, store_errors
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, is_unreachable, store_errors
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.survey import RunRecord, look_up_run, read_trainings
 
@@ -59,7 +59,7 @@ def find_changes(store: Store, run: RunRecord) -> list[str] | None:
 
 
 def demand_unchanged(store: Store, run_ids: Iterable[str]) -> None:
-    """Raise StoreError for the first run that is damaged; warn of those that an earlier version finished."""
+    """Raise RunsDamaged for the first run that is damaged; warn of those that an earlier version finished."""
     unknown = 0
     for run_id in run_ids:
         run = look_up_run(store, run_id)
@@ -68,13 +68,13 @@ def demand_unchanged(store: Store, run_ids: Iterable[str]) -> None:
         changes = find_changes(store, run)
         unknown += changes is None
         if changes:
-            raise StoreError(f"run {run_id} is damaged: {', '.join(changes)}; {REMEDY}")
+            raise RunsDamaged(f"run {run_id} is damaged: {', '.join(changes)}; {REMEDY}")
     if unknown:
         logger.warning("%d runs of an earlier version have no hashes, so damage to them cannot be seen", unknown)
 
 
 def demand_recorded_metrics(store: Store, experiment_id: str, run_ids: Iterable[str]) -> None:
-    """Raise StoreError that names the runs whose metric points are not those that were recorded; hashes no file.
+    """Raise RunsDamaged that names the runs whose metric points are not those that were recorded; hashes no file.
 
     Runs of an earlier version, and those whose files are out of reach, are not judged.
     """
@@ -89,15 +89,17 @@ def demand_recorded_metrics(store: Store, experiment_id: str, run_ids: Iterable[
                 damaged.append(f"run {run_id} is damaged: {wrong or f'{POINTS} are changed'}")
     if damaged:
         more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
-        raise StoreError(f"{', '.join(damaged[:NAMED])}{more}; {REMEDY}")
+        raise RunsDamaged(f"{', '.join(damaged[:NAMED])}{more}; {REMEDY}")
 
 
 def _read_kept(store: Store, run: RunRecord) -> tuple[Hashes, str]:
-    """The hashes that a run has kept, and what is wrong with their file."""
+    """The hashes that a run has kept, and what is wrong with their file; raises StoreError where nobody can tell."""
     folder = locate_artifacts(run.artifact_uri)
     try:
         content = (folder / FILE).read_bytes() if folder else read_artifact(run.artifact_uri, FILE, store.uri)
-    except NO_MODEL:
+    except NO_MODEL as error:
+        if isinstance(error, ImportError) or (isinstance(error, STORE_ERRORS) and is_unreachable(error)):
+            raise StoreError(f"the files of run {run.run_id} cannot be read now ({first_line(error)})") from error
         return {}, f"{FILE} is missing"
     if hashlib.sha256(content).hexdigest() != run.tags[HASHES_SHA256]:
         return {}, f"{FILE} is changed"
