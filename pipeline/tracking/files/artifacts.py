@@ -228,7 +228,7 @@ def find_damage(store: Store, runs: Sequence[RunRecord]) -> dict[str, str]:
         for run in runs:
             expected = EVIDENCE_FILES if EVIDENCE in run.tags else ARTIFACTS
             folders = sorted({path.rpartition("/")[0] for path in expected})
-            there = {path for folder in folders for path in _list_artifacts(store, run.artifact_uri, folder)}
+            there = {path for folder in folders for path in list_artifacts(store, run.artifact_uri, folder)}
             missing = [path for path in expected if path not in there]
             states = models.get(run.run_id, [])
             if "READY" not in states and EVIDENCE not in run.tags:
@@ -254,10 +254,10 @@ def _read_models(store: Store, experiment_ids: list[str]) -> dict[str, list[str]
 
 def _has_files(store: Store, uri: str) -> bool:
     """Whether a model's description and network are there."""
-    return "MLmodel" in _list_artifacts(store, uri, "") and NETWORK in _list_artifacts(store, uri, "data")
+    return "MLmodel" in list_artifacts(store, uri, "") and NETWORK in list_artifacts(store, uri, "data")
 
 
-def _list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
+def list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
     """The paths of the artifacts directly in a folder of an artifact root; MLflow's client would read the run again.
 
     None for an address that MLflow cannot understand; raises StoreError where a library for it is missing.

@@ -17,9 +17,9 @@ from mlflow.entities import Run
 
 from pipeline.errors import RunsDamaged, StoreError
 from pipeline.study.tags import HASHES_SHA256
-from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, is_in_reach, locate_artifacts
+from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, is_in_reach, list_artifacts, locate_artifacts
 from pipeline.tracking.mlflow_internals import open_artifacts, query_all_points, read_artifact
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line, is_unreachable, store_errors
+from pipeline.tracking.store import Store, first_line, store_errors
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.survey import RunRecord, look_up_run, read_trainings
 
@@ -98,7 +98,9 @@ def _read_kept(store: Store, run: RunRecord) -> tuple[Hashes, str]:
     try:
         content = (folder / FILE).read_bytes() if folder else read_artifact(run.artifact_uri, FILE, store.uri)
     except NO_MODEL as error:
-        if isinstance(error, ImportError) or (isinstance(error, STORE_ERRORS) and is_unreachable(error)):
+        with store_errors(store, f"cannot show the files of run {run.run_id}"):
+            there = [] if folder else list_artifacts(store, run.artifact_uri, "")
+        if FILE in there:  # a server says 500 for what is missing as for what it cannot read now
             raise StoreError(f"the files of run {run.run_id} cannot be read now ({first_line(error)})") from error
         return {}, f"{FILE} is missing"
     if hashlib.sha256(content).hexdigest() != run.tags[HASHES_SHA256]:
