@@ -37,6 +37,10 @@ class StoreUnreachable(StoreError):
     exit_code = 74
 
 
+class RunsDamaged(StoreError):
+    """Runs that are no longer what they were when they finished."""
+
+
 class CellTaken(PipelineError):
     """A cell that another process trains at this moment."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from mlflow.entities import Run
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.db.utils import _get_alembic_config, _initialize_tables, create_sqlalchemy_engine
+from mlflow.tracking.context import registry
+from mlflow.tracking.context.git_context import GitRunContext
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils import requirements_utils
 
@@ -61,6 +63,17 @@ def find_packages() -> None:
 def read_context_tags() -> dict[str, str]:
     """The tags that MLflow gives a run of this process: user, source, git commit."""
     return dict(resolve_tags())
+
+
+def correct_git_context(correct: Callable[[Mapping[str, str]], Mapping[str, str]]) -> None:
+    """Let MLflow's own calls in this process, as Model.log, say of the git repository what `correct` leaves of it.
+
+    It gets the tags by name, and gives those to be replaced; "" takes one away.
+    """
+    for provider in registry._run_context_provider_registry:
+        if isinstance(provider, GitRunContext):
+            found = {name: value for name, value in provider._git_info.items() if value}
+            provider._cache["git_info"] = {name: value for name, value in {**found, **correct(found)}.items() if value}
 
 
 def open_artifacts(uri: str, tracking_uri: str | None = None) -> ArtifactRepository:

@@ -6,45 +6,98 @@ import logging
 import os
 import re
 import shutil
+import sqlite3
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import mlflow
+import psutil
 import requests
 from requests.exceptions import RequestException
 
+from pipeline.background import answer_within
 from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.plain import hide_secrets
 from pipeline.tracking.mlflow_internals import list_revisions
 
-SECONDS = 4
-"""For a connection, and again for an answer; MLflow itself asks for minutes."""
+SECONDS = 8
+"""For a connection and the whole answer, also of a server that drips; MLflow itself asks for minutes."""
 QUIET_SECONDS = 1.5
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "afs", "ceph", "lustre", "gluster", "beegfs", "gpfs", "fuse.sshfs")
+FIRST_TABLES = {"experiments", "runs", "metrics", "params", "tags"}
+"""What MLflow makes before anything else: a store that is half made has some of them."""
 VERSION = re.compile(r"found version (\w+)|revision identified by '(\w+)'")
 logger = logging.getLogger(__name__)
 
 
 def await_server(uri: str) -> None:
     """Raise StoreUnreachable unless something answers at a server's address within seconds; says what is waited for."""
-    if uri.split(":")[0].lower() in ("databricks", "databricks-uc", "uc"):
-        raise StoreError(f'the store "{uri}" is not supported; use an `mlflow server`, PostgreSQL or a SQLite file')
-    if not uri.lower().startswith(("http://", "https://")):
+    if uri.lower().startswith(DATABASES):
         return
-    insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
-    verify = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or not insecure
+    if not uri.lower().startswith(("http://", "https://")):
+        raise StoreError(
+            f'the store "{hide_secrets(uri)}" is not supported; use an `mlflow server`, PostgreSQL or a SQLite file'
+        )
     notice = threading.Timer(QUIET_SECONDS, logger.warning, ("waiting for the tracking server %s", uri))
     notice.daemon = True
     notice.start()
     try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=SECONDS, stream=True, verify=verify).close()
-    except (RequestException, ValueError) as error:
-        reason = f"no answer within {SECONDS} s" if isinstance(error, requests.Timeout) else _shorten(error)
+        answer_within(SECONDS, lambda: _ask(uri))
+    except (RequestException, TimeoutError, ValueError) as error:
+        late = isinstance(error, (requests.Timeout, TimeoutError))
+        reason = f"no answer within {SECONDS} s" if late else _shorten(error)
         raise StoreUnreachable(
             f"the tracking store {uri} does not answer ({reason}); start it, or set MLFLOW_TRACKING_URI to another"
         ) from error
     finally:
         notice.cancel()
+
+
+def _ask(uri: str) -> None:
+    """Ask a server for any answer at all, of which only the head is read."""
+    insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
+    verify = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or not insecure
+    requests.get(f"{uri.rstrip('/')}/health", timeout=SECONDS / 2, stream=True, verify=verify).close()
+
+
+def check_place(database: Path) -> None:
+    """Raise StoreError for a folder where SQLite cannot write, or could not be trusted to."""
+    if not database.parent.is_dir():
+        raise StoreError(f"there is no folder {database.parent}; make it, or set MLFLOW_TRACKING_URI to another store")
+    if not os.access(database if database.exists() else database.parent, os.W_OK):
+        raise StoreError(f"cannot write {database}; make its folder writable or set MLFLOW_TRACKING_URI")
+    _check_database(database)
+    folder = database.resolve().parent
+    disks = [disk for disk in psutil.disk_partitions(all=True) if folder.is_relative_to(disk.mountpoint)]
+    kind = max(disks, key=lambda disk: len(disk.mountpoint)).fstype if disks else ""
+    if kind.startswith(NETWORK_FILE_SYSTEMS):
+        raise StoreError(
+            f"{database} is on a network share ({kind}), where SQLite's locks do not hold; "
+            "start an `mlflow server` and set MLFLOW_TRACKING_URI to its address"
+        )
+
+
+def _check_database(database: Path) -> None:
+    """Raise StoreError for a file that is there and not a store: it would be locked, changed and made private.
+
+    One that is empty, or that cannot be read now, is left to SQLite to judge.
+    """
+    if not database.exists():
+        return
+    remedy = "set MLFLOW_TRACKING_URI to the file of a store, or to a new one"
+    if not database.is_file():
+        raise StoreError(f"{database} is not a regular file; {remedy}")
+    tables = set()
+    try:  # by SQLite alone: closing a plain file would drop this process's locks on it
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+            raise StoreError(f"{database} is not a SQLite database; {remedy}") from error
+    if tables and not tables & FIRST_TABLES:
+        raise StoreError(f"{database} is the database of another program; {remedy}")
 
 
 def explain(error: Exception, database: Path | None) -> str:

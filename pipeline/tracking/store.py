@@ -8,10 +8,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import mlflow
-import psutil
 from alembic.util.exc import CommandError
 from filelock import FileLock, Timeout
 from mlflow.entities import Experiment
@@ -22,16 +22,18 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from pipeline.background import answer_within
 from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.plain import hide_secrets
-from pipeline.private import FILE_MODE, make_folder, open_privately
+from pipeline.private import FILE_MODE, FOLDER_MODE, make_folder, open_privately
 from pipeline.tracking.mlflow_internals import make_tables, set_artifact_root
-from pipeline.tracking.reach import await_server, explain
+from pipeline.tracking.reach import await_server, check_place, explain
 from pipeline.tracking.tracking_uri import find_database, read_tracking_uri
 
 DEFAULT_EXPERIMENT = "Default"
 LOCK_SECONDS = 120
 CONNECT_SECONDS = 10
+FIRST_SECONDS = 30  # for a server's whole first answer: MLflow waits for each byte of it anew
 QUIET_LOGGERS = {
     **dict.fromkeys(("alembic", "mlflow.tracking.fluent", "mlflow.models.model"), logging.WARNING),
     **dict.fromkeys(
@@ -43,7 +45,6 @@ GIVE_UP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT"
 STORE_ERRORS = (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, RequestException)
 UNREACHABLE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
 SERVER_ERROR = 500
-NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "afs", "ceph", "lustre", "gluster", "beegfs", "gpfs", "fuse.sshfs")
 ADVISORY_KEY = 6_174_2019  # any number that all of us share
 
 
@@ -86,7 +87,7 @@ def open_store() -> Store:
     uri = resolve_uri()
     database = find_database(uri)
     if database is not None:
-        _check_place(database)
+        check_place(database)
     await_server(uri)
     lock = _choose_lock(uri)
     try:
@@ -97,16 +98,17 @@ def open_store() -> Store:
             if database is not None:
                 _keep_private(database)
             client = MlflowClient(uri)
-            client.search_experiments(max_results=1)
+            first = partial(client.search_experiments, max_results=1)
+            answer_within(FIRST_SECONDS, first) if uri.lower().startswith("http") else first()
             if database is not None:
                 _use_write_ahead_log(database)
     except Timeout as error:
         raise StoreError(
             f"no lock on {error.lock_file} within {LOCK_SECONDS} s; end what holds it, or make its folder writable"
         ) from error
-    except (*STORE_ERRORS, ImportError, ValueError) as error:
+    except (*STORE_ERRORS, ImportError, ValueError, TimeoutError) as error:
         message = hide_secrets(f"the tracking store {uri} does not answer: {explain(error, database)}", uri)
-        away = database is None and isinstance(error, STORE_ERRORS) and is_unreachable(error)
+        away = database is None and isinstance(error, (*STORE_ERRORS, TimeoutError)) and is_unreachable(error)
         raise (StoreUnreachable if away else StoreError)(message) from error
     return Store(uri=uri, client=client, lock=lock)
 
@@ -181,22 +183,6 @@ def fix_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
         set_artifact_root(store.database, experiment_id, run_id)
 
 
-def _check_place(database: Path) -> None:
-    """Raise StoreError for a folder where SQLite cannot write, or could not be trusted to."""
-    if not database.parent.is_dir():
-        raise StoreError(f"there is no folder {database.parent}; make it, or set MLFLOW_TRACKING_URI to another store")
-    if not os.access(database if database.exists() else database.parent, os.W_OK):
-        raise StoreError(f"cannot write {database}; make its folder writable or set MLFLOW_TRACKING_URI")
-    folder = database.resolve().parent
-    disks = [disk for disk in psutil.disk_partitions(all=True) if folder.is_relative_to(disk.mountpoint)]
-    kind = max(disks, key=lambda disk: len(disk.mountpoint)).fstype if disks else ""
-    if kind.startswith(NETWORK_FILE_SYSTEMS):
-        raise StoreError(
-            f"{database} is on a network share ({kind}), where SQLite's locks do not hold; "
-            "start an `mlflow server` and set MLFLOW_TRACKING_URI to its address"
-        )
-
-
 def _choose_lock(uri: str) -> AbstractContextManager[object]:
     """What keeps processes apart that open this store for the first time; a server sees to that itself."""
     if database := find_database(uri):
@@ -235,12 +221,16 @@ def _make_database(database: Path) -> None:
 
 
 def _keep_private(database: Path) -> None:
-    """Let a new store be its owner's alone, also one that `mlflow run` has just made; a later chmod stays."""
+    """Let a new store be its owner's alone, also one that `mlflow run` has just made; a later chmod stays.
+
+    The folder of a store that nobody has used is missing, or as a clone has it: with a README.md and the umask's mode.
+    """
     folder = database.parent / "mlruns"
-    if not folder.exists():
-        with suppress(PermissionError):  # another user's store, or a folder that is read alone
+    with suppress(PermissionError):  # another user's store, or a folder that is read alone
+        if not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} == {"README.md"}):
             database.chmod(database.stat().st_mode & FILE_MODE)
             make_folder(folder)
+            folder.chmod(folder.stat().st_mode & FOLDER_MODE)
 
 
 def _use_write_ahead_log(database: Path) -> None:

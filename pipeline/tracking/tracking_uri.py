@@ -40,15 +40,19 @@ def read_tracking_uri(root: Path) -> str:
 def name_database(path: Path, query: str = "") -> str:
     """The address of a SQLite file, whatever its path holds; `query` as it stands after the question mark.
 
-    Only what SQLAlchemy would take for something else is quoted: MLflow makes a folder of whatever it finds there.
+    Only what SQLAlchemy would take for something else is quoted, with the driver in the scheme: of an address that
+    starts with sqlite:/// MLflow makes the folder as it stands there, so it would leave an empty "what%3F".
     """
-    address = path.as_posix().replace("%", "%25").replace("?", "%3F")
-    return f"sqlite:///{address}{'?' if query else ''}{query}"
+    address = path.as_posix()
+    scheme = "sqlite"
+    if make_url(f"sqlite:///{address}").database != address:
+        scheme, address = "sqlite+pysqlite", address.replace("%", "%25").replace("?", "%3F")
+    return f"{scheme}:///{address}{'?' if query else ''}{query}"
 
 
 def find_database(uri: str) -> Path | None:
     """The file of a SQLite address, None for any other."""
-    return Path(make_url(uri).database or "") if uri.startswith("sqlite:") else None
+    return Path(make_url(uri).database or "") if uri.startswith(("sqlite:", "sqlite+pysqlite:")) else None
 
 
 def _refuse_secrets(uri: str) -> None:

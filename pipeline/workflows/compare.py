@@ -27,6 +27,7 @@ from pipeline.report.text.conclusion import (
 from pipeline.report.text.lessons import say_prospects
 from pipeline.study.experiment import load_experiment, open_experiment
 from pipeline.study.tags import NOTE, TABLE_SHA256
+from pipeline.tracking.files.hashes import demand_recorded_metrics
 from pipeline.tracking.files.predicted import read_predicted
 from pipeline.tracking.frozen import judge_freezing, read_frozen
 from pipeline.tracking.runs import read_history, read_runs
@@ -67,7 +68,10 @@ def find_comparison(
     asked: Mapping[str, int | str] | None = None,
     show: frozenset[str] = frozenset(),
 ) -> Found:
-    """Compare the runs of an experiment, named or declared in a file; see analysis.comparison.Question."""
+    """Compare the runs of an experiment, named or declared in a file; see analysis.comparison.Question.
+
+    Raises RunsDamaged where the metrics of one of them are not those that were recorded.
+    """
     declared = open_experiment(experiment)
     store = open_store()
     experiment_id = find_experiment(store, declared.name if declared else experiment)
@@ -77,6 +81,7 @@ def find_comparison(
     if declared:
         question = ask_experiment(declared, question, frozen, judge_freezing(frozen_at, runs))
     comparison = compare_in(store, experiment_id, runs, question)
+    demand_recorded_metrics(store, experiment_id, comparison.runs["run_id"])
     return Found(store=store, experiment_id=experiment_id, comparison=comparison, frozen_at=escape_controls(frozen_at))
 
 

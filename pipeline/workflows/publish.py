@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.analysis.comparison import Comparison
-from pipeline.errors import AnalysisError, StoreError
+from pipeline.errors import AnalysisError, RunsDamaged, StoreError
 from pipeline.report.pages.results import Cost, write_results, write_summary
 from pipeline.study import metrics
 from pipeline.study.experiment import load_experiment
@@ -56,6 +56,8 @@ def _find_claims(claims: str) -> tuple[Comparison | None, Cost]:
     )
     try:
         found = find_comparison(claims)
+    except RunsDamaged:
+        raise
     except (AnalysisError, StoreError):  # no such experiment yet, or no finished run
         return None, nothing
     judged = found.comparison if any(verdict.n_seeds for verdict in found.comparison.verdicts) else None

@@ -6,7 +6,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from pipeline.tracking.files.hashes import record_hashes
 from pipeline.tracking.store import open_store
+from pipeline.tracking.write.recorder import Recorder
 from tests.conftest import call
 from tests.serving.champion import declare, give_model, plant_seeds
 from tests.serving.pictures import draw, load_test_digits, save
@@ -45,6 +47,34 @@ def test_the_run_that_the_claims_carry_becomes_champion(study: tuple[str, str], 
     answer = call("predict", str(picture), "--model", "digits")
     assert answer.exit_code == 0, answer.output
     assert answer.stderr == f"digits version 1: conv2_3x3_reg, seed 0, 4 epochs; run {run_id}\n"
+
+
+def test_a_damaged_run_is_not_promoted(study: tuple[str, str], store_uri: str) -> None:
+    path, run_id = study
+    store = open_store()
+    record_hashes(Recorder(store, run_id))
+    run = store.client.get_run(run_id)
+    (model,) = store.client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
+    network = Path(urlsplit(model.artifact_location).path) / "data" / "model.keras"
+    predictions = Path(urlsplit(run.info.artifact_uri).path) / "predictions.npz"
+    for file, said in ((network, "model/data/model.keras"), (predictions, "predictions.npz")):
+        whole = file.read_bytes()
+        for state in ("changed", "missing"):
+            file.unlink()
+            if state == "changed":
+                file.write_bytes(flip_middle(whole))
+            refused = call("promote", path, "--model", "broken")
+            file.write_bytes(whole)
+            assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+            assert said in refused.stderr
+    assert not store.client.search_registered_models("name = 'broken'")
+    assert call("promote", path, "--model", "whole").exit_code == 0
+
+
+def flip_middle(content: bytes) -> bytes:
+    """The same with one bit in the middle turned round."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
 def test_a_champion_that_somebody_set_by_hand_is_refused(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StoreError
-from pipeline.tracking.files.hashes import FILE, demand_unchanged, find_changes
+from pipeline.errors import RunsDamaged, StoreError
+from pipeline.tracking.files.hashes import FILE, REMEDY, demand_recorded_metrics, demand_unchanged, find_changes
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.write.survey import look_up_run
+from pipeline.workflows.publish import _find_claims
 from tests.conftest import SUBSET, call
 from tests.tracking.planted import plant_study
 
@@ -49,6 +51,8 @@ def run_id(store: Store, folder: Path) -> Iterator[str]:
             name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in ("metrics", "latest_metrics")
         }
     yield run.info.run_id
+    for other in store.client.search_runs(["0"], f"attributes.run_id != '{run.info.run_id}'"):  # what compares logged
+        store.client.delete_run(other.info.run_id)
     for path, content in files.items():
         path.write_bytes(content)
     with closing(sqlite3.connect(folder / "mlflow.db", timeout=20)) as connection, connection:
@@ -81,7 +85,7 @@ def change(statement: str) -> Spoil:
     def spoil(_folder: Path, database: Path, run_id: str) -> str:
         with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
             assert connection.execute(statement, (run_id,)).rowcount == 1
-        return "its metric points is changed"
+        return "its metric points are changed"
 
     return spoil
 
@@ -126,6 +130,73 @@ def test_damage_is_named_and_not_passed_on(store: Store, run_id: str, folder: Pa
     assert not (tmp_path / "r.html").exists()
     with pytest.raises(StoreError, match="is damaged"):  # what `promote` asks
         demand_unchanged(store, [run_id])
+
+
+@pytest.mark.parametrize("case", ["halved", "halved in the table", "lost point", "hashes", "no hashes", "figure"])
+def test_nothing_is_judged_from_metrics_that_were_not_recorded(
+    store: Store, run_id: str, folder: Path, case: str
+) -> None:
+    stored = folder / "stored.json"
+    if not stored.exists():
+        assert call("compare", "--format", "json", "--output", str(stored)).exit_code == 0
+    logged = len(store.client.search_runs(["0"]))
+    said = SPOILT[case](folder / "mlruns" / "0", folder / "mlflow.db", run_id)
+    for command in (("compare",), ("compare", "--trace", "conv2_3x3", "TEST_LOSS"), ("gate", "--against", str(stored))):
+        result = call(*command)
+        if case == "figure":  # which no number comes from
+            assert "damaged" not in result.stderr
+        else:
+            assert (result.exit_code, result.stdout) == (1, "")
+            assert result.stderr == f"Error: run {run_id} is damaged: {said}; {REMEDY}\n"
+    assert len(store.client.search_runs(["0"])) == logged + (case == "figure")
+
+
+def test_nothing_is_published_of_metrics_that_were_not_recorded(
+    store: Store, run_id: str, folder: Path, tmp_path: Path
+) -> None:
+    """Also where the table is of another experiment than the claims, of which there may be no run yet."""
+    for name in ("Default", "none"):
+        settings = f'{{ data = "{SUBSET}", subset = 600, epochs = 1, batch_size = 300 }}'
+        text = f'name = "{name}"\nvariants = ["conv2_3x3"]\nseeds = [0]\nsettings = {settings}\n'
+        (tmp_path / f"{name}.toml").write_text(text)
+    judged, _ = _find_claims(str(tmp_path / "none.toml"))
+    assert judged is None
+    SPOILT["halved"](folder / "mlruns" / "0", folder / "mlflow.db", run_id)
+    with pytest.raises(RunsDamaged, match="its metric points are changed"):
+        _find_claims(str(tmp_path / "Default.toml"))
+    refused = call("publish", "--table", str(tmp_path / "Default.toml"), "--output", str(tmp_path / "page.md"))
+    assert refused.exit_code == 1
+    assert f"run {run_id} is damaged: its metric points are changed" in refused.stderr
+    assert not (tmp_path / "page.md").exists()
+
+
+def test_many_runs_whose_metrics_were_not_recorded_are_one_line(store: Store, run_id: str, folder: Path) -> None:
+    SPOILT["halved"](folder / "mlruns" / "0", folder / "mlflow.db", run_id)
+    with pytest.raises(StoreError, match=r"points are changed and 2 more; `python") as caught:
+        demand_recorded_metrics(store, "0", [run_id] * 7)
+    assert str(caught.value).count(run_id) == 5
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("http://10.255.255.1/x", "finished without config.json"), ("s3://a/b", "artifacts at s3://a/b cannot be read (")],
+)
+def test_an_address_of_artifacts_that_leads_nowhere_is_one_line(
+    store: Store, run_id: str, folder: Path, monkeypatch: pytest.MonkeyPatch, address: str, said: str
+) -> None:
+    for library in ("boto3", "botocore"):  # as where nobody has installed them
+        monkeypatch.setitem(sys.modules, library, None)
+    before = store.client.get_run(run_id).info.artifact_uri
+    with closing(sqlite3.connect(folder / "mlflow.db", timeout=20)) as connection, connection:
+        connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (address, run_id))
+    results = [call(*command) for command in (("doctor",), ("doctor", "--deep"), ("doctor", "--fix"), ("compare",))]
+    with closing(sqlite3.connect(folder / "mlflow.db", timeout=20)) as connection, connection:
+        connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (before, run_id))
+    assert said in results[0].output
+    state = store.client.get_run(run_id).info.status
+    assert state == ("FINISHED" if address.startswith("s3:") else "FAILED")  # nobody can tell whether it is damaged
+    store.client.set_tag(run_id, "outcome", "finished")
+    store.client.set_terminated(run_id, "FINISHED")
 
 
 def test_a_whole_run_is_healthy_also_with_files_that_came_later(store: Store, run_id: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -47,10 +47,77 @@ def test_a_server_that_never_answers_is_waited_for_aloud_and_shortly(
         with pytest.raises(StoreUnreachable, match=rf"{uri} does not answer \(no answer within 0.5 s\); start it, or"):
             open_store()
     assert f"waiting for the tracking server {uri}" in caplog.text
-    assert 2 * 4 <= 10  # seconds for a connection and an answer: what SECONDS is when nobody tests
 
 
-@pytest.mark.parametrize("uri", ["databricks", "databricks://profile", "databricks-uc"])
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n"
+
+
+@pytest.mark.parametrize("whole", [b"", HEAD + b"\r\n"], ids=["head", "body"])
+def test_a_server_that_drips_is_given_up(whole: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes well within the patience for one, and the head or the body never comes whole."""
+    assert reach.SECONDS <= 10
+    monkeypatch.setattr(reach, "SECONDS", 1)
+    monkeypatch.setattr("pipeline.tracking.store.FIRST_SECONDS", 1)
+    ended = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        with closing(connection), suppress(OSError):
+            connection.recv(4096)
+            connection.sendall(whole)
+            for byte in b"x" * 9999 if whole else HEAD:
+                connection.sendall(bytes([byte]))
+                if ended.wait(0.2):
+                    return
+            ended.wait()
+
+    def serve(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(server.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(StoreUnreachable, match=r"does not answer.*no answer within 1 s"):
+            open_store()
+        ended.set()
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"root:x:0:0:root:/root:/bin/bash\n", "is not a SQLite database; set MLFLOW_TRACKING_URI to the file of a"),
+        (None, "is the database of another program; set MLFLOW_TRACKING_URI to the file of a store, or to a new one"),
+        ("folder", "is not a regular file; set MLFLOW_TRACKING_URI to"),
+        ("pipe", "is not a regular file; set MLFLOW_TRACKING_URI to"),
+    ],
+)
+def test_a_file_that_is_not_a_store_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | str | None, said: str
+) -> None:
+    """An address with a slip in it must not make /etc/passwd or the database of a browser private."""
+    file = tmp_path / "other"
+    if content is None:
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute("CREATE TABLE cookies (name TEXT)")
+    elif isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        file.mkdir() if content == "folder" else os.mkfifo(file)
+    file.chmod(0o755)
+    before = file.stat()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
+    with pytest.raises(StoreError, match=said):
+        open_store()
+    assert (file.stat().st_mode, file.stat().st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    "uri", ["databricks", "databricks://profile", "databricks-uc", "./mlruns", "s3://a/b", "ftp://a"]
+)
 def test_a_store_of_another_kind_is_refused_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(StoreError, match="is not supported; use an `mlflow server`, PostgreSQL or a SQLite file"):

@@ -9,23 +9,28 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline.data.datasets import load_data
 from pipeline.plain import hide_secrets
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking import source
-from pipeline.tracking.files.artifacts import load_network
+from pipeline.tracking.files.artifacts import load_network, record_model
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write import adoption, recorder
 from pipeline.tracking.write.journal import Journal
 from pipeline.tracking.write.recorder import record_run
 from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import hold_checkpoints
+from pipeline.training.network import build_network
 from pipeline.training.observer import Epoch
+from tests.conftest import SUBSET
 
 CANARY = "canary-51c0"
 
@@ -51,8 +56,14 @@ def find_open(folder: Path) -> set[Path]:
     return found
 
 
+@pytest.mark.parametrize("cloned", [False, True])
 @pytest.mark.parametrize("launched", [False, True])
-def test_a_new_store_with_its_journals_and_checkpoints_is_its_owners_alone(open_folder: Path, launched: bool) -> None:
+def test_a_new_store_with_its_journals_and_checkpoints_is_its_owners_alone(
+    open_folder: Path, launched: bool, cloned: bool
+) -> None:
+    if cloned:
+        (open_folder / "mlruns").mkdir()
+        (open_folder / "mlruns" / "README.md").write_text("the folder that a clone has")
     if launched:  # `mlflow run` makes the tables before any code of ours runs
         MlflowClient(f"sqlite:///{open_folder / 'mlflow.db'}").search_experiments()
         assert open_folder / "mlflow.db" in find_open(open_folder)
@@ -158,6 +169,26 @@ def test_the_repository_around_the_project_is_not_told(
     assert not set(source.TAGS) & set(tags)
     assert "git.dirty" not in tags
     assert "git.diff" not in {file.path for file in store.client.list_artifacts(run.run_id)}
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_logged_model_tells_no_more_of_the_repository_than_its_run(
+    monorepo: Path, store_uri: str, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    """MLflow asks git itself when it logs a model, and would keep the token of the remote."""
+    if own:
+        run_git(monorepo, "add", ".")
+        run_git(monorepo, "commit", "--quiet", "--message=study", "--", ".")
+    store = open_store()
+    monkeypatch.setattr("pipeline.tracking.files.artifacts.project_root", lambda: monorepo)
+    with record_run(store, find_variant("conv2_3x3"), Settings()) as run:
+        result: Any = SimpleNamespace(network=build_network(find_variant("conv2_3x3"), 0), history=[])
+        record_model(run, load_data(str(SUBSET), subset=600), result)
+    (model,) = store.client.search_logged_models(["0"], f"source_run_id = '{run.run_id}'")
+    wanted = {source.REPOSITORY: "https://example.org/outer.git?private_token=***"} if own else {}
+    assert {name: model.tags[name] for name in (source.REPOSITORY,) if name in model.tags} == wanted
+    assert (source.COMMIT in model.tags) == own
+    assert CANARY not in str(model.tags)
 
 
 def test_a_project_that_a_repository_tracks_tells_of_its_own_folder_alone(monorepo: Path, store_uri: str) -> None:

@@ -28,7 +28,7 @@ def set_remote(project: Path) -> None:
         ("init", "--quiet"),
         ("add", "MLproject"),
         ("commit", "--quiet", "--message=first"),
-        ("remote", "add", "origin", f"https://me:{CANARY}@example.org/study.git"),
+        ("remote", "add", "origin", f"https://me:{CANARY}@example.org/study.git?private_token={CANARY}"),
     ):
         subprocess.run([*git, *words], check=True)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLOW_GIT_REPO_URL
 
 from pipeline.tracking import mlflow_internals as room
 
@@ -89,6 +90,16 @@ def test_artifacts_are_listed_and_fetched_without_their_run(tmp_path: Path) -> N
 
 def test_a_run_gets_the_tags_of_its_process() -> None:
     assert {"mlflow.user", "mlflow.source.name", "mlflow.source.type"} <= set(room.read_context_tags())
+
+
+def test_what_mlflow_says_of_the_repository_can_be_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = room.GitRunContext()
+    provider._cache["git_info"] = {MLFLOW_GIT_COMMIT: "c", MLFLOW_GIT_BRANCH: "main", MLFLOW_GIT_REPO_URL: "secret"}
+    monkeypatch.setattr(room.registry, "_run_context_provider_registry", [provider])
+    room.correct_git_context(lambda found: {MLFLOW_GIT_REPO_URL: found[MLFLOW_GIT_REPO_URL].replace("secret", "***")})
+    assert room.read_context_tags() == {MLFLOW_GIT_COMMIT: "c", MLFLOW_GIT_BRANCH: "main", MLFLOW_GIT_REPO_URL: "***"}
+    room.correct_git_context(lambda found: dict.fromkeys(found, ""))
+    assert room.read_context_tags() == {}
 
 
 def test_a_step_image_is_named_as_mlflow_names_its_own(client: MlflowClient) -> None:

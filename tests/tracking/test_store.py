@@ -68,8 +68,9 @@ def test_a_deleted_experiment_is_not_written_to(store_uri: str) -> None:
         ("localhost:5000", "write http://localhost:5000"),
         ("sqlite://", "names no file; write sqlite:////whole/path/of/mlflow.db"),
         ("sqlite:///:memory:", "names no file"),
-        ("nosuchdb://127.0.0.1/x?password=secret", "does not answer"),
-        ("nosuchdb://me:secret@127.0.0.1/x", "does not answer"),
+        ("nosuchdb://127.0.0.1/x?password=secret", "is not supported; use"),
+        ("nosuchdb://me:secret@127.0.0.1/x", "is not supported; use"),
+        ("mysql+nodriver://me:secret@127.0.0.1/x?password=secret", "does not answer"),
         ("http://127.0.0.1:9", "the tracking store http://127.0.0.1:9 does not answer"),
         ("sqlite:////proc/nowhere/mlflow.db", "there is no folder /proc/nowhere; make it"),
     ],
@@ -96,7 +97,7 @@ def test_a_server_that_is_away_is_told_from_one_that_cannot_be(uri: str, monkeyp
 
 def test_a_network_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disks = [SimpleNamespace(mountpoint="/", fstype="ext4"), SimpleNamespace(mountpoint=str(tmp_path), fstype="nfs4")]
-    monkeypatch.setattr("pipeline.tracking.store.psutil.disk_partitions", lambda all: disks)
+    monkeypatch.setattr("pipeline.tracking.reach.psutil.disk_partitions", lambda all: disks)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     with pytest.raises(StoreError, match=r"is on a network share \(nfs4\), where SQLite's locks do not hold"):
         open_store()
@@ -106,7 +107,7 @@ def test_a_network_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_broken_database_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database " * 1000)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    with pytest.raises(StoreError, match="does not answer"):
+    with pytest.raises(StoreError, match="is not a SQLite database; set"):
         open_store()
 
 

@@ -64,6 +64,7 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     from pipeline.report.text.gate import name_cell, render_junit, render_summary
     from pipeline.study.experiment import open_experiment
     from pipeline.study.variants import VARIANTS
+    from pipeline.tracking.files.hashes import demand_recorded_metrics
     from pipeline.tracking.files.predicted import read_predicted
     from pipeline.tracking.runs import read_runs
     from pipeline.tracking.store import find_experiment, open_store
@@ -77,6 +78,7 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     store = open_store()
     experiment_id = find_experiment(store, declared.name if declared else experiment)
     runs = read_runs(store, experiment_id)
+    demand_recorded_metrics(store, experiment_id, runs.loc[runs["outcome"] == "finished", "run_id"])
     predicted = read_predicted(store, experiment_id, list(runs["run_id"]), everywhere=False)
     table = declared.table if declared else VARIANTS
     judgements = check_against(stored, runs, **options, variants=table, predicted=predicted)

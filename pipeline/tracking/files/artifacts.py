@@ -27,10 +27,12 @@ from pipeline.data.likeness import draw_sample
 from pipeline.errors import StoreError
 from pipeline.faults import fault_point
 from pipeline.images import Images
+from pipeline.plain import escape_controls, hide_secrets
 from pipeline.study.settings import Settings
 from pipeline.study.tags import EVIDENCE, HOST, MODEL_INPUT, PIXELS
-from pipeline.tracking.mlflow_internals import open_artifacts, read_artifact
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line, open_store, store_errors
+from pipeline.tracking.mlflow_internals import correct_git_context, open_artifacts, read_artifact
+from pipeline.tracking.source import correct_tags
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, open_store, project_root, store_errors
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.survey import PAGE, RunRecord, read_pages
 
@@ -108,6 +110,7 @@ def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
     of_this_run = f"source_run_id = '{recorder.run_id}'"
     for model in recorder.client.search_logged_models([experiment_id], of_this_run):
         recorder.client.delete_logged_model(model.model_id)  # an earlier attempt was killed around here
+    correct_git_context(lambda tags: correct_tags(tags, project_root()))
     with _set_experiment(experiment_id):
         Model.log(
             artifact_path=None,
@@ -238,7 +241,7 @@ def find_damage(store: Store, runs: Sequence[RunRecord]) -> dict[str, str]:
         for run in runs:
             expected = EVIDENCE_FILES if EVIDENCE in run.tags else ARTIFACTS
             folders = sorted({path.rpartition("/")[0] for path in expected})
-            there = {path for folder in folders for path in _list_artifacts(store, run.artifact_uri, folder)}
+            there = {path for folder in folders for path in list_artifacts(store, run.artifact_uri, folder)}
             missing = [path for path in expected if path not in there]
             states = models.get(run.run_id, [])
             if "READY" not in states and EVIDENCE not in run.tags:
@@ -264,9 +267,19 @@ def _read_models(store: Store, experiment_ids: list[str]) -> dict[str, list[str]
 
 def _has_files(store: Store, uri: str) -> bool:
     """Whether a model's description and network are there."""
-    return "MLmodel" in _list_artifacts(store, uri, "") and NETWORK in _list_artifacts(store, uri, "data")
+    return "MLmodel" in list_artifacts(store, uri, "") and NETWORK in list_artifacts(store, uri, "data")
 
 
-def _list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
-    """The paths of the artifacts directly in a folder of an artifact root; MLflow's client would read the run again."""
-    return [file.path for file in open_artifacts(uri, store.uri).list_artifacts(folder or None)]
+def list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
+    """The paths of the artifacts directly in a folder of an artifact root; MLflow's client would read the run again.
+
+    None for an address that MLflow cannot understand; raises StoreError where a library for it is missing.
+    """
+    try:
+        return [file.path for file in open_artifacts(uri, store.uri).list_artifacts(folder or None)]
+    except ValueError:
+        return []
+    except ImportError as error:
+        raise StoreError(
+            f"artifacts at {escape_controls(hide_secrets(uri))} cannot be read ({first_line(error)}); install it"
+        ) from error

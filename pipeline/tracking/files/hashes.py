@@ -15,16 +15,17 @@ from pathlib import Path
 
 from mlflow.entities import Run
 
-from pipeline.errors import StoreError
+from pipeline.errors import RunsDamaged, StoreError
 from pipeline.study.tags import HASHES_SHA256
-from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, is_in_reach, locate_artifacts
+from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, is_in_reach, list_artifacts, locate_artifacts
 from pipeline.tracking.mlflow_internals import open_artifacts, query_all_points, read_artifact
-from pipeline.tracking.store import Store, store_errors
+from pipeline.tracking.store import Store, first_line, store_errors
 from pipeline.tracking.write.recorder import Recorder
-from pipeline.tracking.write.survey import RunRecord, look_up_run
+from pipeline.tracking.write.survey import RunRecord, look_up_run, read_trainings
 
 FILE = "hashes.json"
 POINTS = "its metric points"
+NAMED = 5  # damaged runs in one message
 REMEDY = "`python -m pipeline doctor --deep --fix` ends it as failed, so that a sweep trains it again"
 Hashes = Mapping[str, str]
 """The sha256 of each file by its path (the model's below `model/`), and that of the points under POINTS."""
@@ -48,21 +49,17 @@ def find_changes(store: Store, run: RunRecord) -> list[str] | None:
     """
     if HASHES_SHA256 not in run.tags:
         return None
-    try:
-        content = read_artifact(run.artifact_uri, FILE, store.uri)
-    except NO_MODEL:
-        return [f"{FILE} is missing"]
-    if hashlib.sha256(content).hexdigest() != run.tags[HASHES_SHA256]:
-        return [f"{FILE} is changed"]
+    kept, wrong = _read_kept(store, run)
+    if wrong:
+        return [wrong]
     with store_errors(store):
         found = _read_hashes(store, run.run_id, run.artifact_uri, run.metrics)
-    kept = json.loads(content)
-    state = {name: "is missing" if name not in found else "is changed" for name in kept}
+    state = {name: "is missing" if name not in found else "is changed" for name in kept} | {POINTS: "are changed"}
     return [f"{name} {state[name]}" for name in sorted(kept) if found.get(name) != kept[name]]
 
 
 def demand_unchanged(store: Store, run_ids: Iterable[str]) -> None:
-    """Raise StoreError for the first run that is damaged; warn of those that an earlier version finished."""
+    """Raise RunsDamaged for the first run that is damaged; warn of those that an earlier version finished."""
     unknown = 0
     for run_id in run_ids:
         run = look_up_run(store, run_id)
@@ -71,9 +68,44 @@ def demand_unchanged(store: Store, run_ids: Iterable[str]) -> None:
         changes = find_changes(store, run)
         unknown += changes is None
         if changes:
-            raise StoreError(f"run {run_id} is damaged: {', '.join(changes)}; {REMEDY}")
+            raise RunsDamaged(f"run {run_id} is damaged: {', '.join(changes)}; {REMEDY}")
     if unknown:
         logger.warning("%d runs of an earlier version have no hashes, so damage to them cannot be seen", unknown)
+
+
+def demand_recorded_metrics(store: Store, experiment_id: str, run_ids: Iterable[str]) -> None:
+    """Raise RunsDamaged that names the runs whose metric points are not those that were recorded; hashes no file.
+
+    Runs of an earlier version, and those whose files are out of reach, are not judged.
+    """
+    damaged, runs = [], read_trainings(store, experiment_id)
+    for run_id in run_ids:
+        run = runs.get(run_id)
+        if run is None or HASHES_SHA256 not in run.tags or not is_in_reach(run):
+            continue
+        kept, wrong = _read_kept(store, run)
+        with store_errors(store):
+            if wrong or kept[POINTS] != _hash_points(store, run_id, run.metrics):
+                damaged.append(f"run {run_id} is damaged: {wrong or f'{POINTS} are changed'}")
+    if damaged:
+        more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
+        raise RunsDamaged(f"{', '.join(damaged[:NAMED])}{more}; {REMEDY}")
+
+
+def _read_kept(store: Store, run: RunRecord) -> tuple[Hashes, str]:
+    """The hashes that a run has kept, and what is wrong with their file; raises StoreError where nobody can tell."""
+    folder = locate_artifacts(run.artifact_uri)
+    try:
+        content = (folder / FILE).read_bytes() if folder else read_artifact(run.artifact_uri, FILE, store.uri)
+    except NO_MODEL as error:
+        with store_errors(store, f"cannot show the files of run {run.run_id}"):
+            there = [] if folder else list_artifacts(store, run.artifact_uri, "")
+        if FILE in there:  # a server says 500 for what is missing as for what it cannot read now
+            raise StoreError(f"the files of run {run.run_id} cannot be read now ({first_line(error)})") from error
+        return {}, f"{FILE} is missing"
+    if hashlib.sha256(content).hexdigest() != run.tags[HASHES_SHA256]:
+        return {}, f"{FILE} is changed"
+    return json.loads(content), ""
 
 
 def _read_hashes(store: Store, run_id: str, artifact_uri: str, latest: Mapping[str, float]) -> dict[str, str]:
