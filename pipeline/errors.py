@@ -61,4 +61,4 @@ class RunKilled(BaseException):
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
         self.signal_number = signal_number
-        self.run_id = ""  # the run that was ended because of it
+        self.said = ""  # how far the work came and the command that continues, a line each

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -63,8 +64,7 @@ class Door(click.Group):
             what = f"cannot load {error.name or 'a library'} ({str(error).splitlines()[0]})"
             _fail(f"{what}; give it more memory (ulimit -v), or install it again by `pip install -e .`", 1)
         except RunKilled as killed:
-            marked = f"; run {killed.run_id} is marked so" if killed.run_id else ""
-            _fail(f"killed{marked}", 128 + killed.signal_number)
+            _stop(killed)
 
     def invoke(self, context: click.Context) -> Any:
         """Run a command; a reader of its lines that has left (`| head`) is not a failure of it."""
@@ -92,6 +92,16 @@ def _fail(reason: str, code: int) -> NoReturn:
         _fail_adopted_run(reason)
     click.echo(f"Error: {reason}", err=True)
     sys.exit(code)
+
+
+def _stop(killed: RunKilled) -> NoReturn:
+    """Say how far the work came and how it goes on, also where the terminal has closed, and exit."""
+    if "MLFLOW_RUN_ID" in os.environ:
+        _fail_adopted_run("stopped before it began")
+    with suppress(OSError):
+        for line in (killed.said or "Stopped.").splitlines():
+            click.echo(escape_controls(line), err=True)
+    sys.exit(128 + killed.signal_number)
 
 
 def _fail_adopted_run(reason: str) -> None:

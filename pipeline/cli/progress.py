@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from pipeline.background import repeat
 from pipeline.cli.quiet import close_stdout, quiet_stderr
+from pipeline.plain import count
 from pipeline.study import metrics
 from pipeline.sweep.estimate import format_duration
 from pipeline.training.observer import Epoch
@@ -50,6 +51,7 @@ class EpochLines(RunProgress):
     """Prints what a run is and does, one line an epoch, with a live bar over the batches on a terminal."""
 
     def __init__(self) -> None:
+        self.run_id, self.resumes = "", False
         self.epochs = self.finished = 0
         self.console = console = Lines()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
@@ -59,10 +61,11 @@ class EpochLines(RunProgress):
 
     def begin_run(self, run_id: str, variant: Variant, settings: Settings, *, resumes: bool) -> None:
         """Say what is trained, and in which run."""
-        self.epochs = settings.epochs
+        self.run_id, self.resumes, self.epochs = run_id, resumes, settings.epochs
         self.bar.update(self.task, total=settings.epochs)
         said = "resumes run" if resumes else "run"
-        self.console.say(f"{variant.name}, seed {settings.seed}, {settings.epochs} epochs; {said} {run_id}")
+        epochs = count(settings.epochs, "epoch")
+        self.console.say(f"{variant.name}, seed {settings.seed}, {epochs}; {said} {run_id}")
 
     def show_data(self, dataset: Dataset) -> None:
         """Say what it is trained on."""
@@ -92,7 +95,8 @@ class EpochLines(RunProgress):
         """Say which checkpoints could not be used, and where the training goes on."""
         for reason in refused:
             self.console.say(f"refused: {reason}")
-        self.console.say(f"goes on after epoch {len(epochs)}/{self.epochs}")
+        self.finished = len(epochs)
+        self.console.say(f"continues after epoch {self.finished} of {self.epochs}")
 
     def end_batch(self, epoch: int, batch: int, batches: int) -> None:
         """Move the bar, which counts epochs; after the last batch the weights are evaluated."""
@@ -104,8 +108,16 @@ class EpochLines(RunProgress):
 
     def end_epoch(self, epoch: int, metrics: dict[str, float], ended: int) -> None:
         """Print the epoch's line."""
+        self.finished = epoch
         self.pace.end_epoch()
         self.console.say(describe_epoch(epoch, self.epochs, metrics))
+
+    def say_stop(self) -> str:
+        """How far the training came when a signal stopped it, and the command that continues."""
+        if not self.finished and not self.resumes:
+            return "Stopped before the first epoch was finished; nothing to resume. Start the same command again."
+        where = f" after epoch {self.finished} of {self.epochs}" if self.finished else ""
+        return f"Stopped{where}. Continue: python -m pipeline train --resume {self.run_id}"
 
 
 class Pace:
@@ -142,6 +154,7 @@ class CellLines(AbstractContextManager["CellLines"]):
     def __init__(self, sweep: Sweep, cells: Sequence[Cell]) -> None:
         from pipeline.sweep.estimate import count_cell_work
 
+        self.finished = 0
         self.sweep, self.cells = sweep, {cell.name: cell for cell in cells}
         self.work = {cell.name: count_cell_work(cell) for cell in cells}
         self.ended: list[str] = []
@@ -166,6 +179,7 @@ class CellLines(AbstractContextManager["CellLines"]):
     def end_cell(self, report: CellReport) -> None:
         """Print the cell's line."""
         self.ended.append(report.name)
+        self.finished += not report.returncode
         self.done[report.name] = self.work[report.name]
         line = f"{len(self.ended)}/{len(self.cells)}  {report.name:<28}{report.seconds:7.1f} s  {report.message}"
         self.console.say(line)

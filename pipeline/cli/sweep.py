@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import Number
+from pipeline.cli.stop import repeat_command, telling_stop
+from pipeline.plain import count
 
 if TYPE_CHECKING:
     from pipeline.sweep.sweep import Work
@@ -107,7 +109,18 @@ def sweep(
         click.echo(f"{len(left)} of them fit into {budget}")
     if scheduler and not scheduler.startswith("tls://"):
         click.echo(f"Warning: {OPEN}", err=True)
-    with CellLines(opened, left) as lines:
+    lines = CellLines(opened, left)
+
+    def say_stop() -> str:
+        done = len(work.cells) - len(work.left) + lines.finished
+        again = "Start again" if force else "Continue"
+        elsewhere = " Cells that run on the scheduler's workers run to their end." if scheduler else ""
+        return (
+            f"Stopped. {done} of {count(len(work.cells), 'cell')} are finished.{elsewhere}\n"
+            f"{again}: {repeat_command(click.get_current_context())}"
+        )
+
+    with telling_stop(say_stop), lines:
         opened.run(left, lines.end_cell, workers=workers, scheduler=scheduler, attempts=attempts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pipeline.cli.options import DEFAULT, run_options
+from pipeline.cli.stop import telling_stop
 from pipeline.errors import ResumeError
 from pipeline.study.settings import Settings, name_option
 from pipeline.study.variants import TABLE, VARIANTS, find_variant
@@ -39,12 +40,14 @@ def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
     from pipeline.cli.progress import EpochLines
     from pipeline.workflows.train import find_interrupted, resume_training, train_variant
 
-    if variant:
-        train_variant(variant, settings, EpochLines())
-        return
-    interrupted = find_interrupted(resume)
-    _refuse_other_options(resume, (arch, settings), (interrupted.variant.name, interrupted.settings))
-    resume_training(interrupted, EpochLines())
+    progress = EpochLines()
+    with telling_stop(progress.say_stop):
+        if variant:
+            train_variant(variant, settings, progress)
+            return
+        interrupted = find_interrupted(resume)
+        _refuse_other_options(resume, (arch, settings), (interrupted.variant.name, interrupted.settings))
+        resume_training(interrupted, progress)
 
 
 def _refuse_other_options(run_id: str, given: tuple[str, Settings], own: tuple[str, Settings]) -> None:
