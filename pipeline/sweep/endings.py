@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,13 +10,6 @@ import psutil
 
 PATIENCE_SECONDS = 15.0
 LOOK_SECONDS = 0.05
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def dask_setup(_worker: object) -> None:
-    """What Dask calls in each worker as it starts: the sweep ends its workers, Ctrl-C in its terminal does not."""
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from distributed import Client, Future, LocalCluster, Security, as_completed
 
 from pipeline.background import repeat
 from pipeline.errors import CellTaken, StoreError, StoreUnreachable
-from pipeline.interrupts import FOLLOW
-from pipeline.sweep import endings
+from pipeline.interrupts import FOLLOW, blocked
 from pipeline.sweep.cells import Cell
+from pipeline.sweep.endings import ending_cells
 from pipeline.sweep.forkserver import run_cell
 
 CONNECT_SECONDS = 30
@@ -33,7 +33,6 @@ CONFIGURATION = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.deploy.lost-worker-timeout": "2s",
-    "distributed.worker.preload": [endings.__name__],
 }
 NO_PAGES = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 """Without an address Dask tries its usual port, and warns where another sweep has it."""
@@ -91,7 +90,7 @@ def open_cluster(workers: int, scheduler: str | None) -> Iterator[Client]:
         # Dask gives up for good a worker that died while it was restarted: scaling again replaces it.
         with (
             _start_workers(workers) as cluster,
-            endings.ending_cells(),
+            ending_cells(),
             Client(cluster) as client,
             repeat(partial(cluster.scale, workers), LOOK_SECONDS),
         ):
@@ -107,7 +106,8 @@ def _start_workers(workers: int) -> LocalCluster:
     options |= {"processes": True, "silence_logs": logging.CRITICAL}  # what happens to a cell is told by its report
     for attempt in range(1, STARTS + 1):
         try:
-            return LocalCluster(security=Security.temporary(), **options)
+            with blocked():  # else Ctrl-C ends the workers too, before they can report their cells
+                return LocalCluster(security=Security.temporary(), **options)
         except (RuntimeError, OSError) as error:
             logger.debug("start %d of the workers failed", attempt, exc_info=True)
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
