@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ COMPARE_OPTIONS = (
     click.option("--rule", type=click.Choice(RULES), help="Runs of the table; with an experiment file all seeds."),
     click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True),
     click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of printing."),
+    click.option("--wide", is_flag=True, help="Print the study's eleven columns, and each verdict in full sentences."),
     click.option("--truth", is_flag=True, help="Add what the networks really hold, the honest gap, the time."),
     click.option("--published", is_flag=True, help="Add the notebook's numbers and the differences to them."),
     click.option("--controls", is_flag=True, help="Add the five control rows."),
@@ -64,9 +66,6 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
     python -m pipeline compare --trace conv2_3x3 TEST_LOSS
     python -m pipeline compare RUN_ID RUN_ID --output differing.png
     """
-    from pipeline.report.pages.table import render_table
-    from pipeline.report.text.conclusion import say_conclusion
-
     if other_run:
         compare_two(experiment, other_run, output or Path("differing.png"))
         return
@@ -74,15 +73,33 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
     if options["trace"]:
         click.echo(say_trace(found.comparison.conclusion.trace(*options["trace"])))
         return
+    show(found, form, output, wide=options["wide"])
     run_id = found.record()
-    conclusion = found.comparison.conclusion
-    text = say_conclusion(found.comparison) if form == "text" else render_table(conclusion, form, found.link)
+    click.echo(f"Logged as run {run_id}.", err=True)
+    words = ["python", "-m", "pipeline", "report", *([experiment] if experiment else [])]
+    click.echo(f"Next, every number and figure on one page: {shlex.join(words)}", err=True)
+
+
+def show(found: Found, form: str, output: Path | None, *, wide: bool) -> None:
+    """Print the comparison, in short where it goes to a reader of a terminal, or write it to a file."""
+    from pipeline.cli.summary import print_summary
+    from pipeline.report.pages.table import render_table
+    from pipeline.report.text.conclusion import say_conclusion
+
+    if form == "text" and output is None and not wide:
+        print_summary(found.comparison)
+        return
+    text = (
+        say_conclusion(found.comparison)
+        if form == "text"
+        else render_table(found.comparison.conclusion, form, found.link)
+    )
     if output is None:
         click.echo(text, nl=False)
-    else:
-        with name_file(output):
-            output.write_text(text, encoding="utf-8")
-    click.echo(f"logged as run {run_id}; table sha256 {conclusion.sha256}", err=True)
+        return
+    with name_file(output):
+        output.write_text(text, encoding="utf-8")
+    click.echo(f"{output}: written", err=True)
 
 
 def compare_two(first_id: str, second_id: str, output: Path) -> None:

@@ -55,13 +55,13 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
         click.echo(line)
     if all(cell.state == "done" for cell in cells):
         return
-    estimate = estimate_cells(cells, work.runs, socket.gethostname())
+    estimate = estimate_cells(cells, opened.read_paces(work.runs), socket.gethostname())
     if estimate is None:
-        click.echo("time left: unknown, as this machine has finished no run of the experiment yet")
+        click.echo("time left: unknown until a training has finished on this machine")
         return
     workers = workers or count_cores()
     low, middle, high = (format_duration(each / workers) for each in (estimate.low, estimate.middle, estimate.high))
-    click.echo(f"time left: about {middle} ({low} to {high}) with {workers} workers")
+    click.echo(f"time left: about {middle} ({low} to {high}) with {count(workers, 'worker')}")
 
 
 @click.command()
@@ -94,7 +94,7 @@ def sweep(
     python -m pipeline sweep experiments/matched.toml --scheduler tls://head:8786
     """
     from pipeline.cli.progress import CellLines
-    from pipeline.sweep.estimate import count_cores, parse_duration, take_within
+    from pipeline.sweep.estimate import count_cores, estimate_cells, parse_duration, take_within
     from pipeline.sweep.sweep import open_sweep
 
     workers = workers or count_cores()
@@ -103,13 +103,15 @@ def sweep(
     work = opened.find_work(keep=keep)
     say_earlier(work)
     left = work.left
-    click.echo(f"{opened.declared.name}: {len(work.cells)} cells, {len(work.cells) - len(left)} done")
+    click.echo(f"{opened.declared.name}: {count(len(work.cells), 'cell')}, {len(work.cells) - len(left)} finished")
+    paces = opened.read_paces(work.runs)
     if seconds and left:
-        left = take_within(left, work.runs, socket.gethostname(), seconds * workers)
+        left = take_within(left, paces, socket.gethostname(), seconds * workers)
         click.echo(f"{len(left)} of them fit into {budget}")
     if scheduler and not scheduler.startswith("tls://"):
         click.echo(f"Warning: {OPEN}", err=True)
-    lines = CellLines(opened, left)
+    estimate = estimate_cells(left, paces, socket.gethostname())
+    lines = CellLines(opened, left, estimate.middle / workers if estimate else None)
 
     def say_stop() -> str:
         done = len(work.cells) - len(work.left) + lines.finished

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from pipeline.sweep.cells import Cell, find_earlier, keep_earlier, plan_cells
 from pipeline.sweep.estimate import order_cells
 from pipeline.sweep.execute import CellReport, open_cluster, run_cells
 from pipeline.tracking.frozen import freeze_plan
+from pipeline.tracking.paces import read_paces
 from pipeline.tracking.recorder import end_launched_run
 from pipeline.tracking.runs import make_no_runs, read_runs, read_trained_rows
 from pipeline.tracking.store import Store, find_experiment, look_up, open_store
@@ -69,6 +71,11 @@ class Sweep:
     def judge_cells(self, runs: pd.DataFrame) -> list[Cell]:
         """Every cell with its state by `runs`, as `read_runs` gives them."""
         return plan_cells(self.declared, self.dataset.sha256, runs)
+
+    def read_paces(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """The runs by which this machine is timed: the experiment's own, else those of every experiment."""
+        own = runs[(runs["outcome"] == "finished") & (runs["host"] == socket.gethostname())]
+        return own if len(own) else read_paces(self.store)
 
     def choose_cell(self, variant: str, runs: pd.DataFrame | None = None) -> Cell:
         """The first cell of a variant, with its state by `runs`; raises UnknownVariant for one that is not declared."""

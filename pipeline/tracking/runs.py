@@ -127,7 +127,7 @@ def read_runs(store: Store, experiment_id: str) -> pd.DataFrame:
     """
     with store_errors(store):
         experiment = escape_controls(store.client.get_experiment(experiment_id).name)
-        rows = _leave_out(_read_rows(store, experiment_id, RESULTS))
+        rows = _leave_out(read_rows(store, experiment_id, RESULTS))
         open_ids = rows.loc[rows["outcome"] == "running", "run_id"]
         alive = [run_id for run_id in open_ids if is_alive(store.client.get_run(run_id).data.tags)]
     return _type_columns(rows).assign(experiment=experiment, alive=rows["run_id"].isin(alive))
@@ -172,7 +172,7 @@ def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
     Columns: artifact_uri and those of ORIGINS, texts as they were logged, None where there is none.
     """
     with store_errors(store):
-        rows = _read_rows(store, experiment_id, ORIGINS).set_index("run_id")
+        rows = read_rows(store, experiment_id, ORIGINS).set_index("run_id")
     texts = rows.drop(columns=["status", "started", "ended"]).astype(object)
     return texts.where(texts.notna(), None)
 
@@ -180,7 +180,7 @@ def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
 def read_trained_rows(store: Store, experiment_id: str) -> dict[str, dict[str, Any]]:
     """For study.facts.restore_row: by run id, the params that say what each training run has trained."""
     with store_errors(store):
-        rows = _read_rows(store, experiment_id, ROWS).set_index("run_id")
+        rows = read_rows(store, experiment_id, ROWS).set_index("run_id")
     return {str(run_id): {name: facts[name] for name in ROWS["params"]} for run_id, facts in rows.iterrows()}
 
 
@@ -217,7 +217,7 @@ def read_running(store: Store, experiment_id: str) -> dict[str, tuple[int, float
     }
 
 
-def _read_rows(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:
+def read_rows(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:
     """One raw row for each training run: run_id, INFO and the columns of `keys`."""
     if store.database:
         return query_runs(store.database, experiment_id, keys)

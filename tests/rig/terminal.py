@@ -41,7 +41,8 @@ class Terminal:
         """Read until the pattern has been shown; fails if the program ends or takes longer."""
         deadline = time.monotonic() + seconds
         while not re.search(pattern, self.output):
-            assert self._read() and time.monotonic() < deadline, self.output[-3000:]
+            assert time.monotonic() < deadline, self.output[-3000:]
+            assert self._read(), f"it has ended: {self.output[-3000:]}"
 
     def type(self, keys: bytes) -> None:
         """Type keys."""
