@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.early import experiment_argument
 from pipeline.private import name_file
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -22,7 +23,7 @@ def bundle() -> None:
 
 
 @bundle.command("export")
-@click.argument("experiment")
+@experiment_argument()
 @click.argument("file", type=FILE)
 @click.option("--all", "every", is_flag=True, help="Also killed and failed runs, not only the finished ones.")
 @click.option("--evidence", is_flag=True, help="Only what verdicts are computed from: no models, no figures.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import interrupts
+from pipeline.cli.early import check_experiment
 from pipeline.cli.options import setting_option
 from pipeline.private import name_file
 from pipeline.study.settings import COMPARED, name_option
@@ -115,6 +116,8 @@ def compare_two(first_id: str, second_id: str, output: Path) -> None:
 
 def ask(experiment: str, rule: str | None, options: Mapping[str, Any]) -> Found:
     """The comparison that the command's options ask for; says where its claims were frozen late."""
+    check_experiment(experiment)
+
     from pipeline.report.text.sentences import STANDINGS
     from pipeline.workflows.compare import find_comparison
 

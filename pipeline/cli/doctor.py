@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.early import experiment_argument
 from pipeline.plain import escape_controls
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("experiment", default="")
+@experiment_argument(default="")
 @click.option("--fix", is_flag=True, help="Fix what can be fixed, instead of only listing it.")
 @click.option("--deep", is_flag=True, help="Also compare every file and metric of finished runs with its sha256.")
 def doctor(experiment: str, fix: bool, deep: bool) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.early import experiment_argument
 from pipeline.errors import AnalysisError
 from pipeline.private import check_regular
 
@@ -32,7 +33,7 @@ def _parse_tolerances(_ctx: click.Context, _param: click.Parameter, texts: tuple
 
 
 @click.command()
-@click.argument("experiment", default="")
+@experiment_argument(default="")
 @click.option("--against", type=FILE, required=True, help="A result file, as `compare --format json` writes it.")
 @click.option("--confidence", type=click.FloatRange(0.5, 1, max_open=True), default=0.95, show_default=True)
 @click.option(
@@ -60,6 +61,12 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     python -m pipeline gate --against one-seed.json --tolerance final/test_loss=0.01 --allow-missing
     python -m pipeline gate --against result.json --junit gate.xml --summary gate.md
     """
+    try:
+        check_regular(against)
+        stored = against.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise AnalysisError(f"{against}: not a usable result file (no text); give one of compare") from error
+
     from pipeline.analysis.gate.check import check_against, gate_passed
     from pipeline.report.text.gate import name_cell, render_junit, render_summary
     from pipeline.study.experiment import open_experiment
@@ -68,11 +75,6 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     from pipeline.tracking.runs import read_runs
     from pipeline.tracking.store import find_experiment, open_store
 
-    try:
-        check_regular(against)
-        stored = against.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise AnalysisError(f"{against}: not a usable result file (no text); give one of compare") from error
     declared = open_experiment(experiment)
     store = open_store()
     experiment_id = find_experiment(store, declared.name if declared else experiment)

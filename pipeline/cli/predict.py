@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.early import check_experiment, take_pictures
 from pipeline.cli.quiet import quiet_stderr
 from pipeline.errors import DataError
 
@@ -22,7 +23,9 @@ ENDING = ".seen.png"
 
 
 @click.command()
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path), callback=take_pictures
+)
 @click.option("--run", "run_id", metavar="ID", help="Use the network of this run.")
 @click.option("--variant", metavar="NAME", help="Use this variant's newest finished run.")
 @click.option(
@@ -52,6 +55,8 @@ def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) 
     python -m pipeline predict --format json scans/
     python -m pipeline predict --variant conv2_3x3 --experiment pairs --explain seven.png
     """
+    check_model(options["run_id"], options["variant"], options["experiment"])
+
     from pipeline.data.datasets import shows_digits
     from pipeline.serving.picture import list_pictures
 
@@ -156,13 +161,23 @@ def _name(image: Path) -> str:
     return "stdin" if image == Path("-") else image.name
 
 
-def _find_model(run_id: str | None, variant: str | None, experiment: str, model: str) -> FinishedRun:
-    """The run whose network answers; says which it is."""
+def check_model(run_id: str | None, variant: str | None, experiment: str) -> None:
+    """Refuse options that name no model, or two, before anything heavy is imported."""
+    from pipeline.study.experiment import open_experiment
+    from pipeline.study.variants import VARIANTS, find_variant
+
     if run_id and variant:
         raise click.UsageError("--run and --variant name two models; give one of them")
     if experiment and not variant:
         raise click.UsageError("--experiment says where --variant looks; give --variant too")
+    check_experiment(experiment)
+    declared = open_experiment(experiment)
+    if variant:
+        find_variant(variant, declared.table if declared else VARIANTS)
 
+
+def _find_model(run_id: str | None, variant: str | None, experiment: str, model: str) -> FinishedRun:
+    """The run whose network answers; says which it is."""
     from pipeline.study.experiment import open_experiment
     from pipeline.study.variants import VARIANTS, find_variant
     from pipeline.tracking.registry import find_champion, find_newest, find_run

@@ -44,9 +44,13 @@ class Lines(Console):
 
 
 class EpochLines(RunProgress):
-    """Prints what a run is and does, one line an epoch, with a live bar over the batches on a terminal."""
+    """Prints what a run is and does, one line an epoch, with a live bar over the batches on a terminal.
 
-    def __init__(self) -> None:
+    `hint` is the last line of a run that has finished: where to look next.
+    """
+
+    def __init__(self, hint: str = "") -> None:
+        self.hint = hint
         self.run_id, self.resumes = "", False
         self.epochs = self.finished = 0
         self.console = console = Lines()
@@ -87,8 +91,10 @@ class EpochLines(RunProgress):
     def end_run(self, trained: TrainedRun) -> None:
         """Say the result."""
         loss, accuracy = (trained.finals[name] for name in (metrics.FINAL_TEST_LOSS, metrics.FINAL_TEST_ACCURACY))
-        self.console.say(f"test loss {loss:.5f}, test accuracy {accuracy:.5f}")
         self.console.say(f"weights sha256 {trained.weights_sha256}")
+        self.console.say(f"test accuracy {accuracy:.5f}, test loss {loss:.5f}")
+        if self.hint:
+            self.console.say(self.hint)
 
     def resume_training(self, epochs: Sequence[Epoch], refused: Sequence[str]) -> None:
         """Say which checkpoints could not be used, and where the training goes on."""
@@ -168,7 +174,8 @@ class CellLines(AbstractContextManager["CellLines"]):
         self.ended.append(report.name)
         self.finished += not report.returncode
         self.done[report.name] = self.work[report.name]
-        line = f"{len(self.ended)}/{len(self.cells)}  {report.name:<28}{report.seconds:7.1f} s  {report.message}"
+        width = max(map(len, self.cells))
+        line = f"{len(self.ended)}/{len(self.cells)}  {report.name:<{width}} {report.seconds:7.1f} s  {report.message}"
         self.console.say(line)
 
     def _look_on(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.early import experiment_argument
 from pipeline.cli.predict import MODEL
 from pipeline.cli.quiet import quiet_stderr
 from pipeline.errors import AnalysisError
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("experiment")
+@experiment_argument()
 @click.option("--variant", default="", metavar="NAME", help="Promote this variant, if the claims allow it.")
 @click.option("--model", default=MODEL, show_default=True, help="Name of the registered model.")
 def promote(experiment: str, variant: str, model: str) -> None:

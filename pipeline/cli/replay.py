@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from pipeline.cli.early import experiment_argument
 from pipeline.cli.options import Number
 from pipeline.errors import AnalysisError
 
 
 @click.command()
-@click.argument("experiment")
+@experiment_argument()
 @click.option("--variant", default="", metavar="NAME", help="Replay this variant; else the quickest one.")
 @click.option("--seed", type=Number(0, 2**31 - 1), help="Replay the run of this seed.")
 @click.option("--epochs", type=Number(1, 10_000), default=1, show_default=True, help="How many epochs to train again.")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeline.cli.compare import SHOWN, ask, compare
+from pipeline.cli.early import check_experiment
 from pipeline.study.settings import COMPARED
 
 SHARED = [param for param in compare.params if param.name in ("experiment", "rule", *SHOWN, *COMPARED)]
@@ -31,6 +32,8 @@ def report(experiment: str, rule: str | None, form: str, output: Path | None, **
     python -m pipeline report experiments/matched.toml
     python -m pipeline report experiments/matched.toml --format pdf --output matched.pdf
     """
+    check_experiment(experiment)
+
     from pipeline.report.pages.pdf import load_printer
     from pipeline.workflows.report import write_report
 

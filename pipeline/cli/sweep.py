@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.early import FILE_ARGUMENT, check_seeds
 from pipeline.cli.options import Number
 from pipeline.cli.stop import repeat_command, telling_stop
 from pipeline.plain import count
@@ -27,7 +29,7 @@ KEEP = click.option("--keep", is_flag=True, help="Count runs that an earlier ver
 
 
 @click.command()
-@click.argument("experiment")
+@FILE_ARGUMENT
 @SEEDS
 @WORKERS
 @KEEP
@@ -39,6 +41,8 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
     \b
     python -m pipeline plan experiments/mnist14.toml --workers 2
     """
+    check_seeds(experiment, seeds)
+
     from pipeline.sweep.cells import count_states
     from pipeline.sweep.estimate import count_cores, estimate_cells, format_duration
     from pipeline.sweep.sweep import open_sweep
@@ -65,7 +69,7 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
 
 
 @click.command()
-@click.argument("experiment")
+@FILE_ARGUMENT
 @SEEDS
 @WORKERS
 @click.option("--budget", default="", help="Start only what fits into this time, as 2h or 30m; whole seeds first.")
@@ -93,6 +97,8 @@ def sweep(
     python -m pipeline sweep experiments/matched.toml --workers 2 --seeds 0-4 --budget 2h
     python -m pipeline sweep experiments/matched.toml --scheduler tls://head:8786
     """
+    check_seeds(experiment, seeds)
+
     from pipeline.cli.progress import CellLines
     from pipeline.sweep.estimate import count_cores, estimate_cells, parse_duration, take_within
     from pipeline.sweep.sweep import open_sweep
@@ -124,6 +130,7 @@ def sweep(
 
     with telling_stop(say_stop), lines:
         opened.run(left, lines.end_cell, workers=workers, scheduler=scheduler, attempts=attempts)
+    click.echo(f"Next: {shlex.join(('python', '-m', 'pipeline', 'compare', experiment))}")
 
 
 def say_earlier(work: Work) -> None:

@@ -40,7 +40,7 @@ def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
     from pipeline.cli.progress import EpochLines
     from pipeline.workflows.train import find_interrupted, resume_training, train_variant
 
-    progress = EpochLines()
+    progress = EpochLines("See it in the browser: python -m pipeline ui")
     with telling_stop(progress.say_stop):
         if variant:
             train_variant(variant, settings, progress)

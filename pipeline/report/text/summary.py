@@ -66,7 +66,7 @@ def _format_mean(values: pd.Series, decimals: int, unit: str = "", sign: str = "
 
 
 def list_notes(comparison: Comparison) -> list[str]:
-    """What must not be overlooked: why a claim cannot be tested, which runs make a verdict doubtful, what is missing."""
+    """What must not be overlooked: a claim that cannot be tested, runs that make a verdict doubtful or are left out."""
     notes = []
     for verdict in comparison.verdicts:
         if verdict.reason:
