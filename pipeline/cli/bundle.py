@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.early import experiment_argument
+from pipeline.plain import count
 from pipeline.private import name_file
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -57,7 +58,7 @@ def export_bundle(experiment: str, file: Path, every: bool, evidence: bool, seed
     finally:
         part.unlink(missing_ok=True)
     runs, files = len(manifest.runs), len(manifest.files)
-    click.echo(f'{file}: {runs} runs of "{manifest.experiment}", {files} files; sha256 {seal}')
+    click.echo(f'{file}: {count(runs, "run")} of "{manifest.experiment}", {count(files, "file")}; sha256 {seal}')
 
 
 @bundle.command("import")
@@ -82,5 +83,5 @@ def import_bundle(files: tuple[Path, ...], into: str) -> None:
         with open_bundle(file) as reader:
             for arrival in transfer.import_bundle(open_store(), reader, into):
                 new, there = new + arrival.new, there + (not arrival.new)
-                click.echo(f"{arrival.run.name}: {'run' if arrival.new else 'there already as run'} {arrival.run_id}")
-            click.echo(f'"{into or reader.manifest.experiment}": {new} runs imported, {there} were there already')
+                click.echo(f"{arrival.run.name}: {'run' if arrival.new else 'already there as run'} {arrival.run_id}")
+            click.echo(f'"{into or reader.manifest.experiment}": {count(new, "run")} imported, {there} already there')

@@ -32,7 +32,7 @@ def cell(experiment: str, variant: str, seed: int, since: str) -> None:
     interrupts.follow_launcher()
     found = train_cell(open_sweep(experiment, str(seed), since), variant, EpochLines())
     if found.state == "done":
-        click.echo(f"{found.name} is done; run {found.run_id}")
+        click.echo(f"{found.name} is finished; run {found.run_id}")
 
 
 @click.command(hidden=True)

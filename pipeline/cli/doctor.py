@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.early import experiment_argument
-from pipeline.plain import escape_controls
+from pipeline.plain import count, escape_controls
 
 if TYPE_CHECKING:
     from pipeline.sweep.finding import Finding
@@ -39,7 +39,7 @@ def doctor(experiment: str, fix: bool, deep: bool) -> int:
         done = fix and finding.fix is not None and finding.fix()
         fixed += done
         click.echo(say_finding(finding, fix=fix, done=done))
-    click.echo(f"{found} found, {fixed} fixed" if found else f"healthy: {len(survey.runs)} runs looked at")
+    click.echo(f"{found} found, {fixed} fixed" if found else f"healthy: {count(len(survey.runs), 'run')} checked")
     return int(fixed < found)
 
 

@@ -68,7 +68,7 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
         raise AnalysisError(f"{against}: not a usable result file (no text); give one of compare") from error
 
     from pipeline.analysis.gate.check import check_against, gate_passed
-    from pipeline.report.text.gate import name_cell, render_junit, render_summary
+    from pipeline.report.text.gate import name_cell, render_junit, render_summary, say_gate
     from pipeline.study.experiment import open_experiment
     from pipeline.study.variants import VARIANTS
     from pipeline.tracking.predicted import read_predicted
@@ -86,8 +86,8 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
         junit.write_text(render_junit(judgements), encoding="utf-8")
     if summary:
         summary.write_text(render_summary(judgements), encoding="utf-8")
-    click.echo(render_summary(judgements), nl=False)
+    click.echo(say_gate(judgements), nl=False)
     if not gate_passed(judgements):
         failed = [name_cell(judgement) for judgement in judgements if judgement.result == "fail"]
         reason = f"failed for {', '.join(dict.fromkeys(failed))}" if failed else "judged nothing"
-        raise AnalysisError(f"the gate {reason}; see the judgements above")
+        raise AnalysisError(f"the gate {reason}; see above")

@@ -13,6 +13,7 @@ import click
 from pipeline.cli.early import check_experiment, take_pictures
 from pipeline.cli.quiet import quiet_stderr
 from pipeline.errors import DataError
+from pipeline.plain import count
 
 if TYPE_CHECKING:
     from pipeline.serving.look import Look
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MODEL = "mnist-study"
 ENDING = ".seen.png"
+ANSWER = len("7 (100.0 %)")
 
 
 @click.command()
@@ -194,7 +196,7 @@ def _find_model(run_id: str | None, variant: str | None, experiment: str, model:
     else:
         version, run = find_champion(store, model)
         origin = f"{model} version {version}: "
-    click.echo(f"{origin}{run.variant}, seed {run.seed}, {run.epochs} epochs; run {run.run_id}", err=True)
+    click.echo(f"{origin}{run.variant}, seed {run.seed}, {count(run.epochs, 'epoch')}; run {run.run_id}", err=True)
     return run
 
 
@@ -212,12 +214,13 @@ def _list_json(paths: Sequence[Path], results: Sequence[Look | str], answers: Se
 
 
 def _tabulate(looks: Sequence[Look], answers: Sequence[Sequence[float]], word: str) -> str:
-    """A line a picture: the digit (or what `word` calls it), then the probability of each; empty without any."""
+    """A line a picture: the digit (or what `word` calls it) with its probability, the picture, then those of all ten."""
     if not looks:
         return ""
     width = max(len("picture"), *(len(str(look.path)) for look in looks))
-    lines = [f"{'picture':<{width}}  {word}" + "".join(f"{digit:>7}" for digit in range(10))]
+    lines = [f"{word:<{ANSWER}}  {'picture':<{width}}" + "".join(f"{digit:>6}" for digit in range(10))]
     for look, row in zip(looks, answers, strict=True):
         digit = max(range(10), key=row.__getitem__)
-        lines.append(f"{look.path!s:<{width}}  {digit:>5}" + "".join(f"{value:>7.3f}" for value in row))
+        answer = f"{digit} ({100 * row[digit]:.1f} %)"
+        lines.append(f"{answer:<{ANSWER}}  {look.path!s:<{width}}" + "".join(f"{value:>6.3f}" for value in row))
     return "\n".join(lines)

@@ -7,6 +7,7 @@ import click
 from pipeline.cli.early import experiment_argument
 from pipeline.cli.options import Number
 from pipeline.errors import AnalysisError
+from pipeline.plain import count
 
 
 @click.command()
@@ -28,7 +29,7 @@ def replay(experiment: str, variant: str, seed: int | None, epochs: int) -> None
     from pipeline.workflows.replay import replay_run
 
     found = replay_run(experiment, variant, seed, epochs, EpochLines())
-    what = f"{found.variant}, seed {found.seed}, run {found.run_id}: {found.compared} metrics of {found.epochs} epochs"
+    what = f"{found.variant}, seed {found.seed}, run {found.run_id}: {found.compared} metrics of {count(found.epochs, 'epoch')}"
     place = "the same type of processor" if found.same_processor else "another type of processor"
     if not found.differences:
         click.echo(f"REPEATED bit for bit: {what}, on {place}")

@@ -17,6 +17,7 @@ from pipeline.plain import count
 if TYPE_CHECKING:
     from pipeline.sweep.sweep import Work
 
+WORDS = {"done": "finished", "started": "stopped"}
 SEEDS = click.option("--seeds", default="", help="Only these seeds, as 0-4 or 0,2,7.")
 WORKERS = click.option(
     "--workers", type=Number(0, 256), default=0, show_default=True, help="Cells at once; 0 for one a core."
@@ -53,8 +54,8 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
     say_earlier(work)
     cells = work.cells
     for cell in cells:
-        click.echo(f"{cell.name:<28}{cell.state:<9}{cell.run_id}".rstrip())
-    click.echo(", ".join(f"{number} {state}" for state, number in count_states(cells).items()))
+        click.echo(f"{cell.name:<28}{WORDS.get(cell.state, cell.state):<9} {cell.run_id}".rstrip())
+    click.echo(", ".join(f"{number} {WORDS.get(state, state)}" for state, number in count_states(cells).items()))
     for line in foresee_claims(experiment, opened.store, opened.experiment_id, work.runs):
         click.echo(line)
     if all(cell.state == "done" for cell in cells):

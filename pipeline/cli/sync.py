@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.errors import StoreUnreachable
+from pipeline.plain import count
 
 if TYPE_CHECKING:
     from pipeline.tracking.store import Store
@@ -29,7 +30,7 @@ def sync() -> None:
     store = open_store()
     waiting = find_journals(store)
     failed = [run_id for run_id in waiting if not deliver_run(store, run_id)]
-    click.echo(f"{len(waiting) - len(failed)} of {len(waiting)} runs delivered")
+    click.echo(f"{len(waiting) - len(failed)} of {count(len(waiting), 'run')} delivered")
     if failed:
         raise StoreUnreachable(
             f"not delivered: {', '.join(failed)}; see above, then start `python -m pipeline sync` again"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pipeline.study.tags import KIND
 from pipeline.sweep.finding import Finding
 from pipeline.tracking.frozen import FROZEN
-from pipeline.tracking.records import NEVER, Survey
+from pipeline.tracking.records import NEVER
+from pipeline.tracking.survey import Survey
 from pipeline.tracking.values import RESULTS, TAGS, find_bad, read_texts
 
 
