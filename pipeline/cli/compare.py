@@ -26,12 +26,14 @@ SHOWN = ("truth", "published", "controls")
 COMPARE_OPTIONS = (
     click.argument("experiment", default=""),
     click.argument("other_run", default=""),
-    click.option("--rule", type=click.Choice(RULES), help="Runs of the table; with an experiment file all seeds."),
+    click.option("--rule", type=click.Choice(RULES), help="Which runs to use; with an experiment file, all seeds."),
     click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True),
-    click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of printing."),
-    click.option("--wide", is_flag=True, help="Print the study's eleven columns, and each verdict in full sentences."),
-    click.option("--truth", is_flag=True, help="Add what the networks really hold, the honest gap, the time."),
-    click.option("--published", is_flag=True, help="Add the notebook's numbers and the differences to them."),
+    click.option(
+        "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file, print nothing."
+    ),
+    click.option("--wide", is_flag=True, help="Print the study's eleven columns and each verdict in full sentences."),
+    click.option("--truth", is_flag=True, help="Add what the networks really contain, the honest gap and the time."),
+    click.option("--published", is_flag=True, help="Add the notebook's numbers and the differences from them."),
     click.option("--controls", is_flag=True, help="Add the five control rows."),
     click.option("--trace", nargs=2, metavar="ROW COLUMN", help="Print the runs behind one entry of the table."),
     *(
@@ -51,14 +53,14 @@ def _compare_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @_compare_options
 def compare(experiment: str, other_run: str, rule: str | None, form: str, output: Path | None, **options: Any) -> None:
-    """Build the conclusion table from the finished runs of EXPERIMENT and judge its claims.
+    """Compare the finished runs of EXPERIMENT and judge its claims.
 
-    EXPERIMENT is the name of an MLflow experiment or a file of experiments/ with claims; without it, the experiment
-    that MLflow's environment names. Runs with other settings than the newest finished one, or than the file says, are
-    listed and left out. The comparison is logged as a run of its own.
+    EXPERIMENT is the name of an MLflow experiment or a file from experiments/ with claims; without it, the
+    experiment that MLflow's environment names. Runs whose settings differ from the file's, or from those of the
+    newest finished run, are left out and listed. The comparison is logged as a run of its own.
 
-    With two run ids instead, the test images that one run gets right and the other wrong are counted, tested (McNemar)
-    and drawn; nothing is logged.
+    Given two run ids instead, it counts the test images that one run gets right and the other wrong, tests the
+    difference (McNemar) and draws the images; nothing is logged.
 
     \b
     python -m pipeline compare

@@ -14,11 +14,11 @@ import click
     help='"auto" for MNIST, "fashion-mnist", or a file or folder with labelled images.',
 )
 def data(source: str) -> None:
-    """Find, verify and describe the data set; fetches MNIST if need be.
+    """Find, verify and describe the data set; fetch MNIST if needed.
 
-    Read are .npz files, CSV tables (label, then 784 pixels), folders with the four IDX files, gzipped or not, and
-    folders with a folder of pictures for each class: grey images of 28x28, classes 0 to 9. What is done to an array to
-    read it is said.
+    It reads .npz files, CSV tables (label, then 784 pixels), folders with the four IDX files (gzipped or not), and
+    folders with one folder of pictures for each class: grey images of 28x28, classes 0 to 9. Every conversion is
+    reported.
 
     \b
     python -m pipeline data

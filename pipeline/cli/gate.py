@@ -34,7 +34,7 @@ def _parse_tolerances(_ctx: click.Context, _param: click.Parameter, texts: tuple
 
 @click.command()
 @experiment_argument(default="")
-@click.option("--against", type=FILE, required=True, help="A result file, as `compare --format json` writes it.")
+@click.option("--against", type=FILE, required=True, help="A result file written by `compare --format json`.")
 @click.option("--confidence", type=click.FloatRange(0.5, 1, max_open=True), default=0.95, show_default=True)
 @click.option(
     "--tolerance",
@@ -42,19 +42,22 @@ def _parse_tolerances(_ctx: click.Context, _param: click.Parameter, texts: tuple
     metavar="METRIC=VALUE",
     multiple=True,
     callback=_parse_tolerances,
-    help="Where too few seeds are stored: how far a metric may be from their mean. Repeatable.",
+    help="If too few seeds are stored: how far a metric may be from their mean. Repeatable.",
 )
-@click.option("--allow-missing", is_flag=True, help="Do not fail for a stored variant or a run that did not finish.")
-@click.option("--junit", type=FILE, help="Write the judgements as JUnit XML, for a CI system.")
-@click.option("--summary", type=FILE, help="Write the judgements as Markdown.")
+@click.option("--allow-missing", is_flag=True, help="Do not fail for variants without a new run, or unfinished runs.")
+@click.option("--junit", type=FILE, help="Write the results as JUnit XML for a CI system.")
+@click.option("--summary", type=FILE, help="Write the results as Markdown.")
 def gate(experiment: str, against: Path, junit: Path | None, summary: Path | None, **options: Any) -> None:
-    """Judge the runs of EXPERIMENT against a stored result; exit code 1 if one fails.
+    """Check the runs of EXPERIMENT against a stored result, for CI.
 
-    EXPERIMENT is the name of an MLflow experiment or its file, which is needed where it has variants of its own.
-    The same seed, threads and fingerprint (settings, data, code, versions) must give the same weights, bit for bit; any
-    other run must fall within bounds from the spread of the stored seeds, pooled over variants, and so must the mean
-    shift of all new runs; each says the smallest shift it sees, and bounds too wide judge nothing. A stored variant
-    without a finished new run, and a new run that did not finish, fail too.
+    EXPERIMENT is the name of an MLflow experiment or its file; a study with its own variants needs the file. Runs
+    with the same seed, threads and fingerprint (settings, data, code, versions) must have the same weights, bit for
+    bit. Any other run must fall within bounds from the spread of the stored seeds, pooled over variants, and so
+    must the mean shift of all new runs; each says the smallest shift it can see, and bounds that are too wide judge
+    nothing. A stored variant without a finished new run, and a new run that did not finish, fail too. Exit code 1
+    if anything fails.
+
+    Only what failed is printed; --summary writes everything.
 
     \b
     python -m pipeline gate --against experiments/results/pairs.json pairs

@@ -118,11 +118,12 @@ def _fail_adopted_run(reason: str) -> None:
 @click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="pipeline")
 def main() -> None:
-    """Tracked deep-learning experiments on MNIST: train variants, compare them, judge claims.
+    """Tracked deep-learning experiments on MNIST: train networks, compare them, test claims.
 
     \b
-    python -m pipeline variants
-    python -m pipeline train --arch conv7_3x3
+    python -m pipeline smoke
+    python -m pipeline train --arch conv2_3x3 --epochs 3
+    python -m pipeline sweep experiments/smoke.toml
     """
 
 

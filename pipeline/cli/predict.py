@@ -33,7 +33,7 @@ ANSWER = len("7 (100.0 %)")
 @click.option(
     "--experiment",
     default="",
-    help="Where --variant looks, by name or file; else MLflow's own.",
+    help="Where --variant looks: a name or a file; by default MLflow's own.",
 )
 @click.option("--model", default=MODEL, show_default=True, help="Use the champion of this registered model.")
 @click.option("--explain", is_flag=True, help=f"Save how the picture was read, step by step, as IMAGE{ENDING}.")
@@ -41,16 +41,17 @@ ANSWER = len("7 (100.0 %)")
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
 @click.option("--request", is_flag=True, help="Print the request for `mlflow models serve` instead of predicting.")
 def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) -> None:
-    """Say which digit each IMAGE shows, with the probabilities of all ten.
+    """Say which digit each IMAGE shows, and how sure the network is.
 
-    A picture of one digit, as a scanner or a phone takes it: PNG, JPEG, GIF, BMP, WebP or TIFF, up to 120 million
-    pixels, dark on light or light on dark; shadows, ruled paper, a desk around the sheet and dust are left out. IMAGE
-    may also be a folder of pictures, or - for standard input. A network that was trained on Fashion-MNIST names a
-    class, 0 to 9, and is shown the whole picture. The champion that `promote` has chosen answers, or the run that an
-    option names.
+    IMAGE is a picture of one digit from a scanner or phone: PNG, JPEG, GIF, BMP, WebP or TIFF, up to 120 million
+    pixels, dark on light or light on dark. Shadows, ruled lines, dust and a desk around the sheet are ignored. It
+    may also be a folder of pictures, or - for standard input. A network trained on Fashion-MNIST names a class, 0
+    to 9, and sees the whole picture.
 
-    A warning names what makes an answer unsure. A picture that cannot be read costs only its own answer; the exit code
-    is then 1. With --format json each picture is one line: file, digit, probabilities and warnings, or error.
+    The champion chosen by `promote` answers, or the run that an option names. The first column is the answer with
+    its probability, then come the picture and the probabilities of all ten. A warning says why an answer is unsure.
+    If a picture cannot be read, the others are still answered; the exit code is then 1. With --format json each
+    picture is one line: file, digit, probabilities and warnings, or error.
 
     \b
     python -m pipeline predict seven.png photo.jpg
@@ -214,7 +215,7 @@ def _list_json(paths: Sequence[Path], results: Sequence[Look | str], answers: Se
 
 
 def _tabulate(looks: Sequence[Look], answers: Sequence[Sequence[float]], word: str) -> str:
-    """A line a picture: the digit (or what `word` calls it) with its probability, the picture, then those of all ten."""
+    """A line a picture: the answer (a `word`) with its probability, the picture, the probabilities of all ten."""
     if not looks:
         return ""
     width = max(len("picture"), *(len(str(look.path)) for look in looks))

@@ -135,13 +135,18 @@ class EpochLines(RunProgress):
 
 
 class CellLines(AbstractContextManager["CellLines"]):
-    """Prints one line per cell that ends; on a terminal also live bars: the sweep, and each cell under way by epoch."""
+    """Prints one line per cell that ends; on a terminal also live bars: the sweep, and each cell under way by epoch.
 
-    def __init__(self, sweep: Sweep, cells: Sequence[Cell], expected: float | None = None) -> None:
+    `reports` is given each cell that ends; `expected` are the seconds that the sweep takes by earlier runs.
+    """
+
+    def __init__(
+        self, sweep: Sweep, cells: Sequence[Cell], reports: list[CellReport], expected: float | None = None
+    ) -> None:
         from pipeline.sweep.estimate import count_cell_work
         from pipeline.tracking.paces import read_epoch
 
-        self.finished, self.expected = 0, expected
+        self.reports, self.expected = reports, expected
         self.sweep, self.cells = sweep, {cell.name: cell for cell in cells}
         self.work = {cell.name: count_cell_work(cell) for cell in cells}
         self.ended: list[str] = []
@@ -172,7 +177,7 @@ class CellLines(AbstractContextManager["CellLines"]):
     def end_cell(self, report: CellReport) -> None:
         """Print the cell's line."""
         self.ended.append(report.name)
-        self.finished += not report.returncode
+        self.reports.append(report)
         self.done[report.name] = self.work[report.name]
         width = max(map(len, self.cells))
         line = f"{len(self.ended)}/{len(self.cells)}  {report.name:<{width}} {report.seconds:7.1f} s  {report.message}"

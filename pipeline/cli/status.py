@@ -26,10 +26,11 @@ SHORT = ("run", "cell", "epoch", "accuracy", "process")
 @click.command()
 @experiment_argument(default="")
 def status(experiment: str) -> None:
-    """Show how many trainings are finished, running, killed and failed, and how far each running one is.
+    """Show how many runs are finished, running, stopped or failed.
 
-    EXPERIMENT is the name of an MLflow experiment or a file of experiments/; without it, all experiments are shown.
-    The accuracy is that of the test images after the last epoch, the heartbeat's age the time since it.
+    For each running one it shows the last epoch, its test accuracy, and the time since the last sign of life.
+    EXPERIMENT is the name of an MLflow experiment or a file from experiments/; without it, all experiments are
+    shown.
 
     \b
     python -m pipeline status

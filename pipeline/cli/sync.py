@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 @click.command()
 def sync() -> None:
-    """Deliver to the tracking store what it could not take while runs of this machine were trained.
+    """Deliver results that the tracking store could not take.
 
-    Each write is delivered once, at its own time. A training that was completed gets its figures and its model too.
+    Runs keep on this machine whatever an unreachable store has missed. Each write is delivered once, with its
+    original time. A training that was completed gets its figures and its model too.
 
     \b
     python -m pipeline sync

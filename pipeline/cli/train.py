@@ -20,7 +20,7 @@ NO_RUN = "none"
     default=NO_RUN,
     show_default=True,
     metavar="RUN_ID",
-    help="Go on with a run that was interrupted, with the run's own settings.",
+    help="Continue an interrupted run, with its own settings.",
 )
 def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
     """Train one variant and log everything to MLflow.
