@@ -135,7 +135,7 @@ def _name_evidence(verdict: Verdict) -> str:
 def _say_evidence(verdict: Verdict) -> str:
     """Numbers behind a verdict in one line: seeds, twins, seeds needed, the first runs."""
     needed = f", seeds needed about {verdict.seeds_needed}" if verdict.seeds_needed is not None else ""
-    counts = f"{count(verdict.n_seeds, 'seed')}, {count(verdict.twins, 'twin')}{needed}"
+    counts = f"n {count(verdict.n_seeds, 'seed')}, {count(verdict.twins, 'twin')}{needed}"
     runs = f"{_name_few(verdict.run_ids)} ({len(verdict.run_ids)}, all in verdicts.json)" if verdict.run_ids else "none"
     return f"{counts}, runs: {runs}"
 
