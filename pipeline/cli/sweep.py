@@ -17,7 +17,7 @@ from pipeline.plain import count
 
 if TYPE_CHECKING:
     from pipeline.sweep.execute import CellReport
-    from pipeline.sweep.sweep import Work
+    from pipeline.sweep.sweep import Sweep, Work
 
 WORDS = {"done": "finished", "started": "stopped"}
 SEEDS = click.option("--seeds", default="", help="Only these seeds, such as 0-4 or 0,2,7.")
@@ -50,7 +50,6 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
     from pipeline.sweep.cells import count_states
     from pipeline.sweep.estimate import count_cores, estimate_cells, format_duration
     from pipeline.sweep.sweep import open_sweep
-    from pipeline.workflows.compare import foresee_claims
 
     opened = open_sweep(experiment, seeds, create=False)
     work = opened.find_work(keep=keep)
@@ -59,7 +58,7 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
     for cell in cells:
         click.echo(f"{cell.name:<28}{WORDS.get(cell.state, cell.state):<9} {cell.run_id}".rstrip())
     click.echo(", ".join(f"{number} {WORDS.get(state, state)}" for state, number in count_states(cells).items()))
-    for line in foresee_claims(experiment, opened.store, opened.experiment_id, work.runs):
+    for line in say_prospects(opened, work):
         click.echo(line)
     if all(cell.state == "done" for cell in cells):
         return
@@ -127,6 +126,15 @@ def sweep(
         with CellLines(opened, left, ended, estimate.middle / workers if estimate else None) as lines:
             opened.run(left, lines.end_cell, workers=workers, scheduler=scheduler, attempts=attempts)
     click.echo(f"Next: {shlex.join(('python', '-m', 'pipeline', 'compare', experiment))}")
+
+
+def say_prospects(opened: Sweep, work: Work) -> list[str]:
+    """What the claims of the experiment can come to."""
+    if not opened.declared.claims:
+        return []
+    from pipeline.workflows.foresee import foresee_claims
+
+    return foresee_claims(opened.path, opened.store, opened.experiment_id, work.runs)
 
 
 def say_stopped(work: Work, ended: Sequence[CellReport], scheduler: str | None, *, again: bool) -> str:

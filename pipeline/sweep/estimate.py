@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from dask.system import CPU_COUNT
 
 from pipeline.errors import ExperimentError
 from pipeline.study import metrics
@@ -34,6 +33,8 @@ class Estimate:
 
 def count_cores() -> int:
     """The cores that this process may use, limits of its container included."""
+    from dask.system import CPU_COUNT
+
     return int(CPU_COUNT)
 
 
