@@ -78,6 +78,8 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
         return
     show(found, form, output, wide=options["wide"])
     run_id = found.record()
+    if options["wide"] or form != "text" or output:
+        click.echo(f"Table sha256 {found.comparison.conclusion.sha256}", err=True)
     click.echo(f"Logged as run {run_id}.", err=True)
     words = ["python", "-m", "pipeline", "report", *([experiment] if experiment else [])]
     click.echo(f"Next, every number and figure on one page: {shlex.join(words)}", err=True)

@@ -57,13 +57,15 @@ def test_a_picture_gets_a_digit_and_ten_probabilities(run_id: str, seven: Path) 
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith(f"conv2_3x3_reg, seed 0, 2 epochs; run {run_id}\n")
     header, line = result.stdout.splitlines()
-    assert header.split() == ["picture", "digit", *map(str, range(10))]
-    name, digit, *probabilities = line.split()
+    assert header.split() == ["digit", "picture", *map(str, range(10))]
+    digit, percent, sign, name, *probabilities = line.split()
     assert name == str(seven)
     numbers = [float(number) for number in probabilities]
     assert len(numbers) == 10
     assert sum(numbers) == pytest.approx(1, abs=0.006)
     assert numbers[int(digit)] == max(numbers)
+    assert sign == "%)"
+    assert float(percent.removeprefix("(")) == pytest.approx(100 * max(numbers), abs=0.1)
 
 
 def test_real_digits_are_mostly_read_back(run_id: str, original: np.ndarray, tmp_path: Path) -> None:

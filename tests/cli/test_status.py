@@ -31,7 +31,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store()
     assert call("status").output == (
-        "experiment  finished  running  killed  failed\nDefault     0         0        0       0\n"
+        "experiment  finished  running  stopped  failed\nDefault     0         0        0       0\n"
     )
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "tiny")
     for seed in range(2):
@@ -59,7 +59,7 @@ def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatc
     pid = str(os.getpid())
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.output == (
-        "experiment  finished  running  killed  failed\n"
+        "experiment  finished  running  stopped  failed\n"
         "Default     0         0        0       0\n"
         "tiny        2         1        1       0\n"
         "\n"

@@ -86,7 +86,7 @@ def test_workers_elsewhere_are_told_the_store_and_no_secret(monkeypatch: pytest.
         ([130], 1, "its last line"),
         ([CellTaken.exit_code], 1, "its last line"),
         ([StoreUnreachable.exit_code] * 3 + [0], 4, "its last line"),
-        ([-9, -9], 2, "died of SIGKILL (out of memory?); start the sweep again to go on with it"),
+        ([-9, -9], 2, "died of SIGKILL (out of memory?); start the sweep again to continue it"),
     ],
 )
 def test_only_a_failure_counts_as_an_attempt(
