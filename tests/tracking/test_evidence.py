@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import getpass
+import re
 import socket
 import zipfile
 from pathlib import Path
