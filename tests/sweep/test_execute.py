@@ -83,7 +83,7 @@ def test_workers_elsewhere_are_told_the_store_and_no_secret(monkeypatch: pytest.
         ([0], 1, "its last line"),
         ([1, 0], 2, "its last line"),
         ([1, 1], 2, "its last line"),
-        ([130], 1, "its last line"),
+        ([130], 1, "stopped by SIGINT; start the sweep again to continue it"),
         ([CellTaken.exit_code], 1, "its last line"),
         ([StoreUnreachable.exit_code] * 3 + [0], 4, "its last line"),
         ([-9, -9], 2, "died of SIGKILL (out of memory?); start the sweep again to continue it"),
