@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
+CELLS = (["-m", "pipeline", "cell"], ["-m", "pipeline", "cells"])
 PATIENCE_SECONDS = 15.0
 LOOK_SECONDS = 0.05
 
@@ -41,7 +42,7 @@ def _find_trainings() -> set[psutil.Process]:
     found, parents = set(), set()
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if "pipeline" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+            if process.cmdline()[1:4] in CELLS and process.status() != psutil.STATUS_ZOMBIE:
                 found.add(process)
                 parents.add(process.ppid())
     return {process for process in found if process.pid not in parents}
