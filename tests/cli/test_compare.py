@@ -97,7 +97,7 @@ def test_a_terminal_gets_the_verdicts_first_and_the_way_on(study: str, declared:
     assert lines[0].split() == ["claim", "verdict", "effect", "95", "%", "interval", "by", "twin"]
     assert "SUPPORTED" in lines[1]
     assert "2 of 2 lower" in lines[1]
-    table = lines.index("variant         test accuracy         test loss               gap  n")
+    table = [line.split() for line in lines].index(["variant", "test", "accuracy", "test", "loss", "gap", "n"])
     assert [line.split()[0] for line in lines[table + 1 : table + 5]] == list(PAIRS)
     assert lines[table + 1].split()[-1] == "5"
     assert max(map(len, lines)) <= 80

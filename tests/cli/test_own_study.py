@@ -183,7 +183,7 @@ def test_a_class_is_no_digit(ids: dict[str, str], tmp_path: Path) -> None:
         said = call("predict", picture, "--run", ids["tiny"])
     finally:
         client.delete_tag(ids["tiny"], "data-name")
-    assert said.stdout.split()[:2] == ["picture", "class"]
+    assert said.stdout.split()[:2] == ["class", "picture"]
     seen = json.loads(told.stdout)["inputs"][0]
     assert [[value[0] > 0 for value in row] for row in seen] == (image > 0).tolist()  # not moved by a pixel
 

@@ -43,7 +43,13 @@ def tiny(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_plan_runs_nothing(tiny: str, store_uri: str) -> None:
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of its own, in which nothing has finished."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def test_a_plan_runs_nothing(tiny: str, empty: None) -> None:
     result = call("plan", tiny)
     assert result.exit_code == 0
     assert result.output == (
@@ -89,7 +95,7 @@ def test_runs_of_an_earlier_version_are_named_and_kept_if_asked(
         (["sweep", "{tiny}", "--budget", "1h"], "Error: a budget needs a training that has finished on this machine"),
     ],
 )
-def test_what_cannot_be_swept_is_one_line(tiny: str, store_uri: str, arguments: list[str], line: str) -> None:
+def test_what_cannot_be_swept_is_one_line(tiny: str, empty: None, arguments: list[str], line: str) -> None:
     result = call(*(argument.replace("{tiny}", tiny) for argument in arguments))
     assert result.exit_code == 1
     assert result.stderr.startswith(line)

@@ -121,7 +121,7 @@ def test_a_scheduler_without_tls_is_warned_of(tmp_path: Path, monkeypatch: pytes
     for scheme in ("tcp", "tls"):
         result = call("sweep", str(tmp_path / "tiny.toml"), "--scheduler", f"{scheme}://127.0.0.1:9")
         assert result.exit_code == 1
-        assert ("Warning: without tls:// whoever reaches" in result.stderr) == (scheme == "tcp")
+        assert ("Warning: without tls:// anyone who can reach" in result.stderr) == (scheme == "tcp")
         said = {
             "tcp": "Error: no Dask scheduler answers at tcp://",
             "tls": "Error: Dask has no TLS certificates for tls://",
