@@ -219,9 +219,9 @@ def _tabulate(looks: Sequence[Look], answers: Sequence[Sequence[float]], word: s
     if not looks:
         return ""
     width = max(len("picture"), *(len(str(look.path)) for look in looks))
-    lines = [f"{word:<{ANSWER}}  {'picture':<{width}}" + "".join(f"{digit:>6}" for digit in range(10))]
+    lines = [f"{word:<{ANSWER}}  {'picture':<{width}}" + "".join(f"{digit:>5}" for digit in range(10))]
     for look, row in zip(looks, answers, strict=True):
         digit = max(range(10), key=row.__getitem__)
         answer = f"{digit} ({100 * row[digit]:.1f} %)"
-        lines.append(f"{answer:<{ANSWER}}  {look.path!s:<{width}}" + "".join(f"{value:>6.3f}" for value in row))
+        lines.append(f"{answer:<{ANSWER}}  {look.path!s:<{width}}" + "".join(f"{value:>5.2f}" for value in row))
     return "\n".join(lines)

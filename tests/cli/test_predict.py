@@ -62,10 +62,10 @@ def test_a_picture_gets_a_digit_and_ten_probabilities(run_id: str, seven: Path) 
     assert name == str(seven)
     numbers = [float(number) for number in probabilities]
     assert len(numbers) == 10
-    assert sum(numbers) == pytest.approx(1, abs=0.006)
+    assert sum(numbers) == pytest.approx(1, abs=0.06)
     assert numbers[int(digit)] == max(numbers)
     assert sign == "%)"
-    assert float(percent.removeprefix("(")) == pytest.approx(100 * max(numbers), abs=0.1)
+    assert float(percent.removeprefix("(")) == pytest.approx(100 * max(numbers), abs=0.6)
 
 
 def test_real_digits_are_mostly_read_back(run_id: str, original: np.ndarray, tmp_path: Path) -> None:
