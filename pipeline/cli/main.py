@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -20,7 +19,7 @@ from pipeline.cli.gate import gate
 from pipeline.cli.predict import predict
 from pipeline.cli.promote import promote
 from pipeline.cli.publish import publish
-from pipeline.cli.quiet import close_stdout, is_stdout_closed
+from pipeline.cli.quiet import close_stdout, is_stdout_closed, outliving_terminal
 from pipeline.cli.replay import replay
 from pipeline.cli.report import report
 from pipeline.cli.smoke import smoke
@@ -98,7 +97,7 @@ def _stop(killed: RunKilled) -> NoReturn:
     """Say how far the work came and how it goes on, also where the terminal has closed, and exit."""
     if "MLFLOW_RUN_ID" in os.environ:
         _fail_adopted_run("stopped before it began")
-    with suppress(OSError):
+    with outliving_terminal():
         for line in (killed.said or "Stopped.").splitlines():
             click.echo(escape_controls(line), err=True)
     sys.exit(128 + killed.signal_number)

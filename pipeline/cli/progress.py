@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from pipeline.background import repeat
 from pipeline.cli.pace import LEAST_SHARE, Pace, expect_epoch
-from pipeline.cli.quiet import close_stdout, quiet_stderr
+from pipeline.cli.quiet import close_stdout, outliving_terminal, quiet_stderr
 from pipeline.plain import count
 from pipeline.study import metrics
 from pipeline.sweep.estimate import format_duration
@@ -37,6 +37,11 @@ class Lines(Console):
     def on_broken_pipe(self) -> None:
         """Write to nobody from now on."""
         close_stdout()
+
+    def _write_buffer(self) -> None:
+        """Write what is to be shown, be it to a terminal that has closed."""
+        with outliving_terminal():
+            super()._write_buffer()
 
     def say(self, text: str) -> None:
         """Print a line as it is."""
