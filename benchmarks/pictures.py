@@ -75,7 +75,7 @@ def train_networks(folder: Path) -> list[str]:
 def measure(runs: Sequence[str], number: int) -> None:
     """Print the table of all kinds for these runs."""
     from pipeline.serving.predict import load_verified, predict_digits
-    from pipeline.tracking.registry import find_run
+    from pipeline.tracking.files.registry import find_run
     from pipeline.tracking.store import open_store
 
     raw = load_mnist().raw

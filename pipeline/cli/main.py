@@ -10,24 +10,24 @@ from typing import Any, NoReturn
 import click
 
 from pipeline import __version__, interrupts
-from pipeline.cli.bundle import bundle
-from pipeline.cli.cell import cell, cells
-from pipeline.cli.compare import compare
 from pipeline.cli.data import data
-from pipeline.cli.doctor import doctor
-from pipeline.cli.gate import gate
-from pipeline.cli.predict import predict
-from pipeline.cli.promote import promote
-from pipeline.cli.publish import publish
 from pipeline.cli.quiet import close_stdout, is_stdout_closed, outliving_terminal
-from pipeline.cli.replay import replay
-from pipeline.cli.report import report
-from pipeline.cli.smoke import smoke
-from pipeline.cli.status import status
-from pipeline.cli.sweep import plan, sweep
-from pipeline.cli.sync import sync
-from pipeline.cli.train import train
-from pipeline.cli.ui import ui
+from pipeline.cli.results.compare import compare
+from pipeline.cli.results.gate import gate
+from pipeline.cli.results.predict import predict
+from pipeline.cli.results.promote import promote
+from pipeline.cli.results.publish import publish
+from pipeline.cli.results.report import report
+from pipeline.cli.store.bundle import bundle
+from pipeline.cli.store.doctor import doctor
+from pipeline.cli.store.status import status
+from pipeline.cli.store.sync import sync
+from pipeline.cli.store.ui import ui
+from pipeline.cli.training.cell import cell, cells
+from pipeline.cli.training.replay import replay
+from pipeline.cli.training.smoke import smoke
+from pipeline.cli.training.sweep import plan, sweep
+from pipeline.cli.training.train import train
 from pipeline.cli.variants import variants
 from pipeline.errors import PipelineError, RunKilled
 from pipeline.plain import escape_controls, hide_secrets
@@ -105,8 +105,8 @@ def _stop(killed: RunKilled) -> NoReturn:
 
 def _fail_adopted_run(reason: str) -> None:
     """Give the launcher's run its reason; a store that does not answer must not hide the first error."""
-    from pipeline.tracking.recorder import fail_adopted_run
     from pipeline.tracking.store import open_store
+    from pipeline.tracking.write.recorder import fail_adopted_run
 
     try:
         fail_adopted_run(open_store(), reason)

@@ -11,8 +11,8 @@ from pipeline.errors import StoreError
 from pipeline.study.facts import restore_row
 from pipeline.study.settings import Settings
 from pipeline.study.variants import IMAGE_SHAPE
-from pipeline.tracking.artifacts import load_network
-from pipeline.tracking.registry import FinishedRun
+from pipeline.tracking.files.artifacts import load_network
+from pipeline.tracking.files.registry import FinishedRun
 from pipeline.training.network import build_network, hash_weights
 
 PROBES = 4

@@ -8,7 +8,7 @@ from pipeline.errors import CellTaken
 from pipeline.sweep.cells import Cell
 from pipeline.sweep.sweep import Sweep
 from pipeline.tracking.process import hold_lease
-from pipeline.tracking.resume import locate_checkpoints
+from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.workflows.train import Resumable, RunProgress, resume_training, train_variant
 
 

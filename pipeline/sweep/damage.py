@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from pipeline.sweep.finding import Finding
-from pipeline.tracking.artifacts import is_in_reach
-from pipeline.tracking.hashes import find_changes
+from pipeline.tracking.files.artifacts import is_in_reach
+from pipeline.tracking.files.hashes import find_changes
 from pipeline.tracking.store import Store
-from pipeline.tracking.survey import RunRecord, end_run, look_up_run
+from pipeline.tracking.write.survey import RunRecord, end_run, look_up_run
 
 logger = logging.getLogger(__name__)
 

@@ -25,11 +25,11 @@ from pipeline.sweep.damage import find_changed
 from pipeline.sweep.finding import Finding
 from pipeline.sweep.leftovers import find_checkpoints_left, find_leases_left, find_undelivered, is_held
 from pipeline.sweep.unreadable import find_unreadable
-from pipeline.tracking.addresses import find_moved, fix_moved_artifacts
-from pipeline.tracking.artifacts import find_damage, is_in_reach, locate_artifacts
-from pipeline.tracking.resume import locate_checkpoints
+from pipeline.tracking.files.addresses import find_moved, fix_moved_artifacts
+from pipeline.tracking.files.artifacts import find_damage, is_in_reach, locate_artifacts
 from pipeline.tracking.store import Store
-from pipeline.tracking.survey import (
+from pipeline.tracking.write.resume import locate_checkpoints
+from pipeline.tracking.write.survey import (
     RunRecord,
     Survey,
     delete_run,

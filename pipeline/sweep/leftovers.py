@@ -13,10 +13,10 @@ from filelock import FileLock, Timeout
 
 from pipeline.private import FILE_MODE
 from pipeline.sweep.finding import Finding
-from pipeline.tracking.journal import locate_journals
-from pipeline.tracking.resume import deliver_journal, locate_checkpoints
 from pipeline.tracking.store import Store
-from pipeline.tracking.survey import RunRecord, Survey, drop_lease, find_leases, lives, look_up_run
+from pipeline.tracking.write.journal import locate_journals
+from pipeline.tracking.write.resume import deliver_journal, locate_checkpoints
+from pipeline.tracking.write.survey import RunRecord, Survey, drop_lease, find_leases, lives, look_up_run
 
 RUN_ID = "[0-9a-f]" * 32
 STRANGE = "not in the store"

@@ -93,7 +93,7 @@ class Sweep:
         """
         from pipeline.sweep.execute import open_cluster, run_cells
         from pipeline.tracking.frozen import freeze_plan
-        from pipeline.tracking.recorder import end_launched_run
+        from pipeline.tracking.write.recorder import end_launched_run
 
         words = [f"--since={self.since}", name_place(self.path)]
         failed = []

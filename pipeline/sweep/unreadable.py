@@ -8,8 +8,8 @@ from pipeline.study.tags import KIND
 from pipeline.sweep.finding import Finding
 from pipeline.tracking.frozen import FROZEN
 from pipeline.tracking.records import NEVER
-from pipeline.tracking.survey import Survey
 from pipeline.tracking.values import RESULTS, TAGS, find_bad, read_texts
+from pipeline.tracking.write.survey import Survey
 
 
 def find_unreadable(survey: Survey) -> Iterator[Finding]:

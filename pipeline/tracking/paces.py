@@ -44,7 +44,7 @@ def _list_experiments(store: Store) -> list[str]:
     """The ids of all experiments that are not deleted."""
     if store.database:
         return [each.experiment_id for each in read_experiments(store.database)]
-    from pipeline.tracking.survey import read_pages
+    from pipeline.tracking.write.survey import read_pages
 
     found = read_pages(lambda token: store.client.search_experiments(max_results=PAGE, page_token=token))
     return [each.experiment_id for each in found]
@@ -52,7 +52,7 @@ def _list_experiments(store: Store) -> list[str]:
 
 def read_epoch(store: Store, run_id: str) -> int:
     """The last epoch that a run has finished, 0 for none; raises StoreError."""
-    from pipeline.tracking.survey import look_up_run
+    from pipeline.tracking.write.survey import look_up_run
 
     run = look_up_run(store, run_id)
     return (read_count(run.tags.get(EPOCH)) if run else None) or 0

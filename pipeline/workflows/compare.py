@@ -23,10 +23,10 @@ from pipeline.report.text.conclusion import (
 from pipeline.study.experiment import open_experiment
 from pipeline.study.tags import NOTE, TABLE_SHA256
 from pipeline.tracking.frozen import judge_freezing, read_frozen
-from pipeline.tracking.recorder import Recorder, open_run
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
-from pipeline.tracking.ui_view import save_view
+from pipeline.tracking.ui.view import save_view
+from pipeline.tracking.write.recorder import Recorder, open_run
 from pipeline.workflows.foresee import compare_in
 
 UI = "http://127.0.0.1:5000"

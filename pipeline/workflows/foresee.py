@@ -24,7 +24,7 @@ def compare_in(store: Store, experiment_id: str, runs: pd.DataFrame, question: Q
     """Answer a question from `runs` (tracking.runs.read_runs); curves and predictions are read when they are needed."""
 
     def read(run_ids: Sequence[str], needed: bool) -> Mapping[str, Predicted]:
-        from pipeline.tracking.predicted import read_predicted
+        from pipeline.tracking.files.predicted import read_predicted
 
         return read_predicted(store, experiment_id, run_ids, needed)
 

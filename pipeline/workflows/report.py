@@ -13,7 +13,7 @@ from pipeline.report.pages.html import render_report
 from pipeline.report.pages.provenance import Sources
 from pipeline.study import metrics
 from pipeline.study.experiment import open_experiment
-from pipeline.tracking.hashes import demand_unchanged
+from pipeline.tracking.files.hashes import demand_unchanged
 from pipeline.tracking.provenance import read_provenance, record_report
 from pipeline.tracking.runs import read_history
 from pipeline.workflows.compare import Found

@@ -17,12 +17,12 @@ from pipeline.report.text.note import write_note
 from pipeline.study.settings import Settings
 from pipeline.study.tags import FINGERPRINT, NOTE, WEIGHTS_SHA256
 from pipeline.study.variants import Variant
-from pipeline.tracking.artifacts import record_model, record_predictions, record_sample
+from pipeline.tracking.files.artifacts import record_model, record_predictions, record_sample
+from pipeline.tracking.files.hashes import record_hashes
 from pipeline.tracking.frozen import freeze_declared
-from pipeline.tracking.hashes import record_hashes
-from pipeline.tracking.recorder import Recorder, record_run
-from pipeline.tracking.resume import find_resumable, locate_checkpoints, resume_run
 from pipeline.tracking.store import open_store
+from pipeline.tracking.write.recorder import Recorder, record_run
+from pipeline.tracking.write.resume import find_resumable, locate_checkpoints, resume_run
 from pipeline.training.checkpoint import Checkpoints, drop_checkpoints, hold_checkpoints
 from pipeline.training.fingerprint import fingerprint_training, identify_training
 from pipeline.training.observer import Kernels, Observer

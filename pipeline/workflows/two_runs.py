@@ -12,8 +12,8 @@ from pipeline.report.figures.differing import plot_differing, say_differing
 from pipeline.report.figures.render import render_png
 from pipeline.study.facts import restore_settings
 from pipeline.study.tags import PARAM_DATA_SHA256
-from pipeline.tracking.predicted import read_run
-from pipeline.tracking.registry import find_run
+from pipeline.tracking.files.predicted import read_run
+from pipeline.tracking.files.registry import find_run
 from pipeline.tracking.store import open_store
 
 

@@ -15,9 +15,9 @@ from pipeline.data.formats import read_path
 from pipeline.study.experiment import load_experiment
 from pipeline.study.variants import VARIANTS
 from pipeline.tracking.frozen import freeze_plan
-from pipeline.tracking.recorder import Recorder
-from pipeline.tracking.resume import find_resumable
 from pipeline.tracking.store import find_experiment, open_store
+from pipeline.tracking.write.recorder import Recorder
+from pipeline.tracking.write.resume import find_resumable
 from tests.cli.test_resume import interrupt
 from tests.conftest import SUBSET, call
 from tests.serving.pictures import draw, save

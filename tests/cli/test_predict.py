@@ -14,7 +14,7 @@ from mlflow.models import Model
 from PIL import Image, ImageOps
 
 from pipeline.data.datasets import normalise
-from pipeline.tracking.registry import find_run, register_champion
+from pipeline.tracking.files.registry import find_run, register_champion
 from pipeline.tracking.store import open_store
 from tests.conftest import SUBSET, call
 from tests.serving.pictures import draw, load_test_digits, save

@@ -56,6 +56,12 @@ def test_every_package_that_is_imported_is_declared() -> None:
     assert "sqlalchemy" in find_undeclared("pipeline", [line for line in everything if "sqlalchemy" not in line])
 
 
+def test_no_room_has_more_than_thirteen_files() -> None:
+    rooms = {path.parent for path in (ROOT / "pipeline").rglob("*.py")}
+    counts = {room: len([path for path in room.glob("*.py") if path.name != "__init__.py"]) for room in rooms}
+    assert {room: count for room, count in counts.items() if count > 13} == {}
+
+
 ENTRIES = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
 
 

@@ -15,9 +15,9 @@ from mlflow.tracking import MlflowClient
 from pipeline.errors import ResumeError, RunKilled
 from pipeline.study.settings import Settings
 from pipeline.tracking.process import identify_process
-from pipeline.tracking.recorder import Recorder
-from pipeline.tracking.resume import ResumedRecorder, find_resumable, locate_checkpoints, resume_run
 from pipeline.tracking.store import open_store
+from pipeline.tracking.write.recorder import Recorder
+from pipeline.tracking.write.resume import ResumedRecorder, find_resumable, locate_checkpoints, resume_run
 from pipeline.workflows.train import _ViolinImages
 from tests.conftest import SUBSET, call
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.tracking.registry import find_run, register_champion
+from pipeline.tracking.files.registry import find_run, register_champion
 from pipeline.tracking.store import open_store
 from tests.conftest import call
 from tests.rig.postgres import find_free_port

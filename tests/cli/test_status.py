@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from mlflow.entities import RunTag
 
-from pipeline.cli.status import format_age
+from pipeline.cli.store.status import format_age
 from pipeline.study.facts import describe_settings
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.journal import locate_journals
 from pipeline.tracking.process import identify_process
-from pipeline.tracking.recorder import record_run
 from pipeline.tracking.store import open_store
+from pipeline.tracking.write.journal import locate_journals
+from pipeline.tracking.write.recorder import record_run
 from tests.conftest import call
 from tests.tracking.planted import plant_run
 

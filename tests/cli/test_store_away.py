@@ -13,7 +13,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from pipeline.tracking.artifacts import ARTIFACTS
+from pipeline.tracking.files.artifacts import ARTIFACTS
 from tests.cli.test_mlflow_run import wait_for
 from tests.conftest import ROOT, SUBSET
 from tests.rig.postgres import PostgreSQL

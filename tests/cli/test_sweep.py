@@ -18,8 +18,8 @@ from pipeline.study.experiment import load_experiment
 from pipeline.study.facts import describe_settings, describe_variant
 from pipeline.study.variants import find_variant
 from pipeline.sweep.cells import plan_cells
-from pipeline.tracking.recorder import record_run
 from pipeline.tracking.store import open_store
+from pipeline.tracking.write.recorder import record_run
 from tests.cli.test_chaos import tell_kind
 from tests.conftest import SUBSET, call
 from tests.sweep.test_cells import NO_RUNS

@@ -14,9 +14,9 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.journal import find_journals
-from pipeline.tracking.recorder import record_run
 from pipeline.tracking.store import open_store
+from pipeline.tracking.write.journal import find_journals
+from pipeline.tracking.write.recorder import record_run
 from tests.conftest import ROOT, SUBSET, call
 
 UNKNOWN = "0123456789abcdef0123456789abcdef"
@@ -24,7 +24,7 @@ ADOPT = """
 import sys
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.recorder import record_run
+from pipeline.tracking.write.recorder import record_run
 from pipeline.tracking.store import open_store
 store = open_store()
 print("ready", flush=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.tracking.hashes import FILE, demand_unchanged, find_changes
+from pipeline.tracking.files.hashes import FILE, demand_unchanged, find_changes
 from pipeline.tracking.store import Store, open_store
-from pipeline.tracking.survey import look_up_run
+from pipeline.tracking.write.survey import look_up_run
 from tests.conftest import SUBSET, call
 from tests.tracking.planted import plant_study
 

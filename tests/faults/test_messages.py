@@ -90,7 +90,7 @@ def test_a_database_that_another_program_holds_is_named(tmp_path: Path, store_ur
 
 @pytest.mark.slow
 def test_a_database_that_is_held_just_when_a_run_is_made_is_named(store_uri: str, store_folder: Path) -> None:
-    from pipeline.tracking.adoption import create_run
+    from pipeline.tracking.write.adoption import create_run
 
     store, held, ended = open_store(), threading.Event(), threading.Event()
 

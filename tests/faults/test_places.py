@@ -13,11 +13,11 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.artifacts import find_damage, verify_run
-from pipeline.tracking.recorder import record_run
+from pipeline.tracking.files.artifacts import find_damage, verify_run
 from pipeline.tracking.store import open_store
-from pipeline.tracking.survey import survey_store
 from pipeline.tracking.tracking_uri import name_database
+from pipeline.tracking.write.recorder import record_run
+from pipeline.tracking.write.survey import survey_store
 from tests.conftest import PROJECT_FILES, ROOT, SUBSET, call
 
 FOLDERS = ("my project", "jörg", "run#2", "50%off", "what?", "a%20b")

@@ -17,12 +17,13 @@ from mlflow.tracking import MlflowClient
 from pipeline.plain import hide_secrets
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking import adoption, recorder, source
-from pipeline.tracking.artifacts import load_network
-from pipeline.tracking.journal import Journal
-from pipeline.tracking.recorder import record_run
-from pipeline.tracking.resume import locate_checkpoints
+from pipeline.tracking import source
+from pipeline.tracking.files.artifacts import load_network
 from pipeline.tracking.store import open_store
+from pipeline.tracking.write import adoption, recorder
+from pipeline.tracking.write.journal import Journal
+from pipeline.tracking.write.recorder import record_run
+from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import hold_checkpoints
 from pipeline.training.observer import Epoch
 

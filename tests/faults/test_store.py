@@ -16,9 +16,9 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.recorder import Recorder, record_run
-from pipeline.tracking.resume import locate_checkpoints
 from pipeline.tracking.store import find_experiment, open_store
+from pipeline.tracking.write.recorder import Recorder, record_run
+from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import find_checkpoints
 from tests.conftest import ROOT, SUBSET, call, copy_database
 

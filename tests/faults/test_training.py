@@ -14,10 +14,10 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.tracking.process import identify_process, is_alive
-from pipeline.tracking.recorder import Recorder
-from pipeline.tracking.resume import locate_checkpoints
 from pipeline.tracking.runs import read_history, read_runs
 from pipeline.tracking.store import open_store
+from pipeline.tracking.write.recorder import Recorder
+from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import find_checkpoints
 from tests.conftest import ROOT, SUBSET, call
 

@@ -9,10 +9,10 @@ from mlflow.entities import RunTag
 
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.artifacts import ARTIFACTS
-from pipeline.tracking.recorder import record_run
-from pipeline.tracking.resume import locate_checkpoints
+from pipeline.tracking.files.artifacts import ARTIFACTS
 from pipeline.tracking.store import Store, find_experiment
+from pipeline.tracking.write.recorder import record_run
+from pipeline.tracking.write.resume import locate_checkpoints
 from tests.conftest import call
 
 OLD = "2026-01-02T03:04:05+00:00"

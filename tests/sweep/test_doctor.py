@@ -16,8 +16,8 @@ from filelock import FileLock
 
 from pipeline.sweep.doctor import PARAMETERS
 from pipeline.tracking.process import identify_process
-from pipeline.tracking.resume import locate_checkpoints
 from pipeline.tracking.store import Store, find_experiment, open_store
+from pipeline.tracking.write.resume import locate_checkpoints
 from tests.conftest import ROOT
 from tests.sweep.sick import (
     OLD,
@@ -35,7 +35,7 @@ TRAINING = """
 import sys, time
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.recorder import record_run
+from pipeline.tracking.write.recorder import record_run
 from pipeline.tracking.store import open_store
 with record_run(open_store(), find_variant("conv2_3x3"), Settings()) as recorder:
     print(recorder.run_id, flush=True)

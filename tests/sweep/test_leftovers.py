@@ -9,11 +9,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from pipeline.sweep.doctor import find_faults
-from pipeline.tracking.journal import locate_journals
 from pipeline.tracking.process import identify_process
-from pipeline.tracking.resume import locate_checkpoints
 from pipeline.tracking.store import Store, find_experiment
-from pipeline.tracking.survey import survey_store
+from pipeline.tracking.write.journal import locate_journals
+from pipeline.tracking.write.resume import locate_checkpoints
+from pipeline.tracking.write.survey import survey_store
 from tests.sweep.sick import (
     check_fixed,
     check_left,

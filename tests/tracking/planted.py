@@ -10,8 +10,8 @@ from pipeline.study.facts import describe_settings, describe_variant
 from pipeline.study.metrics import FINALS
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.recorder import open_run, record_run
 from pipeline.tracking.store import Store, find_experiment
+from pipeline.tracking.write.recorder import open_run, record_run
 
 SETTINGS = Settings(epochs=4, subset=600, threads=1)
 SHA256 = "5" * 64

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.tracking import glance
-from pipeline.tracking.journal import find_journals, locate_journals
 from pipeline.tracking.store import open_store
-from pipeline.tracking.survey import survey_store
+from pipeline.tracking.write.journal import find_journals, locate_journals
+from pipeline.tracking.write.survey import survey_store
 from tests.tracking.planted import plant_study
 
 

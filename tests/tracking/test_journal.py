@@ -11,8 +11,8 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST, RESOURCE_DOES_NOT_EXIST, T
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import StoreUnreachable
-from pipeline.tracking.journal import Journal, find_journals, locate_journals
 from pipeline.tracking.store import Store, is_unreachable, open_store
+from pipeline.tracking.write.journal import Journal, find_journals, locate_journals
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def go_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The same store, at an address where nobody answers."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     away = Store(uri="http://127.0.0.1:9", client=MlflowClient("http://127.0.0.1:9"), lock=store.lock)
-    monkeypatch.setattr("pipeline.tracking.journal.locate_journals", lambda _: locate_journals(store))
+    monkeypatch.setattr("pipeline.tracking.write.journal.locate_journals", lambda _: locate_journals(store))
     return away
 
 

@@ -17,8 +17,8 @@ from mlflow.tracking import MlflowClient
 from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.recorder import Recorder, record_run
 from pipeline.tracking.store import open_store
+from pipeline.tracking.write.recorder import Recorder, record_run
 from pipeline.workflows.train import _ViolinImages
 from tests.conftest import ROOT
 from tests.rig.postgres import PostgreSQL
@@ -44,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "set by record_epochs")  # so that it is put back
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", f"outage-{uuid.uuid4().hex}")
     monkeypatch.setenv("PIPELINE_STORE_PATIENCE", "60")
-    monkeypatch.setattr("pipeline.tracking.journal.PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("pipeline.tracking.write.journal.PAUSE_SECONDS", 0.2)
     for name in ("FACTOR", "JITTER"):
         monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_BACKOFF_{name}", "0")
     return tmp_path

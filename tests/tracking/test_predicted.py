@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.tracking.predicted import read_predicted, read_run
+from pipeline.tracking.files.predicted import read_predicted, read_run
 from pipeline.tracking.store import find_experiment, open_store
 from tests.conftest import call
 from tests.tracking.planted import plant_run

@@ -18,10 +18,10 @@ from pipeline.data.datasets import load_mnist
 from pipeline.errors import DataError, RunKilled, StoreError
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking import recorder as recorder_module
-from pipeline.tracking.artifacts import find_missing_artifacts, verify_run
-from pipeline.tracking.recorder import Recorder, fail_adopted_run, record_run
+from pipeline.tracking.files.artifacts import find_missing_artifacts, verify_run
 from pipeline.tracking.store import open_store
+from pipeline.tracking.write import recorder as recorder_module
+from pipeline.tracking.write.recorder import Recorder, fail_adopted_run, record_run
 from tests.conftest import ROOT, SUBSET, call
 
 EPOCH_METRICS = {

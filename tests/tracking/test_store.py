@@ -13,8 +13,8 @@ import pytest
 from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.recorder import record_run
 from pipeline.tracking.store import find_experiment, open_store, resolve_uri
+from pipeline.tracking.write.recorder import record_run
 from tests.conftest import ROOT
 
 OPEN = "from pipeline.tracking.store import *; print(find_experiment(open_store(), 'study', create=True))"

@@ -127,7 +127,7 @@ def test_a_run_of_an_earlier_version_is_of_the_only_kind_there_was(store_uri: st
 
 def test_the_command_takes_both_options_and_the_model_is_served(store_uri: str) -> None:
     from pipeline.serving.predict import load_verified
-    from pipeline.tracking.registry import find_run
+    from pipeline.tracking.files.registry import find_run
     from pipeline.tracking.store import open_store
 
     result = call("train", "--epochs=1", "--subset=300", f"--data={SUBSET}", "--precision=mixed_bfloat16", "--jit=on")

@@ -12,7 +12,6 @@ from mlflow.entities import DatasetInput, LoggedModel, Metric, Run
 
 from pipeline.errors import StoreError
 from pipeline.study.tags import ORIGIN, OUTCOME
-from pipeline.tracking.artifacts import EVIDENCE_FILES, locate_artifacts
 from pipeline.tracking.bundle.archive import BundleWriter
 from pipeline.tracking.bundle.evidence import EXPERIMENT_TAGS, pick_tags
 from pipeline.tracking.bundle.manifest import (
@@ -27,10 +26,11 @@ from pipeline.tracking.bundle.manifest import (
     Manifest,
     Point,
 )
-from pipeline.tracking.hashes import demand_unchanged
+from pipeline.tracking.files.artifacts import EVIDENCE_FILES, locate_artifacts
+from pipeline.tracking.files.hashes import demand_unchanged
 from pipeline.tracking.mlflow_internals import open_artifacts
 from pipeline.tracking.store import Store, find_experiment, store_errors
-from pipeline.tracking.survey import PAGE, read_pages
+from pipeline.tracking.write.survey import PAGE, read_pages
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,8 @@ def sync() -> None:
     \b
     python -m pipeline sync
     """
-    from pipeline.tracking.journal import find_journals
     from pipeline.tracking.store import open_store
+    from pipeline.tracking.write.journal import find_journals
 
     store = open_store()
     waiting = find_journals(store)
@@ -40,7 +40,7 @@ def sync() -> None:
 
 def deliver_run(store: Store, run_id: str) -> bool:
     """Deliver the journal of a run whose process is dead, and the result of a training that is whole."""
-    from pipeline.tracking.resume import deliver_journal, is_whole
+    from pipeline.tracking.write.resume import deliver_journal, is_whole
 
     if reason := deliver_journal(store, run_id):
         click.echo(f"run {run_id}: {reason}")

@@ -74,7 +74,7 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     from pipeline.report.text.gate import name_cell, render_junit, render_summary, say_gate
     from pipeline.study.experiment import open_experiment
     from pipeline.study.variants import VARIANTS
-    from pipeline.tracking.predicted import read_predicted
+    from pipeline.tracking.files.predicted import read_predicted
     from pipeline.tracking.runs import read_runs
     from pipeline.tracking.store import find_experiment, open_store
 

@@ -17,7 +17,7 @@ from pipeline.plain import count
 
 if TYPE_CHECKING:
     from pipeline.serving.look import Look
-    from pipeline.tracking.registry import FinishedRun
+    from pipeline.tracking.files.registry import FinishedRun
 
 MODEL = "mnist-study"
 ENDING = ".seen.png"
@@ -86,7 +86,7 @@ def _look_at_all(run: FinishedRun, paths: Sequence[Path], targets: Sequence[Path
     """What the network will see of each picture, or why that is nothing; saves the explanations."""
     from pipeline.data.datasets import shows_digits
     from pipeline.serving.look import describe_distance, look_at
-    from pipeline.tracking.registry import read_sample
+    from pipeline.tracking.files.registry import read_sample
     from pipeline.tracking.store import open_store
 
     whole, sample = not shows_digits(run.facts.get("data-name", "")), read_sample(open_store(), run.run_id)
@@ -183,7 +183,7 @@ def _find_model(run_id: str | None, variant: str | None, experiment: str, model:
     """The run whose network answers; says which it is."""
     from pipeline.study.experiment import open_experiment
     from pipeline.study.variants import VARIANTS, find_variant
-    from pipeline.tracking.registry import find_champion, find_newest, find_run
+    from pipeline.tracking.files.registry import find_champion, find_newest, find_run
     from pipeline.tracking.store import find_experiment, open_store
 
     declared = open_experiment(experiment)

@@ -17,11 +17,11 @@ from mlflow.entities import Run
 
 from pipeline.errors import StoreError
 from pipeline.study.tags import HASHES_SHA256
-from pipeline.tracking.artifacts import MODEL_NAME, NO_MODEL, is_in_reach, locate_artifacts
+from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, is_in_reach, locate_artifacts
 from pipeline.tracking.mlflow_internals import open_artifacts, query_all_points, read_artifact
-from pipeline.tracking.recorder import Recorder
 from pipeline.tracking.store import Store, store_errors
-from pipeline.tracking.survey import RunRecord, look_up_run
+from pipeline.tracking.write.recorder import Recorder
+from pipeline.tracking.write.survey import RunRecord, look_up_run
 
 FILE = "hashes.json"
 POINTS = "its metric points"

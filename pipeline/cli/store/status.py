@@ -89,7 +89,7 @@ def glance_at(name: str) -> View | None:
 def ask_mlflow(name: str) -> View:
     """The same from any store; raises StoreError."""
     from pipeline.tracking.store import open_store
-    from pipeline.tracking.survey import lives, survey_store
+    from pipeline.tracking.write.survey import lives, survey_store
 
     survey = survey_store(open_store(), name)
     shown = {run.run_id for run in survey.runs}

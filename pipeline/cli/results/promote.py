@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.early import experiment_argument
-from pipeline.cli.predict import MODEL
 from pipeline.cli.quiet import quiet_stderr
+from pipeline.cli.results.predict import MODEL
 from pipeline.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def promote(experiment: str, variant: str, model: str) -> None:
     """
     from pipeline.serving.card import Source, write_card
     from pipeline.serving.promote import choose_run
-    from pipeline.tracking.hashes import demand_unchanged
-    from pipeline.tracking.registry import (
+    from pipeline.tracking.files.hashes import demand_unchanged
+    from pipeline.tracking.files.registry import (
         check_artifacts,
         count_test_images,
         find_run,
@@ -67,7 +67,7 @@ def promote(experiment: str, variant: str, model: str) -> None:
 
 def _are_claims_late(found: Found) -> bool:
     """Whether the claims were frozen after the first run, or never; raises AnalysisError for claims left out."""
-    from pipeline.tracking.registry import find_claims_frozen
+    from pipeline.tracking.files.registry import find_claims_frozen
 
     _, declared = find_claims_frozen(found.store, found.experiment_id)
     asked = found.comparison.question

@@ -27,9 +27,9 @@ from pipeline.faults import fault_point
 from pipeline.study.settings import Settings
 from pipeline.study.tags import EVIDENCE, HOST
 from pipeline.tracking.mlflow_internals import open_artifacts, read_artifact
-from pipeline.tracking.recorder import Recorder
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, open_store, store_errors
-from pipeline.tracking.survey import PAGE, RunRecord, read_pages
+from pipeline.tracking.write.recorder import Recorder
+from pipeline.tracking.write.survey import PAGE, RunRecord, read_pages
 
 if TYPE_CHECKING:  # importing it would import TensorFlow
     from pipeline.training.run import Result

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.errors import StoreError
 from pipeline.study.predicted import Predicted
-from pipeline.tracking.artifacts import locate_artifacts
+from pipeline.tracking.files.artifacts import locate_artifacts
 from pipeline.tracking.mlflow_internals import open_artifacts
 from pipeline.tracking.runs import read_origins
 from pipeline.tracking.store import STORE_ERRORS, Store

@@ -38,8 +38,8 @@ def ui(port: int) -> None:
         return
     try:
         with listen(port) as listening:
-            from pipeline.tracking.ui import load_ui, serve_ui
-            from pipeline.tracking.ui_view import open_view
+            from pipeline.tracking.ui.server import load_ui, serve_ui
+            from pipeline.tracking.ui.view import open_view
 
             store = open_store()
             port = listening.getsockname()[1]

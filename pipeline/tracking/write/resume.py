@@ -28,13 +28,13 @@ from pipeline.study.tags import (
     RESUMES,
 )
 from pipeline.study.variants import Variant
-from pipeline.tracking.adoption import adopt_run
-from pipeline.tracking.journal import Journal
 from pipeline.tracking.mlflow_internals import read_artifact
 from pipeline.tracking.process import identify_process, is_alive
-from pipeline.tracking.recorder import TAG_LIMIT, Recorder, end_with_reason
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, project_root
 from pipeline.tracking.values import read_count
+from pipeline.tracking.write.adoption import adopt_run
+from pipeline.tracking.write.journal import Journal
+from pipeline.tracking.write.recorder import TAG_LIMIT, Recorder, end_with_reason
 from pipeline.training.checkpoint import decode_checkpoint, find_checkpoints
 from pipeline.training.observer import Epoch
 

@@ -11,7 +11,7 @@ from pipeline.plain import count, escape_controls
 
 if TYPE_CHECKING:
     from pipeline.sweep.finding import Finding
-    from pipeline.tracking.survey import Survey
+    from pipeline.tracking.write.survey import Survey
 
 
 @click.command()
@@ -61,7 +61,7 @@ def survey_experiment(experiment: str) -> Survey:
     """The experiment with this name or file, "" for all."""
     from pipeline.study.experiment import load_experiment
     from pipeline.tracking.store import open_store
-    from pipeline.tracking.survey import survey_store
+    from pipeline.tracking.write.survey import survey_store
 
     name = load_experiment(experiment).name if experiment.endswith(".toml") else experiment
     return survey_store(open_store(), name)

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from pipeline.cli.compare import SHOWN, ask, compare
 from pipeline.cli.early import check_experiment
+from pipeline.cli.results.compare import SHOWN, ask, compare
 from pipeline.study.settings import COMPARED
 
 SHARED = [param for param in compare.params if param.name in ("experiment", "rule", *SHOWN, *COMPARED)]

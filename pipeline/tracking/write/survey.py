@@ -14,7 +14,6 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from pipeline.plain import escape_controls
 from pipeline.study.tags import HEARTBEAT, OUTCOME, PID, REASON, RESUMES
-from pipeline.tracking.journal import find_journals
 from pipeline.tracking.process import LIMIT, PREFIX, is_alive
 from pipeline.tracking.records import NEVER
 from pipeline.tracking.records import STATES as STATES
@@ -22,6 +21,7 @@ from pipeline.tracking.records import ExperimentRecord as ExperimentRecord
 from pipeline.tracking.records import RunRecord as RunRecord
 from pipeline.tracking.store import Store, find_experiment, store_errors
 from pipeline.tracking.values import read_lease, read_milliseconds, read_moment
+from pipeline.tracking.write.journal import find_journals
 
 PAGE = 1000
 START_LIMIT = timedelta(hours=1)

@@ -38,8 +38,6 @@ from pipeline.study.tags import (
     VARIANT,
 )
 from pipeline.study.variants import Variant
-from pipeline.tracking.adoption import adopt_run, create_run
-from pipeline.tracking.journal import Journal
 from pipeline.tracking.process import identify_process
 from pipeline.tracking.provenance import describe_environment
 from pipeline.tracking.source import correct_tags, read_source
@@ -51,6 +49,8 @@ from pipeline.tracking.store import (
     project_root,
     store_errors,
 )
+from pipeline.tracking.write.adoption import adopt_run, create_run
+from pipeline.tracking.write.journal import Journal
 from pipeline.training.observer import Observer
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.tracking.artifacts import locate_artifacts
+from pipeline.tracking.files.artifacts import locate_artifacts
 from pipeline.tracking.mlflow_internals import list_addresses, replace_address
 from pipeline.tracking.store import Store
 
