@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class PipelineError(Exception):
@@ -29,6 +31,17 @@ class DataError(PipelineError):
 
 class StoreError(PipelineError):
     """A tracking store that cannot be used, or does not hold what was asked for."""
+
+
+class UnknownExperiment(StoreError):
+    """A name that no experiment of the store has."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        files = {path.stem: str(path) for path in (*Path("experiments").glob("*.toml"), *Path().glob("*.toml"))}
+        close = difflib.get_close_matches(name, [*files, *known], n=1)
+        found = [files.get(each, each) if each not in known else each for each in close]
+        hint = f"did you mean {found[0]}? " if found else ""
+        super().__init__(f'no experiment "{name}" in the store; {hint}it has {", ".join(sorted(known))}')
 
 
 class StoreUnreachable(StoreError):
@@ -65,4 +78,4 @@ class RunKilled(BaseException):
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
         self.signal_number = signal_number
-        self.run_id = ""  # the run that was ended because of it
+        self.said = ""  # how far the work came and the command that continues, a line each

@@ -13,6 +13,7 @@ from types import FrameType
 from pipeline.errors import RunKilled
 
 PR_SET_PDEATHSIG = 1
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FOLLOW = "PIPELINE_FOLLOW_PARENT"
 """The variable with the process id of the launcher of a sweep's cell."""
 
@@ -46,6 +47,7 @@ def install() -> None:
     signal.signal(signal.SIGTERM, _handle)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _handle)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
 
 def follow_launcher() -> None:
@@ -64,6 +66,19 @@ def check() -> None:
     """Raise RunKilled if a signal came; a raise inside a destructor or C callback would have been swallowed."""
     if _received is not None:
         raise RunKilled(_received)
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """Let a signal wait until the block is done; threads and processes that start in it never see one.
+
+    A program of this package that is started so takes signals again as soon as it runs (install).
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -12,6 +12,11 @@ USER = re.compile(r"(?<=://)([^/\s:@]*)(?::[^/\s@]*)?@")
 HIDDEN = "***"
 
 
+def count(number: int, noun: str) -> str:
+    """A number with its noun: 1 epoch, 3 epochs."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def escape_controls(text: str) -> str:
     r"""The text on one line, with every character that has no picture as its escape, as \x1b."""
     if text.isprintable():

@@ -11,14 +11,14 @@ import click
     "source",
     default="auto",
     show_default=True,
-    help='"auto" for MNIST, "fashion-mnist", or a file or folder with labelled images.',
+    help='"auto" for MNIST, "fashion-mnist", or a file or folder of labelled images.',
 )
 def data(source: str) -> None:
-    """Find, verify and describe the data set; fetches MNIST if need be.
+    """Find, verify and describe the data set; fetch MNIST if needed.
 
-    Read are .npz files, CSV tables (label, then pixels), folders with the four IDX files, gzipped or not, and folders
-    with a folder of pictures for each class: images of one size from 8x8 to 256x256, grey or colour, in 2 to 1,000
-    classes with numbers or names. What is done to an array to read it is said.
+    It reads .npz files, CSV tables (label, then pixels), folders with the four IDX files (gzipped or not), and folders
+    with one folder of pictures for each class: images of one size from 8x8 to 256x256, grey or colour, in 2 to 1,000
+    classes with numbers or names. Every conversion is reported.
 
     \b
     python -m pipeline data

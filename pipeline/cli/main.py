@@ -11,7 +11,7 @@ import click
 
 from pipeline import __version__, interrupts
 from pipeline.cli.data import data
-from pipeline.cli.quiet import close_stdout, is_stdout_closed
+from pipeline.cli.quiet import close_stdout, is_stdout_closed, outliving_terminal
 from pipeline.cli.results.compare import compare
 from pipeline.cli.results.gate import gate
 from pipeline.cli.results.predict import predict
@@ -63,8 +63,7 @@ class Door(click.Group):
             what = f"cannot load {error.name or 'a library'} ({str(error).splitlines()[0]})"
             _fail(f"{what}; give it more memory (ulimit -v), or install it again by `pip install -e .`", 1)
         except RunKilled as killed:
-            marked = f"; run {killed.run_id} is marked so" if killed.run_id else ""
-            _fail(f"killed{marked}", 128 + killed.signal_number)
+            _stop(killed)
 
     def invoke(self, context: click.Context) -> Any:
         """Run a command; a reader of its lines that has left (`| head`) is not a failure of it."""
@@ -94,6 +93,16 @@ def _fail(reason: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _stop(killed: RunKilled) -> NoReturn:
+    """Say how far the work came and how it goes on, also where the terminal has closed, and exit."""
+    if "MLFLOW_RUN_ID" in os.environ:
+        _fail_adopted_run("stopped before it began")
+    with outliving_terminal():
+        for line in (killed.said or "Stopped.").splitlines():
+            click.echo(escape_controls(line), err=True)
+    sys.exit(128 + killed.signal_number)
+
+
 def _fail_adopted_run(reason: str) -> None:
     """Give the launcher's run its reason; a store that does not answer must not hide the first error."""
     from pipeline.tracking.store import open_store
@@ -108,11 +117,12 @@ def _fail_adopted_run(reason: str) -> None:
 @click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="pipeline")
 def main() -> None:
-    """Tracked deep-learning experiments on MNIST: train variants, compare them, judge claims.
+    """Tracked deep-learning experiments on MNIST: train networks, compare them, test claims.
 
     \b
-    python -m pipeline variants
-    python -m pipeline train --arch conv7_3x3
+    python -m pipeline smoke
+    python -m pipeline train --arch conv2_3x3 --epochs 3
+    python -m pipeline sweep experiments/smoke.toml
     """
 
 

@@ -26,7 +26,7 @@ class Number(click.IntRange):
 
 
 VARIANTS_OPTION = click.option(
-    "--variants", default="", metavar="FILE", help="TOML file with [[variant]] tables of your own, or an experiment's."
+    "--variants", default="", metavar="FILE", help="TOML file with your own [[variant]] tables, or an experiment file."
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -12,10 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from pipeline.background import repeat
-from pipeline.cli.quiet import close_stdout, quiet_stderr
+from pipeline.cli.pace import LEAST_SHARE, Pace, expect_epoch
+from pipeline.cli.quiet import close_stdout, outliving_terminal, quiet_stderr
+from pipeline.plain import count
 from pipeline.study import metrics
 from pipeline.sweep.estimate import format_duration
-from pipeline.training.observer import Epoch
+from pipeline.training.observer import Epoch, Kernels
 from pipeline.workflows.train import LOADING, TRAINING, RunProgress
 
 if TYPE_CHECKING:  # importing them would import MLflow and Dask
@@ -28,10 +29,6 @@ if TYPE_CHECKING:  # importing them would import MLflow and Dask
     from pipeline.workflows.train import TrainedRun
 
 LOOK_SECONDS = 2.0
-LEAST_SHARE = 0.05
-"""Of an epoch's batches, to be seen before anything is said of the time left."""
-EVALUATION_SHARE = 1.15
-"""A whole epoch in terms of its batches, evaluation included, until one has been seen."""
 
 
 class Lines(Console):
@@ -41,15 +38,25 @@ class Lines(Console):
         """Write to nobody from now on."""
         close_stdout()
 
+    def _write_buffer(self) -> None:
+        """Write what is to be shown, be it to a terminal that has closed."""
+        with outliving_terminal():
+            super()._write_buffer()
+
     def say(self, text: str) -> None:
         """Print a line as it is."""
         self.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class EpochLines(RunProgress):
-    """Prints what a run is and does, one line an epoch, with a live bar over the batches on a terminal."""
+    """Prints what a run is and does, one line an epoch, with a live bar over the batches on a terminal.
 
-    def __init__(self) -> None:
+    `hint` is the last line of a run that has finished: where to look next.
+    """
+
+    def __init__(self, hint: str = "") -> None:
+        self.hint = hint
+        self.run_id, self.resumes = "", False
         self.epochs = self.finished = 0
         self.console = console = Lines()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
@@ -59,10 +66,13 @@ class EpochLines(RunProgress):
 
     def begin_run(self, run_id: str, variant: Variant, settings: Settings, *, resumes: bool) -> None:
         """Say what is trained, and in which run."""
-        self.epochs = settings.epochs
+        self.run_id, self.resumes, self.epochs = run_id, resumes, settings.epochs
         self.bar.update(self.task, total=settings.epochs)
+        if self.console.is_terminal:
+            self.pace.expected = expect_epoch(variant, settings)
         said = "resumes run" if resumes else "run"
-        self.console.say(f"{variant.name}, seed {settings.seed}, {settings.epochs} epochs; {said} {run_id}")
+        epochs = count(settings.epochs, "epoch")
+        self.console.say(f"{variant.name}, seed {settings.seed}, {epochs}; {said} {run_id}")
 
     def show_data(self, dataset: Dataset) -> None:
         """Say what it is trained on."""
@@ -75,6 +85,7 @@ class EpochLines(RunProgress):
         """Show a phase: the bar while it trains, a word while TensorFlow loads or results are logged."""
         if phase == TRAINING:
             self.pace.start_epoch()
+            self._show_left(0.0, self.epochs - self.finished - 1)
             with self.bar:
                 yield
         else:
@@ -85,68 +96,73 @@ class EpochLines(RunProgress):
     def end_run(self, trained: TrainedRun) -> None:
         """Say the result."""
         loss, accuracy = (trained.finals[name] for name in (metrics.FINAL_TEST_LOSS, metrics.FINAL_TEST_ACCURACY))
-        self.console.say(f"test loss {loss:.5f}, test accuracy {accuracy:.5f}")
         self.console.say(f"weights sha256 {trained.weights_sha256}")
+        self.console.say(f"test accuracy {accuracy:.5f}, test loss {loss:.5f}")
+        if self.hint:
+            self.console.say(self.hint)
 
     def resume_training(self, epochs: Sequence[Epoch], refused: Sequence[str]) -> None:
         """Say which checkpoints could not be used, and where the training goes on."""
         for reason in refused:
             self.console.say(f"refused: {reason}")
-        self.console.say(f"goes on after epoch {len(epochs)}/{self.epochs}")
+        self.finished = len(epochs)
+        self.console.say(f"continues after epoch {self.finished} of {self.epochs}")
 
     def end_batch(self, epoch: int, batch: int, batches: int) -> None:
         """Move the bar, which counts epochs; after the last batch the weights are evaluated."""
         evaluates = ", evaluating" if batch == batches else ""
-        seconds = self.pace.estimate_left(batch / batches, self.epochs - epoch)
-        left = f"about {format_duration(seconds)} left" if seconds is not None else ""
         done = epoch - 1 + batch / batches
-        self.bar.update(self.task, description=f"epoch {epoch}/{self.epochs}{evaluates}", completed=done, left=left)
+        self.bar.update(self.task, description=f"epoch {epoch}/{self.epochs}{evaluates}", completed=done)
+        self._show_left(batch / batches, self.epochs - epoch)
+
+    def show_kernels(self, epoch: int, kernels: Kernels) -> None:
+        """Name the drawing of the weights, which follows."""
+        self.bar.update(self.task, description=f"epoch {epoch}/{self.epochs}, drawing the weights")
+
+    def _show_left(self, share: float, epochs: int) -> None:
+        """Show the time left when this share of an epoch is done and so many epochs follow."""
+        seconds = self.pace.estimate_left(share, epochs)
+        left = "time left unknown yet" if seconds is None else f"about {format_duration(seconds)} left"
+        self.bar.update(self.task, left=left)
 
     def end_epoch(self, epoch: int, metrics: dict[str, float], ended: int) -> None:
         """Print the epoch's line."""
+        self.finished = epoch
         self.pace.end_epoch()
         self.console.say(describe_epoch(epoch, self.epochs, metrics))
 
-
-class Pace:
-    """How long the rest of a training takes: by the epochs that were seen, before that by the first batches."""
-
-    def __init__(self) -> None:
-        self.taken: list[float] = []
-        self.started = time.monotonic()
-
-    def start_epoch(self) -> None:
-        """An epoch begins now."""
-        self.started = time.monotonic()
-
-    def end_epoch(self) -> None:
-        """An epoch ends now, evaluation included, and the next one begins."""
-        self.taken.append(time.monotonic() - self.started)
-        self.start_epoch()
-
-    def estimate_left(self, share: float, epochs: int) -> float | None:
-        """Seconds left when this `share` of an epoch's batches is done and so many epochs follow; None at the start."""
-        passed = time.monotonic() - self.started
-        if self.taken:
-            whole = statistics.median(self.taken)
-            return max(whole - passed, 0.0) + whole * epochs
-        if share < LEAST_SHARE:
-            return None
-        whole = passed / share * EVALUATION_SHARE
-        return whole - passed + whole * epochs
+    def say_stop(self) -> str:
+        """How far the training came when a signal stopped it, and the command that continues."""
+        if not self.finished and not self.resumes:
+            return "Stopped before the first epoch was finished; nothing to resume. Start the same command again."
+        where = f" after epoch {self.finished} of {self.epochs}" if self.finished else ""
+        return f"Stopped{where}. Continue: python -m pipeline train --resume {self.run_id}"
 
 
 class CellLines(AbstractContextManager["CellLines"]):
-    """Prints one line per cell that ends; on a terminal also live bars: the sweep, and each cell under way by epoch."""
+    """Prints one line per cell that ends; on a terminal also live bars: the sweep, and each cell under way by epoch.
 
-    def __init__(self, sweep: Sweep, cells: Sequence[Cell]) -> None:
+    `reports` is given each cell that ends; `expected` are the seconds that the sweep takes by earlier runs.
+    """
+
+    def __init__(
+        self, sweep: Sweep, cells: Sequence[Cell], reports: list[CellReport], expected: float | None = None
+    ) -> None:
         from pipeline.sweep.estimate import count_cell_work
+        from pipeline.sweep.paces import read_epoch
 
+        self.reports, self.expected = reports, expected
         self.sweep, self.cells = sweep, {cell.name: cell for cell in cells}
         self.work = {cell.name: count_cell_work(cell) for cell in cells}
         self.ended: list[str] = []
         self.console = Lines()
         self.done = dict.fromkeys(self.work, 0.0)
+        for cell in cells if self.console.is_terminal else ():
+            if cell.state in ("started", "running"):  # what an earlier sweep has done of it is no work of this one
+                self.done[cell.name] = (
+                    self.work[cell.name] * read_epoch(sweep.store, cell.run_id) / cell.settings.epochs
+                )
+        self.before = dict(self.done)
         self.started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[says]}"))
         self.bars = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
@@ -166,8 +182,10 @@ class CellLines(AbstractContextManager["CellLines"]):
     def end_cell(self, report: CellReport) -> None:
         """Print the cell's line."""
         self.ended.append(report.name)
+        self.reports.append(report)
         self.done[report.name] = self.work[report.name]
-        line = f"{len(self.ended)}/{len(self.cells)}  {report.name:<28}{report.seconds:7.1f} s  {report.message}"
+        width = max(map(len, self.cells))
+        line = f"{len(self.ended)}/{len(self.cells)}  {report.name:<{width}} {report.seconds:7.1f} s  {report.message}"
         self.console.say(line)
 
     def _look_on(self) -> None:
@@ -188,10 +206,18 @@ class CellLines(AbstractContextManager["CellLines"]):
             self.done[name] = max(self.done[name], self.work[name] * epoch / epochs)
         for name in self.ended:
             self.bars.update(self.tasks[name], visible=False)
-        done, whole = sum(self.done.values()), sum(self.work.values())
-        left = (time.monotonic() - self.started) * (whole - done) / done if done else None
+        left = self.estimate_left()
         said = f", about {format_duration(left)} left" if left is not None else ""
-        self.bars.update(self.whole, completed=done, says=f"{len(self.ended)}/{len(self.cells)}{said}")
+        says = f"{len(self.ended)}/{len(self.cells)}{said}"
+        self.bars.update(self.whole, completed=sum(self.done.values()), says=says)
+
+    def estimate_left(self) -> float | None:
+        """Seconds left: by what this sweep has done, before it has done enough by earlier runs; None if unknown."""
+        passed = time.monotonic() - self.started
+        done, whole, before = (sum(each.values()) for each in (self.done, self.work, self.before))
+        if done - before >= LEAST_SHARE * (whole - before) > 0:
+            return passed * (whole - done) / (done - before)
+        return None if self.expected is None else max(self.expected - passed, 0.0)
 
 
 def describe_epoch(epoch: int, epochs: int, measured: dict[str, float]) -> str:

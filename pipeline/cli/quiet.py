@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 
 @contextmanager
@@ -33,9 +35,26 @@ def quiet_stderr() -> Iterator[None]:
 
 def close_stdout() -> None:
     """Let what is still to be printed go nowhere, as its reader has left: `| head` is not a failure."""
+    _close(sys.stdout)
+
+
+def _close(stream: TextIO) -> None:
+    """Let what is written to a stream of this process go nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+@contextmanager
+def outliving_terminal() -> Iterator[None]:
+    """Let a terminal that has closed end no write in the block, nor one after it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        for stream in (sys.stdout, sys.stderr):
+            _close(stream)
 
 
 def is_stdout_closed() -> bool:

@@ -10,9 +10,9 @@ from pipeline.cli.options import VARIANTS_OPTION
 @click.command()
 @VARIANTS_OPTION
 def variants(variants: str) -> None:
-    """Print the 14 published variants and the 5 controls.
+    """List the 14 published variants and the 5 controls.
 
-    With --variants those of the file stand behind them.
+    With --variants, the file's own variants follow.
 
     \b
     python -m pipeline variants

@@ -107,7 +107,7 @@ def _say_obstacle(verdict: Verdict) -> str:
     if verdict.verdict == "DEVIATED":
         return "it changed after the first run; put it back, or train again under another name"
     if verdict.outcome_with:
-        return f"{'; '.join(verdict.troubles)}; look into these runs, or train more seeds"
+        return f"{'; '.join(dict.fromkeys(verdict.troubles))}; look into these runs, or train more seeds"
     if verdict.reason:
         return f"{verdict.reason}; train the missing cells with `python -m pipeline sweep`"
     needed = "more than 10,000" if verdict.seeds_needed is None else f"about {verdict.seeds_needed}"

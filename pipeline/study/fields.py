@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import tomllib
@@ -143,11 +144,21 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ExperimentError(f"{path}: cannot be read ({reason}); give a TOML file") from None
+        close = find_close(path) if isinstance(error, FileNotFoundError) else None
+        remedy = f"did you mean {close}?" if close else "give a TOML file"
+        raise ExperimentError(f"{path}: cannot be read ({reason}); {remedy}") from None
     except (RecursionError, _TooDeep):
         raise ExperimentError(f"{path}: not valid TOML (tables within tables); give a simpler file") from None
     except ValueError as error:  # also for a number of thousands of digits
         raise ExperimentError(f"{path}: not valid TOML ({str(error).splitlines()[0]}); fix that line") from None
+
+
+def find_close(path: Path) -> Path | None:
+    """The experiment's file whose name comes close to that of a file that is not there."""
+    places = (path.parent, Path("experiments"), Path())
+    files = {file.stem: file for place in places for file in sorted(place.glob("*.toml")) if file.stem != "pyproject"}
+    close = difflib.get_close_matches(path.stem, files, n=1)
+    return files[close[0]] if close else None
 
 
 def refuse(path: Path, key: str, problem: str) -> ExperimentError:

@@ -42,28 +42,28 @@ def setting(default: Any, help: str, **more: Any) -> Any:
 class Settings:
     """The study's protocol where nothing else is said."""
 
-    epochs: int = setting(25, "Times that every training image is shown.", low=1, high=10_000)
-    batch_size: int = setting(128, "Training images in one step.", low=1, high=60_000)
+    epochs: int = setting(25, "Passes over the training images.", low=1, high=10_000)
+    batch_size: int = setting(128, "Training images per step.", low=1, high=60_000)
     seed: int = setting(
         0,
-        "Decides initial weights, order of images and dropout.",
+        "Sets the initial weights, the order of images and dropout.",
         high=2**31 - 1,
         declared=False,  # a file has a list of seeds
         compared=False,
     )
     subset: int = setting(
-        0, "Training images to keep, stratified, with a sixth as many test images; 0 keeps all.", high=60_000
+        0, "Train on this many images, stratified, with a sixth as many test images; 0 uses all.", high=60_000
     )
     normalization: str = setting(
-        "l2", "Divide an image's columns by their L2 norm, or all pixels by 255.", choices=("l2", "scale")
+        "l2", "Divide each image's columns by their L2 norm, or all pixels by 255.", choices=("l2", "scale")
     )
     data: str = setting(
         "auto",
-        '"auto" for MNIST, "fashion-mnist", or a file or folder with labelled images.',
+        '"auto" for MNIST, "fashion-mnist", or a file or folder of labelled images.',
         compared=False,  # data are compared by their content
     )
     threads: int = setting(
-        2, "Threads within one operation; the weights' bits depend on it.", low=1, high=256, compared=False
+        2, "Threads within one operation; the exact weights depend on it.", low=1, high=256, compared=False
     )
     precision: str = setting(
         "float32",
@@ -71,7 +71,7 @@ class Settings:
         choices=("float32", "mixed_float16", "mixed_bfloat16"),
         later=True,
     )
-    jit: str = setting("off", "Whether XLA compiles the training step; for GPUs.", choices=("off", "on"), later=True)
+    jit: str = setting("off", "Compile the training step with XLA; for GPUs.", choices=("off", "on"), later=True)
 
 
 RULES: Mapping[str, Rule] = MappingProxyType({each.name: each.metadata["rule"] for each in fields(Settings)})

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from dask.system import CPU_COUNT
 
 from pipeline.analysis.table.selection import read_images
 from pipeline.errors import ExperimentError
 from pipeline.images import MNIST, Images
 from pipeline.study import metrics
 from pipeline.study.layers import plan_layers
+from pipeline.study.settings import Settings
 from pipeline.study.variants import VARIANTS, Variant
 from pipeline.sweep.cells import Cell
 
@@ -35,6 +35,8 @@ class Estimate:
 
 def count_cores() -> int:
     """The cores that this process may use, limits of its container included."""
+    from dask.system import CPU_COUNT
+
     return int(CPU_COUNT)
 
 
@@ -73,6 +75,13 @@ def estimate_cells(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> Esti
     return Estimate(low=low, middle=middle, high=high)
 
 
+def estimate_epoch(variant: Variant, settings: Settings, runs: pd.DataFrame, host: str) -> float | None:
+    """Seconds for an epoch of one training; None where this host has finished no run."""
+    cell = Cell(variant=variant, settings=settings, fingerprint="")
+    rates = measure_rates([cell], runs, host)
+    return None if rates is None else rates[1] * count_cell_work(cell) / settings.epochs
+
+
 def measure_rates(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> tuple[float, float, float] | None:
     """Seconds for a multiply-add on this host: the 10th, 50th and 90th percentile of its finished runs, if any."""
     variants = {**VARIANTS, **{cell.variant.name: cell.variant for cell in cells}}
@@ -96,7 +105,7 @@ def take_within(cells: Sequence[Cell], runs: pd.DataFrame, host: str, seconds: f
         return []
     rates = measure_rates(cells, runs, host)
     if rates is None:
-        raise ExperimentError("a budget needs one finished run on this machine; train one cell first")
+        raise ExperimentError("a budget needs a training that has finished on this machine; train one cell first")
     needed = itertools.accumulate(rates[-1] * count_cell_work(cell) + STARTUP_SECONDS for cell in cells)
     return [cell for cell, sum_so_far in zip(cells, needed, strict=True) if sum_so_far <= seconds]
 

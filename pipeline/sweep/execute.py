@@ -16,8 +16,9 @@ from distributed import Client, Future, LocalCluster, Security, as_completed
 
 from pipeline.background import repeat
 from pipeline.errors import CellTaken, StoreError, StoreUnreachable
-from pipeline.interrupts import FOLLOW
+from pipeline.interrupts import FOLLOW, blocked
 from pipeline.sweep.cells import Cell
+from pipeline.sweep.endings import ending_cells
 from pipeline.sweep.forkserver import run_cell
 
 CONNECT_SECONDS = 30
@@ -89,6 +90,7 @@ def open_cluster(workers: int, scheduler: str | None) -> Iterator[Client]:
         # Dask gives up for good a worker that died while it was restarted: scaling again replaces it.
         with (
             _start_workers(workers) as cluster,
+            ending_cells(),
             Client(cluster) as client,
             repeat(partial(cluster.scale, workers), LOOK_SECONDS),
         ):
@@ -101,9 +103,11 @@ def _start_workers(workers: int) -> LocalCluster:
     A worker that is killed while it starts takes the whole cluster with it, so that is tried again.
     """
     options = {"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1", "scheduler_kwargs": NO_PAGES}
+    options |= {"processes": True, "silence_logs": logging.CRITICAL}  # what happens to a cell is told by its report
     for attempt in range(1, STARTS + 1):
         try:
-            return LocalCluster(processes=True, security=Security.temporary(), **options)
+            with blocked():  # else Ctrl-C ends the workers too, before they can report their cells
+                return LocalCluster(security=Security.temporary(), **options)
         except (RuntimeError, OSError) as error:
             logger.debug("start %d of the workers failed", attempt, exc_info=True)
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -179,8 +183,10 @@ def start_cell(job: Job) -> tuple[int, list[str]]:
 
 
 def _explain(returncode: int, lines: Sequence[str]) -> str:
-    """The last line of a cell, or what killed it."""
+    """The last line of a cell, or what stopped or killed it."""
+    if returncode in KILLED:
+        return f"stopped by {signal.Signals(returncode - 128).name}; start the sweep again to continue it"
     if returncode < 0:
         hint = " (out of memory?)" if returncode == -signal.SIGKILL else ""
-        return f"died of {signal.Signals(-returncode).name}{hint}; start the sweep again to go on with it"
+        return f"died of {signal.Signals(-returncode).name}{hint}; start the sweep again to continue it"
     return lines[-1] if lines else "said nothing"

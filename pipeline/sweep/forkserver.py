@@ -62,7 +62,8 @@ class Template:
 def run_cell(words: Sequence[str], environment: Mapping[str, str]) -> Ended:
     """Run the `cell` command with these words in a process of its own, a fork of this thread's template.
 
-    Where a fork is not safe, or the template is gone before the cell has ended, a new interpreter runs it.
+    Where a fork is not safe, or the template has died before the cell has ended, a new interpreter runs it; not if it
+    died of SIGTERM.
     """
     if FORKS:
         template: Template | None = getattr(_threads, "template", None)
@@ -73,6 +74,8 @@ def run_cell(words: Sequence[str], environment: Mapping[str, str]) -> Ended:
         ended = template.run(words)
         if ended is not None:
             return ended
+        if template.process.wait() == -signal.SIGTERM:  # the sweep is being stopped
+            return 128 + signal.SIGTERM, ""
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", "cell", *words],
         env=environment,
@@ -90,15 +93,20 @@ def stamp_code() -> Mapping[Path, int]:
     return {path: path.stat().st_mtime_ns for path in PACKAGE.rglob("*.py")}
 
 
+def settle_signals() -> None:
+    """Let SIGTERM end a template at once, and leave Ctrl-C and a terminal that closes to the sweep and the cells."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 def serve_cells(train: Callable[[list[str]], object], code: Mapping[Path, int]) -> None:
     """Be a template: for each line of stdin, a JSON list of words, let a fork `train` them and print how it ended.
 
     Returns in the template when stdin ends or the files are no longer the `code` that it has imported; without a line
     for IDLE_SECONDS it dies of SIGALRM.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes to the cell too, whose answer is awaited
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes tells the cell and the sweep too
+    settle_signals()
     os.environ[FOLLOW] = str(os.getpid())
     while True:
         signal.alarm(IDLE_SECONDS)

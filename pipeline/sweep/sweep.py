@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,14 +18,16 @@ from pipeline.study.layers import check_fit
 from pipeline.study.variants import find_variant
 from pipeline.sweep.cells import Cell, find_earlier, keep_earlier, plan_cells
 from pipeline.sweep.estimate import order_cells
-from pipeline.sweep.execute import CellReport, open_cluster, run_cells
-from pipeline.tracking.frozen import freeze_plan
+from pipeline.sweep.paces import read_paces
+from pipeline.tracking.quick.reading import look_up_name, open_to_read
 from pipeline.tracking.runs import make_no_runs, read_runs, read_trained_rows
-from pipeline.tracking.store import Store, find_experiment, look_up, open_store
-from pipeline.tracking.write.recorder import end_launched_run
+
+if TYPE_CHECKING:  # `plan` needs neither MLflow nor Dask, which takes seconds to import
+    from pipeline.sweep.execute import CellReport
+    from pipeline.tracking.store import Store
 
 NO_RUNS = pd.DataFrame(columns=["fingerprint", "outcome", "alive", "run_id", "started"])
-Report = Callable[[CellReport], object]
+Report = Callable[["CellReport"], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,11 @@ class Sweep:
         """Every cell with its state by `runs`, as `read_runs` gives them."""
         return plan_cells(self.declared, self.dataset.sha256, runs, self.dataset.images)
 
+    def read_paces(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """The runs by which this machine is timed: the experiment's own, else those of every experiment."""
+        own = runs[(runs["outcome"] == "finished") & (runs["host"] == socket.gethostname())]
+        return own if len(own) else read_paces(self.store)
+
     def choose_cell(self, variant: str, runs: pd.DataFrame | None = None) -> Cell:
         """The first cell of a variant, with its state by `runs`; raises UnknownVariant for one that is not declared."""
         for cell in self.judge_cells(NO_RUNS if runs is None else runs):
@@ -84,6 +93,10 @@ class Sweep:
 
         What the file declares is frozen before the first of them starts. Raises TrainingError if a cell failed.
         """
+        from pipeline.sweep.execute import open_cluster, run_cells
+        from pipeline.tracking.frozen import freeze_plan
+        from pipeline.tracking.write.recorder import end_launched_run
+
         words = [f"--since={self.since}", name_place(self.path)]
         failed = []
         with end_launched_run(self.store, "sweep"):  # before the workers start, who would take the run for their own
@@ -104,13 +117,26 @@ def open_sweep(path: str, seeds: str = "", since: str = "", *, create: bool = Tr
     declared = load_experiment(path)
     if seeds:
         declared = choose_seeds(declared, seeds)
-    store = open_store()
-    experiment_id = find_experiment(store, declared.name, create=True) if create else look_up(store, declared.name)
+    store, experiment_id = _find_place(declared.name) if create else _look_up_place(declared.name)
     settings = declared.settings
     dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
     for name in declared.variants:
         check_fit(find_variant(name, declared.table), dataset.images)
     return Sweep(path=path, declared=declared, store=store, experiment_id=experiment_id, dataset=dataset, since=since)
+
+
+def _find_place(name: str) -> tuple[Store, str]:
+    """The store, and the experiment's id in it, made where there is none."""
+    from pipeline.tracking.store import find_experiment, open_store
+
+    store = open_store()
+    return store, find_experiment(store, name, create=True)
+
+
+def _look_up_place(name: str) -> tuple[Store, str]:
+    """The store, to be read alone, and the experiment's id in it, "" where there is none."""
+    store = open_to_read()
+    return store, look_up_name(store, name)
 
 
 def name_place(path: str) -> str:

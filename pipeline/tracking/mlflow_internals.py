@@ -10,20 +10,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from alembic.script import ScriptDirectory
-from mlflow.entities import Run
-from mlflow.store.artifact.artifact_repo import ArtifactRepository
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.store.db.utils import _get_alembic_config, _initialize_tables, create_sqlalchemy_engine
-from mlflow.tracking.context import registry
-from mlflow.tracking.context.git_context import GitRunContext
-from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils import requirements_utils
 
 from pipeline.tracking.tracking_uri import name_database
+
+if TYPE_CHECKING:  # the functions import what they need: reading a SQLite file needs nothing of MLflow
+    from mlflow.entities import Run
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 LOGGED_IMAGES = "mlflow.loggedImages"
 """The tag that lets MLflow's interface show the images of a run as a grid."""
@@ -45,6 +40,8 @@ Keys = Mapping[str, Mapping[str, str]]
 
 def make_tables(database: Path) -> None:
     """Make all tables of a store in a new SQLite file."""
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
     engine = create_sqlalchemy_engine(name_database(database))
     _initialize_tables(engine)
     engine.dispose()
@@ -52,16 +49,23 @@ def make_tables(database: Path) -> None:
 
 def list_revisions() -> set[str]:
     """The versions of a store's tables that this MLflow knows: its own and all before it."""
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db.utils import _get_alembic_config
+
     return {found.revision for found in ScriptDirectory.from_config(_get_alembic_config("")).walk_revisions()}
 
 
 def find_packages() -> None:
     """Do now what MLflow does before it saves its first model: find the packages of all modules, in some seconds."""
+    from mlflow.utils import requirements_utils
+
     requirements_utils._init_packages_to_modules_map()
 
 
 def read_context_tags() -> dict[str, str]:
     """The tags that MLflow gives a run of this process: user, source, git commit."""
+    from mlflow.tracking.context.registry import resolve_tags
+
     return dict(resolve_tags())
 
 
@@ -70,6 +74,9 @@ def correct_git_context(correct: Callable[[Mapping[str, str]], Mapping[str, str]
 
     It gets the tags by name, and gives those to be replaced; "" takes one away.
     """
+    from mlflow.tracking.context import registry
+    from mlflow.tracking.context.git_context import GitRunContext
+
     for provider in registry._run_context_provider_registry:
         if isinstance(provider, GitRunContext):
             found = {name: value for name, value in provider._git_info.items() if value}
@@ -78,6 +85,8 @@ def correct_git_context(correct: Callable[[Mapping[str, str]], Mapping[str, str]
 
 def open_artifacts(uri: str, tracking_uri: str | None = None) -> ArtifactRepository:
     """The artifacts at an address; the client would ask for their run each time."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
     return get_artifact_repository(uri, tracking_uri=tracking_uri)
 
 

@@ -16,14 +16,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from pipeline.background import repeat
 from pipeline.errors import CellTaken
 from pipeline.study.tags import BOOT_ID, HEARTBEAT, HOST, PID, PID_STARTED
-from pipeline.tracking.store import STORE_ERRORS, Store, store_errors
 from pipeline.tracking.values import read_count, read_lease, read_moment, read_number
+
+if TYPE_CHECKING:  # importing it would import MLflow, which `status` does without
+    from pipeline.tracking.store import Store
 
 CLOCK_SECONDS = 1
 HEARTBEAT_LIMIT = timedelta(hours=1)
@@ -79,6 +82,8 @@ def hold_lease(store: Store, experiment_id: str, cell: str) -> Iterator[None]:
     An entry is written before the others are read, and held only once there is no other: of two processes at least one
     sees the other. The entry of a process that died counts for nothing.
     """
+    from pipeline.tracking.store import STORE_ERRORS, store_errors
+
     prefix = f"{PREFIX}{cell[:16]}."
     mine = prefix + uuid.uuid4().hex[:12]
     try:
@@ -126,5 +131,7 @@ def _write_lease(store: Store, experiment_id: str, name: str, *, held: bool) -> 
 
 def _renew_lease(store: Store, experiment_id: str, name: str) -> None:
     """Say that the holder lives, for those on other machines; an unreachable store is asked again the next time."""
+    from pipeline.tracking.store import STORE_ERRORS
+
     with contextlib.suppress(*STORE_ERRORS):
         _write_lease(store, experiment_id, name, held=True)

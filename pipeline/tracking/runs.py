@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -18,16 +18,20 @@ from pipeline.study.settings import LATER, RULES, name_option
 from pipeline.study.settings import NUMBERS as NUMERIC
 from pipeline.study.tags import (
     ATTEMPT,
+    BOOT_ID,
     COMMIT,
     EPOCH,
     EVIDENCE,
     FINGERPRINT,
     GIT_DIRTY,
+    HEARTBEAT,
     HOST,
     ORIGIN,
     OUTCOME,
     PARAM_DATA_NAME,
     PARAM_DATA_SHA256,
+    PID,
+    PID_STARTED,
     REASON,
     REPOSITORY,
     RUN_NAME,
@@ -37,9 +41,13 @@ from pipeline.study.tags import (
 )
 from pipeline.tracking.mlflow_internals import INFO, Keys, flatten_run, query_points, query_runs
 from pipeline.tracking.process import is_alive
-from pipeline.tracking.store import STORE_ERRORS, Store, store_errors
+from pipeline.tracking.quick.glance import read_experiments
+from pipeline.tracking.quick.reading import store_errors
 from pipeline.tracking.values import RESULTS as CHECKS
 from pipeline.tracking.values import accept_start, find_bad, read_count
+
+if TYPE_CHECKING:
+    from pipeline.tracking.store import Store
 
 SETTINGS = tuple(name for name in RULES if name != "data")
 """The settings that are read back for every run; where the data lie is looked up when somebody asks."""
@@ -78,6 +86,8 @@ RESULTS: Keys = MappingProxyType(
     {"params": PARAMS, "tags": TAGS, "latest_metrics": {str(name): str(name) for name in metrics.FINALS}}
 )
 """Of each table of MLflow's the keys that are read, with the columns that they become."""
+PROCESS: Keys = MappingProxyType({"tags": {name: name for name in (HOST, BOOT_ID, PID, PID_STARTED, HEARTBEAT)}})
+"""What says whether a run's process lives."""
 ORIGINS: Keys = MappingProxyType(
     {
         "params": {"data": "data", PARAM_DATA_NAME: "data_name"},
@@ -130,11 +140,29 @@ def read_runs(store: Store, experiment_id: str) -> pd.DataFrame:
     out, and named in a warning. Raises StoreError.
     """
     with store_errors(store):
-        experiment = escape_controls(store.client.get_experiment(experiment_id).name)
-        rows = _leave_out(_read_rows(store, experiment_id, RESULTS))
-        open_ids = rows.loc[rows["outcome"] == "running", "run_id"]
-        alive = [run_id for run_id in open_ids if is_alive(store.client.get_run(run_id).data.tags)]
+        experiment = read_name(store, experiment_id)
+        rows = _leave_out(read_rows(store, experiment_id, RESULTS))
+        alive = _find_alive(store, experiment_id, rows.loc[rows["outcome"] == "running", "run_id"])
     return _type_columns(rows).assign(experiment=experiment, alive=rows["run_id"].isin(alive))
+
+
+def read_name(store: Store, experiment_id: str) -> str:
+    """What an experiment is called."""
+    if store.database:
+        for each in read_experiments(store.database):
+            if each.experiment_id == experiment_id:
+                return each.name
+    return escape_controls(store.client.get_experiment(experiment_id).name)
+
+
+def _find_alive(store: Store, experiment_id: str, run_ids: pd.Series) -> list[str]:
+    """Those of these runs whose processes live."""
+    if run_ids.empty:
+        return []
+    said = read_rows(store, experiment_id, PROCESS).set_index("run_id")
+    columns = list(PROCESS["tags"])
+    tags = {run_id: said.loc[run_id, columns].dropna().to_dict() for run_id in run_ids}
+    return [run_id for run_id in run_ids if is_alive(tags[run_id])]
 
 
 def _leave_out(rows: pd.DataFrame) -> pd.DataFrame:
@@ -176,7 +204,7 @@ def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
     Columns: artifact_uri and those of ORIGINS, texts as they were logged, None where there is none.
     """
     with store_errors(store):
-        rows = _read_rows(store, experiment_id, ORIGINS).set_index("run_id")
+        rows = read_rows(store, experiment_id, ORIGINS).set_index("run_id")
     texts = rows.drop(columns=["status", "started", "ended"]).astype(object)
     return texts.where(texts.notna(), None)
 
@@ -184,7 +212,7 @@ def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
 def read_trained_rows(store: Store, experiment_id: str) -> dict[str, dict[str, Any]]:
     """For study.facts.restore_row: by run id, the params that say what each training run has trained."""
     with store_errors(store):
-        rows = _read_rows(store, experiment_id, ROWS).set_index("run_id")
+        rows = read_rows(store, experiment_id, ROWS).set_index("run_id")
     return {str(run_id): {name: facts[name] for name in ROWS["params"]} for run_id, facts in rows.iterrows()}
 
 
@@ -208,6 +236,8 @@ def read_running(store: Store, experiment_id: str) -> dict[str, tuple[int, float
 
     Empty where the store does not answer: it is read to be looked at while a sweep goes on.
     """
+    from pipeline.tracking.store import STORE_ERRORS
+
     try:
         runs = store.client.search_runs([experiment_id], "tags.kind = 'train' AND tags.outcome = 'running'")
     except STORE_ERRORS:
@@ -221,7 +251,7 @@ def read_running(store: Store, experiment_id: str) -> dict[str, tuple[int, float
     }
 
 
-def _read_rows(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:
+def read_rows(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:
     """One raw row for each training run: run_id, INFO and the columns of `keys`."""
     if store.database:
         return query_runs(store.database, experiment_id, keys)

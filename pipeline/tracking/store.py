@@ -23,12 +23,13 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from pipeline.background import answer_within
-from pipeline.errors import StoreError, StoreUnreachable
+from pipeline.errors import StoreError, StoreUnreachable, UnknownExperiment
 from pipeline.plain import hide_secrets
 from pipeline.private import FILE_MODE, FOLDER_MODE, make_folder, open_privately
 from pipeline.tracking.mlflow_internals import make_tables, set_artifact_root
 from pipeline.tracking.reach import await_server, check_place, explain
 from pipeline.tracking.tracking_uri import find_database, read_tracking_uri
+from pipeline.tracking.tracking_uri import project_root as project_root
 
 DEFAULT_EXPERIMENT = "Default"
 LOCK_SECONDS = 120
@@ -60,12 +61,6 @@ class Store:
     def database(self) -> Path | None:
         """The SQLite file, if the store is one."""
         return find_database(self.uri)
-
-
-def project_root() -> Path:
-    """The folder of MLproject: where `mlflow run .` and `mlflow ui` are typed; else the current folder."""
-    source = Path(__file__).resolve().parents[2]
-    return source if (source / "MLproject").is_file() else Path.cwd()
 
 
 def resolve_uri() -> str:
@@ -152,8 +147,7 @@ def find_experiment(store: Store, name: str = "", *, create: bool = False) -> st
     with store_errors(store), store.lock:
         experiment = store.client.get_experiment_by_name(name)
         if experiment is None and not create:
-            known = ", ".join(sorted(found.name for found in store.client.search_experiments()))
-            raise StoreError(f'no experiment "{name}" in the store; it has {known}')
+            raise UnknownExperiment(name, [found.name for found in store.client.search_experiments()])
         return _demand_active(experiment) if experiment else str(store.client.create_experiment(name))
 
 

@@ -16,6 +16,12 @@ from pipeline.plain import hide_secrets
 HOST_AND_PORT = re.compile(r"[\w.-]+:\d+(/.*)?")
 
 
+def project_root() -> Path:
+    """The folder of MLproject: where `mlflow run .` and `mlflow ui` are typed; else the current folder."""
+    source = Path(__file__).resolve().parents[2]
+    return source if (source / "MLproject").is_file() else Path.cwd()
+
+
 def read_tracking_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI, else the default store in the folder `root`; raises StoreError for what is no address.
 

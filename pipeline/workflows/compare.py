@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline.analysis.claims.design import NO_HISTORY, Records
-from pipeline.analysis.claims.prospects import foresee
-from pipeline.analysis.comparison import Comparison, Question, ask_experiment, compare_runs
-from pipeline.errors import AnalysisError
+from pipeline.analysis.comparison import Comparison, Question, ask_experiment
 from pipeline.plain import escape_controls
 from pipeline.report.figures.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
 from pipeline.report.figures.render import render_png
@@ -24,16 +20,15 @@ from pipeline.report.text.conclusion import (
     shorten_note,
     write_conclusion,
 )
-from pipeline.report.text.lessons import say_prospects
-from pipeline.study.experiment import load_experiment, open_experiment
+from pipeline.study.experiment import open_experiment
 from pipeline.study.tags import NOTE, TABLE_SHA256
 from pipeline.tracking.files.hashes import demand_recorded_metrics
-from pipeline.tracking.files.predicted import read_predicted
 from pipeline.tracking.frozen import judge_freezing, read_frozen
-from pipeline.tracking.runs import read_history, read_runs
+from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
 from pipeline.tracking.ui.view import save_view
 from pipeline.tracking.write.recorder import Recorder, open_run
+from pipeline.workflows.foresee import compare_in
 
 UI = "http://127.0.0.1:5000"
 TABLES = {"csv": "csv", "md": "markdown", "tex": "latex", "html": "html", "json": "json"}
@@ -83,29 +78,6 @@ def find_comparison(
     comparison = compare_in(store, experiment_id, runs, question)
     demand_recorded_metrics(store, experiment_id, comparison.runs["run_id"])
     return Found(store=store, experiment_id=experiment_id, comparison=comparison, frozen_at=escape_controls(frozen_at))
-
-
-def compare_in(store: Store, experiment_id: str, runs: pd.DataFrame, question: Question) -> Comparison:
-    """Answer a question from `runs` (tracking.runs.read_runs); curves and predictions are read when they are needed."""
-    return compare_runs(
-        runs,
-        lambda run_ids: read_history(store, run_ids),
-        question,
-        lambda run_ids, needed: read_predicted(store, experiment_id, run_ids, needed),
-    )
-
-
-def foresee_claims(path: str, store: Store, experiment_id: str, runs: pd.DataFrame) -> list[str]:
-    """What each claim of an experiment's file can come to, with the spread of the runs that are there."""
-    declared = load_experiment(path)
-    if not declared.claims:
-        return []
-    try:
-        question = ask_experiment(declared, Question(rule="all-seeds"), None)
-        records = compare_in(store, experiment_id, runs, question).records
-    except AnalysisError:  # nothing comparable has finished yet
-        records = Records(runs=runs.iloc[:0], history=NO_HISTORY)
-    return say_prospects(declared, foresee(declared, records))
 
 
 def record_comparison(recorder: Recorder, found: Found) -> None:

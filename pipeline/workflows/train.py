@@ -155,7 +155,7 @@ class _Run:
             from pipeline.training.runtime import prepare_runtime
 
             prepare_runtime(self.settings.threads)
-        observers = [self.recorder, _ViolinImages(self.recorder), self.progress]
+        observers = [self.recorder, self.progress, _ViolinImages(self.recorder)]
         with self.progress.during(TRAINING):
             result = train_run(self.variant, self.settings, self.dataset, observers, checkpoints)
         with self.progress.during(LOGGING):

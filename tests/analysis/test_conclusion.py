@@ -72,7 +72,7 @@ def test_missing_variants_stay_as_rows_without_numbers():
             f"subset 6000, asked 0; data_sha256 {'f' * 12}, asked 889f531a0f02",
         ),
         ({"outcome": "failed", "status": "FINISHED", "reason": "loss is nan"}, "failed: loss is nan"),
-        ({"outcome": "killed", "reason": "SIGTERM"}, "killed: SIGTERM"),
+        ({"outcome": "killed", "reason": "SIGTERM"}, "stopped: SIGTERM"),
         ({"outcome": "running"}, "running"),
         ({"outcome": "", "status": "FAILED"}, "not finished (MLflow status FAILED)"),
         ({"final/test_loss": np.nan}, "no finite final/test_loss"),

@@ -52,12 +52,12 @@ def test_an_experiment_is_carried_to_another_store(
     assert done.exit_code == 0, done.output
     assert [re.sub("[0-9a-f]{32}$", "ID", line) for line in lines] == [
         *("conv2_3x3-s0: run ID", "conv2_3x3-s1: run ID", "conv2_3x3_reg-s0: run ID", "conv2_3x3_reg-s1: run ID"),
-        *("conv2_3x3-s0: run ID", '"carried": 5 runs imported, 0 were there already'),
+        *("conv2_3x3-s0: run ID", '"carried": 5 runs imported, 0 already there'),
     ]
     again = call("bundle", "import", str(exported))
     assert again.stdout.splitlines() == [
-        *(line.replace(": run ", ": there already as run ") for line in lines[:-1]),
-        '"carried": 0 runs imported, 5 were there already',
+        *(line.replace(": run ", ": already there as run ") for line in lines[:-1]),
+        '"carried": 0 runs imported, 5 already there',
     ]
     arguments = ("compare", "carried", "--epochs", "4", "--rule", "all-seeds", "--format", "csv", "--truth")
     there = call(*arguments)
@@ -66,12 +66,12 @@ def test_an_experiment_is_carried_to_another_store(
     use(folder, monkeypatch)
     here = call(*arguments)
     assert (here.exit_code, here.stdout) == (0, there.stdout)
-    assert call("bundle", "import", str(back)).stdout.endswith("0 runs imported, 5 were there already\n")
+    assert call("bundle", "import", str(back)).stdout.endswith("0 runs imported, 5 already there\n")
 
 
 def test_a_bundle_goes_into_an_experiment_of_another_name(exported: Path) -> None:
     into = call("bundle", "import", str(exported), "--into", "elsewhere")
-    assert into.stdout.splitlines()[-1] == '"elsewhere": 5 runs imported, 0 were there already'
+    assert into.stdout.splitlines()[-1] == '"elsewhere": 5 runs imported, 0 already there'
     store = open_store()
     assert len(store.client.search_runs([find_experiment(store, "elsewhere")])) == 5
     assert store.client.get_experiment_by_name("carried") is None
@@ -94,7 +94,7 @@ def test_a_damaged_bundle_changes_nothing(exported: Path) -> None:
     [
         (("export", "nowhere", "new.zip"), 1, 'Error: no experiment "nowhere" in the store; it has Default, carried'),
         (("export", "Default", "new.zip"), 1, 'Error: no finished run in "Default"; train one first'),
-        (("export", "carried", "there.zip"), 1, "Error: there.zip is there already; remove it or name another"),
+        (("export", "carried", "there.zip"), 1, "Error: there.zip already exists; remove it or choose another name"),
         (("export", "carried", "no/x.zip"), 1, "Error: no/x.zip.unfinished: No such file or directory"),
         (("import", "none.zip"), 1, "Error: none.zip: No such file or directory"),
         (

@@ -103,7 +103,7 @@ def test_two_workers_and_a_server_that_is_killed_twice_do_every_cell_once(
     (project / "cluster.toml").write_text(TOML)
     sweep = ("python", "-m", "pipeline", "sweep", "cluster.toml", "--scheduler", scheduler, "--attempts", "5")
     driver = start(*sweep, MLFLOW_TRACKING_URI=server.uri)
-    output = wait_for(driver, "cluster: 4 cells, 0 done")
+    output = wait_for(driver, "cluster: 4 cells, 0 finished")
     await_checkpoint(project)
     server.kill()  # one worker trains, the other does or is about to
     server.start()

@@ -120,6 +120,6 @@ def test_a_training_prints_one_line_an_epoch(trained: tuple[str, str]) -> None:
     assert lines[0] == f"conv2_3x3_reg, seed 0, 2 epochs; run {trained[0]}"
     assert lines[1] == "data data-bd5aa66b41f2: (2000, 28, 28, 1) training, (500, 28, 28, 1) test"
     assert [line[:10] for line in lines[2:4]] == ["epoch 1/2 ", "epoch 2/2 "]
-    assert lines[4].startswith("test loss ")
-    assert len(lines[5]) == len("weights sha256 ") + 64
-    assert len(lines) == 6
+    assert len(lines[4]) == len("weights sha256 ") + 64
+    assert lines[5].startswith("test accuracy ")
+    assert lines[6:] == ["See it in the browser: python -m pipeline ui"]

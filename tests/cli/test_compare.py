@@ -56,7 +56,7 @@ def newest_compare_run(study: str) -> tuple[MlflowClient, str]:
 
 
 def test_the_table_has_all_rows_and_lists_what_it_leaves_out(study: str, store_uri: str) -> None:
-    result = call("compare", "study", "--epochs", "4")
+    result = call("compare", "study", "--epochs", "4", "--wide")
     lines = result.output.splitlines()
     assert result.exit_code == 0
     assert lines[0].startswith("Conclusion of study: last of 4 epochs, batch size 128, l2 normalisation, float32, 600 ")
@@ -64,13 +64,13 @@ def test_the_table_has_all_rows_and_lists_what_it_leaves_out(study: str, store_u
     assert lines[3].split() == ["conv2_3x3", "2", "3x3", "-", "2x2", "-", "False", "-", *["0.56250"] * 4]
     assert sum("(no run)" in line for line in lines[3:17]) == 10
     assert "No run: conv2_5x5, conv2_5x5_reg, conv3_5x5, conv3_5x5_reg, conv5_3x3" in result.output
-    assert "Left out, killed: KeyboardInterrupt: 1 (" in result.output
+    assert "Left out, stopped: KeyboardInterrupt: 1 (" in result.output
     assert "Left out, epochs 5, asked 4: 1 (" in result.output
     assert "Left out, rule newest took another run of its variant: 16 (" in result.output
 
 
 def test_a_declared_experiment_gets_verdicts_that_are_logged(study: str, declared: str) -> None:
-    result = call("compare", declared)
+    result = call("compare", declared, "--wide")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("SUPPORTED: Regularisation closes the gap\n")
     client, run_id = newest_compare_run(study)
@@ -91,10 +91,27 @@ def test_a_declared_experiment_gets_verdicts_that_are_logged(study: str, declare
     assert len(verdict["run_ids"]) == 20
 
 
+def test_a_terminal_gets_the_verdicts_first_and_the_way_on(study: str, declared: str) -> None:
+    result = call("compare", declared)
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["claim", "verdict", "effect", "95", "%", "interval", "by", "twin"]
+    assert "SUPPORTED" in lines[1]
+    assert "2 of 2 lower" in lines[1]
+    table = [line.split() for line in lines].index(["variant", "test", "accuracy", "test", "loss", "gap", "n"])
+    assert [line.split()[0] for line in lines[table + 1 : table + 5]] == list(PAIRS)
+    assert lines[table + 1].split()[-1] == "5"
+    assert max(map(len, lines)) <= 80
+    _, run_id = newest_compare_run(study)
+    assert result.stderr.splitlines() == [
+        f"Logged as run {run_id}.",
+        f"Next, every number and figure on one page: python -m pipeline report {declared}",
+    ]
+
+
 def test_claims_frozen_late_say_so_everywhere(study: str, declared: str) -> None:
     client = open_store().client
     client.set_experiment_tag(study, FROZEN_AT, "2100-01-01T00:00:00+00:00")
-    result = call("compare", declared)
+    result = call("compare", declared, "--wide")
     assert result.stdout.startswith(
         "SUPPORTED (LATE): Regularisation closes the gap\n  LATE: frozen after the first run"
     )
@@ -113,7 +130,7 @@ def test_a_reading_command_freezes_nothing(study: str, declared: str, command: s
     client = open_store().client
     for tag in (FROZEN, FROZEN_AT):
         client.delete_experiment_tag(study, tag)
-    output = ["--output", str(tmp_path / "page.html")] if command == "report" else []
+    output = {"report": ["--output", str(tmp_path / "page.html")], "compare": ["--wide"]}.get(command, [])
     result = call(command, declared, *output)
     assert result.exit_code == 0, result.output
     assert not {FROZEN, FROZEN_AT} & set(client.get_experiment(study).tags)
@@ -127,9 +144,9 @@ def test_a_reading_command_freezes_nothing(study: str, declared: str, command: s
 def test_a_claim_that_changed_after_it_was_frozen_has_deviated(declared: str) -> None:
     call("compare", declared)
     Path(declared).write_text(TOML.replace("smallest_effect = 0.01", "smallest_effect = 0.001"))
-    assert call("compare", declared).stdout.startswith("DEVIATED: Regularisation closes the gap\n")
+    assert call("compare", declared, "--wide").stdout.startswith("DEVIATED: Regularisation closes the gap\n")
     Path(declared).write_text("# a comment changes nothing\n" + TOML)
-    assert call("compare", declared).stdout.startswith("SUPPORTED: ")
+    assert call("compare", declared, "--wide").stdout.startswith("SUPPORTED: ")
 
 
 def test_every_number_can_be_traced(study: str, store_uri: str) -> None:
@@ -157,10 +174,10 @@ def test_the_gate_passes_the_same_weights_and_fails_others(study: str, store_uri
     arguments = ("study", "--epochs", "4", "--rule", "all-seeds", "--format", "json", "--output", str(stored))
     assert call("compare", *arguments).exit_code == 0
     nothing_new = call("gate", "study", "--against", str(stored))
-    line = f"Error: the gate failed for {', '.join(PAIRS)}; see the judgements above\n"
+    line = f"Error: the gate failed for {', '.join(PAIRS)}; see above\n"
     assert (nothing_new.exit_code, nothing_new.stderr) == (1, line)
     allowed = call("gate", "study", "--against", str(stored), "--allow-missing")
-    line = "Error: the gate judged nothing; see the judgements above\n"
+    line = "Error: the gate judged nothing; see above\n"
     assert (allowed.exit_code, allowed.stderr) == (1, line)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_EXPERIMENT_NAME", "study-again")
@@ -173,7 +190,7 @@ def test_the_gate_passes_the_same_weights_and_fails_others(study: str, store_uri
     open_store().client.set_tag(broken, "weights.sha256", "f" * 64)
     failed = call("gate", "study-again", "--against", str(stored), *reports)
     assert failed.exit_code == 1
-    assert failed.stderr == "Error: the gate failed for conv2_3x3 seed 2; see the judgements above\n"
+    assert failed.stderr == "Error: the gate failed for conv2_3x3 seed 2; see above\n"
     assert ET.parse(tmp_path / "gate.xml").getroot().findall(".//failure")
     assert "conv2_3x3" in (tmp_path / "gate.md").read_text()
 

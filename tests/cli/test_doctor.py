@@ -32,7 +32,7 @@ def test_a_file_names_its_experiment(store_uri: str, tmp_path: Path, monkeypatch
     assert first.endswith("its model (none was logged); with --fix: ended as failed, so that a sweep trains it again")
     assert last == "1 found, 0 fixed"
     assert call("doctor", str(path), "--fix").exit_code == 0
-    assert call("doctor", "examined").output == "healthy: 1 runs looked at\n"
+    assert call("doctor", "examined").output == "healthy: 1 run checked\n"
 
 
 def test_nothing_is_wrong_with_a_real_training(trained: tuple[str, str], store_uri: str) -> None:

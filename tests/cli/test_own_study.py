@@ -88,16 +88,16 @@ def ids(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def test_the_cells_that_train_has_made_are_done(ids: dict[str, str]) -> None:
     result = call("plan", "mine.toml")
-    lines = [f"{'tiny-s0':<28}done     {ids['tiny']}", f"{'tiny_reg-s0':<28}done     {ids['tiny_reg']}"]
+    lines = [f"{'tiny-s0':<28}finished  {ids['tiny']}", f"{'tiny_reg-s0':<28}finished  {ids['tiny_reg']}"]
     claim = "gap: UNTESTABLE whatever the runs say: a verdict needs 5 seeds, and the experiment declares 1"
     assert (result.output, result.exit_code) == (
-        "\n".join([*lines, "2 done, 0 running, 0 started, 0 to do", claim, ""]),
+        "\n".join([*lines, "2 finished, 0 running, 0 stopped, 0 to do", claim, ""]),
         0,
     )
 
 
 def test_compare_has_the_declared_rows_alone_and_finds_the_twins(ids: dict[str, str]) -> None:
-    result = call("compare", "mine.toml")
+    result = call("compare", "mine.toml", "--wide")
     assert result.exit_code == 0, result.output
     assert "UNTESTABLE (NEVER FROZEN): Regularisation closes the gap of a tiny network too\n" in result.stdout
     assert "a verdict needs 5 complete seeds, the runs have 1. So far regularisation " in result.stdout
@@ -126,14 +126,14 @@ def test_a_changed_row_is_no_longer_the_network_that_was_trained(ids: dict[str, 
     assert result.exit_code == 1
     assert result.stderr.endswith("train a variant, or ask for the settings of the newest run\n")
     path.write_text(STUDY.replace('head = "16"', 'head = "24"').replace("twin =", "# twin ="))
-    result = call("compare", str(path))
+    result = call("compare", str(path), "--wide")
     assert result.exit_code == 0, result.output
     assert "DEVIATED (LATE): Regularisation closes the gap of a tiny network too\n" in result.stdout
     assert re.search(
         rf"Left out, another network of that name: parameters \d+, now \d+: 1 \({ids['tiny']}\)", result.stdout
     )
     assert "2 to do" not in call("plan", "mine.toml").output
-    assert "1 done, 0 running, 0 started, 1 to do" in call("plan", str(path)).output
+    assert "1 finished, 0 running, 0 stopped, 1 to do" in call("plan", str(path)).output
 
 
 def test_the_report_says_how_to_train_each_network_again(ids: dict[str, str]) -> None:
@@ -152,13 +152,14 @@ def test_the_gate_judges_own_variants_by_their_file(ids: dict[str, str], monkeyp
     monkeypatch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])
     assert train(Path("mine.toml"), "tiny").exit_code == 0
     Path("again.toml").write_text(STUDY)
-    judged = call("gate", "--against", "result.json", "--allow-missing", "again.toml")
+    judged = call("gate", "--against", "result.json", "--allow-missing", "again.toml", "--summary", "gate.md")
     assert judged.exit_code == 0, judged.output
-    assert re.search(r"tiny.*weights_sha256.*pass", judged.output)
+    assert judged.output == "Gate passed: 1 passed, 0 failed, 1 not judged\n"
+    assert re.search(r"tiny.*weights_sha256.*pass", Path("gate.md").read_text())
     unknown = call("gate", "--against", "result.json", "--allow-missing", "again")
     assert (unknown.exit_code, unknown.output.splitlines()[-1]) == (
         1,
-        "Error: the gate judged nothing; see the judgements above",
+        "Error: the gate judged nothing; see above",
     )
 
 
@@ -182,7 +183,7 @@ def test_a_class_is_no_digit(ids: dict[str, str], tmp_path: Path) -> None:
         said = call("predict", picture, "--run", ids["tiny"])
     finally:
         client.delete_tag(ids["tiny"], "data-name")
-    assert said.stdout.split()[:2] == ["picture", "class"]
+    assert said.stdout.split()[:2] == ["class", "picture"]
     seen = json.loads(told.stdout)["inputs"][0]
     assert seen == image.tolist()  # not moved by a pixel
 
@@ -246,7 +247,7 @@ def test_mlflow_run_and_a_sweep_take_a_file_from_outside(
         (("python", "-m", "pipeline", "sweep", str(file)), "2/2  tiny"),
         (("python", "-m", "pipeline", "status", str(file)), "mine"),
         (("python", "-m", "pipeline", "compare", str(file)), "2 runs for 2 variants"),
-        (("python", "-m", "pipeline", "doctor", str(file)), "healthy: 3 runs looked at"),
+        (("python", "-m", "pipeline", "doctor", str(file)), "healthy: 3 runs checked"),
         (("python", "-m", "pipeline", "bundle", "export", str(file), "mine.zip"), 'mine.zip: 2 runs of "mine"'),
     ):
         process = start(*command)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from pipeline.cli import progress
-from pipeline.cli.progress import EpochLines, Pace
+from pipeline.cli.pace import Pace
+from pipeline.cli.progress import CellLines, EpochLines
 from pipeline.study.metrics import BY_EPOCH
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
+from pipeline.sweep.cells import Cell
 from pipeline.workflows.train import TRAINING
 
 
@@ -44,10 +48,38 @@ def test_the_time_left_is_within_a_quarter_after_the_first_epoch(clock: Clock) -
     assert pace.estimate_left(0.9, 0) == 0.0
 
 
+def test_before_the_first_batches_earlier_runs_tell_the_time_left(clock: Clock) -> None:
+    pace = Pace()
+    assert pace.estimate_left(0.0, 9) is None
+    pace.expected = 60.0
+    clock.now = 10.0
+    assert pace.estimate_left(0.01, 9) == 60 * 10 - 10
+    assert pace.estimate_left(0.5, 9) != 60 * 10 - 10, "batches that were seen count more"
+
+
+def make_cell(seed: int, **more: str) -> Cell:
+    settings = Settings(epochs=10, subset=600, seed=seed)
+    return Cell(variant=find_variant("conv2_3x3"), settings=settings, fingerprint=str(seed), **more)
+
+
+def test_what_an_earlier_sweep_has_trained_of_a_cell_is_no_work_of_this_one(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "Lines", lambda: Console(file=io.StringIO(), force_terminal=True))
+    monkeypatch.setattr("pipeline.sweep.paces.read_epoch", lambda _store, run_id: {"7": 8}[run_id])
+    cells = [make_cell(0, state="started", run_id="7"), make_cell(1)]
+    lines = CellLines(SimpleNamespace(store=None), cells, [], expected=600.0)
+    clock.now = 100.0
+    assert lines.estimate_left() == 500.0, "nothing has been done yet"
+    lines._show({"conv2_3x3-s0": (9, 0.5), "conv2_3x3-s1": (1, 0.5)})
+    assert lines.estimate_left() == pytest.approx(100.0 / 2 * 10)  # 2 epochs in 100 s, 1 and 9 left
+
+
 def test_one_bar_counts_epochs_and_names_the_evaluation(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.StringIO()
     terminal = progress.Lines(file=output, force_terminal=True, width=100)
     monkeypatch.setattr(progress, "Lines", lambda: terminal)
+    monkeypatch.setattr(progress, "expect_epoch", lambda *_: None)
     lines = EpochLines()
     lines.begin_run("7" * 32, find_variant("conv2_3x3"), Settings(epochs=4), resumes=False)
     with lines.during(TRAINING):

@@ -79,7 +79,7 @@ def test_a_resumed_run_is_the_undisturbed_one(
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert lines[0] == f"conv2_3x3_reg, seed 0, 2 epochs; resumes run {run_id}"
-    assert lines[2] == "goes on after epoch 1/2"
+    assert lines[2] == "continues after epoch 1 of 2"
     assert lines[3].startswith("epoch 2/2 ")
     assert lines[-2:] == trained[1].splitlines()[-2:]
     histories = read_histories(client, run_id)

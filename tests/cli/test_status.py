@@ -31,7 +31,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store()
     assert call("status").output == (
-        "experiment  finished  running  killed  failed\nDefault     0         0        0       0\n"
+        "experiment  finished  running  stopped  failed\nDefault     0         0        0        0\n"
     )
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "tiny")
     for seed in range(2):
@@ -56,12 +56,16 @@ def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatc
         monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes this for a terminal
         monkeypatch.setenv("COLUMNS", "200")
         ruled = call("status", "tiny").output
+        monkeypatch.setenv("COLUMNS", "80")
+        narrow = call("status", "tiny").output.splitlines()
+    assert narrow[-1] == f"{recorder.run_id}  conv3_3x3-s3  3/25   0.9877    alive 2 h"
+    assert max(map(len, narrow)) <= 80
     pid = str(os.getpid())
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.output == (
-        "experiment  finished  running  killed  failed\n"
-        "Default     0         0        0       0\n"
-        "tiny        2         1        1       0\n"
+        "experiment  finished  running  stopped  failed\n"
+        "Default     0         0        0        0\n"
+        "tiny        2         1        1        0\n"
         "\n"
         f"{'run':<32}  variant    seed  epoch  accuracy  host  {'pid':<{len(pid)}}  heartbeat  process\n"
         f"{recorder.run_id}  conv3_3x3  3     3/25   0.9877    here  {pid:<3}  2 h        dead\n"

@@ -43,7 +43,13 @@ def tiny(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_plan_runs_nothing(tiny: str, store_uri: str) -> None:
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of its own, in which nothing has finished."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def test_a_plan_runs_nothing(tiny: str, empty: None) -> None:
     result = call("plan", tiny)
     assert result.exit_code == 0
     assert result.output == (
@@ -51,8 +57,8 @@ def test_a_plan_runs_nothing(tiny: str, store_uri: str) -> None:
         "conv2_3x3_reg-s0            to do\n"
         "conv2_3x3-s1                to do\n"
         "conv2_3x3_reg-s1            to do\n"
-        "0 done, 0 running, 0 started, 4 to do\n"
-        "time left: unknown, as this machine has finished no run of the experiment yet\n"
+        "0 finished, 0 running, 0 stopped, 4 to do\n"
+        "time left: unknown until a training has finished on this machine\n"
     )
     assert call("plan", tiny, "--seeds", "1").output.startswith("conv2_3x3-s1")
 
@@ -69,12 +75,12 @@ def test_runs_of_an_earlier_version_are_named_and_kept_if_asked(
     try:
         first, *_, counts, _ = call("plan", tiny).output.splitlines()
         assert first == (
-            "An earlier version of the training finished 1 of these cells: --keep counts such runs as done, "
+            "An earlier version of the training finished 1 of these cells: --keep accepts them, "
             "otherwise their cells are trained again"
         )
-        assert counts == "0 done, 0 running, 0 started, 4 to do"
+        assert counts == "0 finished, 0 running, 0 stopped, 4 to do"
         kept = call("plan", tiny, "--keep").output
-        assert kept.startswith(f"conv2_3x3-s0                done     {recorder.run_id}\n")
+        assert kept.startswith(f"conv2_3x3-s0                finished  {recorder.run_id}\n")
     finally:
         store.client.delete_run(recorder.run_id)
 
@@ -86,10 +92,10 @@ def test_runs_of_an_earlier_version_are_named_and_kept_if_asked(
         (["sweep", "{tiny}", "--budget", "soon"], 'Error: "soon" is not a duration; write it as 90s, 30m, 2h or 1d'),
         (["plan", "{tiny}", "--seeds", "5"], "Error: seeds [5] are not declared in tiny; it has [0, 1]"),
         (["cell", "{tiny}", "conv7_3x3", "0"], 'Error: "conv7_3x3" is not a variant; choose one of conv2_3x3, conv2_'),
-        (["sweep", "{tiny}", "--budget", "1h"], "Error: a budget needs one finished run on this machine"),
+        (["sweep", "{tiny}", "--budget", "1h"], "Error: a budget needs a training that has finished on this machine"),
     ],
 )
-def test_what_cannot_be_swept_is_one_line(tiny: str, store_uri: str, arguments: list[str], line: str) -> None:
+def test_what_cannot_be_swept_is_one_line(tiny: str, empty: None, arguments: list[str], line: str) -> None:
     result = call(*(argument.replace("{tiny}", tiny) for argument in arguments))
     assert result.exit_code == 1
     assert result.stderr.startswith(line)
@@ -132,7 +138,7 @@ def test_a_sweep_whose_driver_and_trainings_are_killed_ends_with_every_cell_once
         (name, seed) for name in ("conv2_3x3", "conv2_3x3_reg") for seed in (0, 1)
     ], output
     again, _ = start("python", "-m", "pipeline", "sweep", tiny).communicate(timeout=120)
-    assert again == "tiny: 4 cells, 4 done\n"
+    assert again == f"tiny: 4 cells, 4 finished\nNext: python -m pipeline compare {tiny}\n"
     assert len(read_cells(project, tiny)) == len(runs)
 
 

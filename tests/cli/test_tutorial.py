@@ -27,4 +27,4 @@ def test_every_line_of_the_tutorial_works(project: Path, start: Callable[..., su
     assert "healthy: " in output
     assert (project / "table.md").read_text().count("(no run)") == 12 * 4
     assert "<html" in (project / "report.html").read_text()
-    assert re.search(r"digit\.png +\d ", output), output[-500:]
+    assert re.search(r"\d \(\d+\.\d %\) +digit\.png ", output), output[-500:]

@@ -201,7 +201,7 @@ def test_an_address_of_artifacts_that_leads_nowhere_is_one_line(
 
 def test_a_whole_run_is_healthy_also_with_files_that_came_later(store: Store, run_id: str, tmp_path: Path) -> None:
     store.client.log_text(run_id, "card", "model_card.md")
-    assert call("doctor", "--deep").output == "healthy: 1 runs looked at\n"
+    assert call("doctor", "--deep").output == "healthy: 1 run checked\n"
     assert call("bundle", "export", "Default", str(tmp_path / "b.zip")).exit_code == 0
 
 

@@ -50,7 +50,7 @@ def test_a_training_that_is_killed_without_memory_is_told_so_and_resumed(
     process = start(*command, FAULT="checkpoint-safe:1:kill")
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 1, output
-    assert "died of SIGKILL (out of memory?); start the sweep again to go on with it" in " ".join(output.split())
+    assert "died of SIGKILL (out of memory?); start the sweep again to continue it" in " ".join(output.split())
     killed = read_cells(project, tiny)
     assert set(killed["outcome"]) == {"running"}, output
     assert not killed["alive"].any()

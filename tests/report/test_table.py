@@ -91,9 +91,9 @@ def test_markdown_is_one_table_with_what_is_missing_and_left_out():
     runs.loc[12, "epochs"] = 3
     text = render_table(build(runs), "markdown")
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert rows[0] == f"| {HEADER.replace(',', ' | ')} |"
-    assert len(rows) == 16
-    assert {row.count("|") for row in rows} == {12}
+    assert rows[0] == f"| variant | {HEADER.replace(',', ' | ')} |"
+    assert [row.split(" | ")[0] for row in rows[2:]] == [f"| {name}" for name in PUBLISHED_NAMES]
+    assert {row.count("|") for row in rows} == {13}
     assert "No run yet: conv7_3x3, conv7_5x5.\n" in text
     assert f"- 1 run: epochs 3, asked 25 ({runs['run_id'][12]})\n" in text
     assert "\n\n\n" not in text
@@ -129,6 +129,7 @@ def test_columns_stand_by_what_they_hold():
     assert f"{{{'l' * 7}{'r' * 4}{truth}{'r' * 8}}}" in render_table(conclusion, "latex")
     ruler = next(line for line in render_table(conclusion, "markdown").splitlines() if line.startswith("| ---"))
     marks = ["r" if mark.strip() == "---:" else "l" for mark in ruler.strip("|").split("|")]
+    assert marks.pop(0) == "l"
     assert "".join(marks) == f"{'l' * 7}{'r' * 4}{truth}{'r' * 8}"
     heads = [attributes for tag, attributes in Page(render_table(conclusion, "html")).tags if tag == "th"][1:26]
     assert "".join("r" if attributes.get("class") == "number" else "l" for attributes in heads) == "".join(marks)

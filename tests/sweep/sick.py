@@ -76,7 +76,7 @@ def check_fixed(study: str, problem: str, remedy: str) -> None:
 
 def check_left(study: str, runs: int) -> None:
     """Nothing is found, and --fix has nothing to do."""
-    assert diagnose(study, "--fix") == (0, [f"healthy: {runs} runs looked at"])
+    assert diagnose(study, "--fix") == (0, [f"healthy: {runs} runs checked"])
 
 
 def plant_launched(store: Store, study: str, *, hours: int, parameter: str = "arch", **tags: str) -> str:

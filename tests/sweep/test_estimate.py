@@ -82,7 +82,7 @@ def test_a_budget_takes_the_first_cells_that_fit() -> None:
     assert take_within(CELLS, seen(2.0), "here", whole.high) == CELLS
     assert take_within(CELLS, seen(2.0), "here", whole.high - 1) == CELLS[:3]
     assert take_within(CELLS, seen(2.0), "here", 1.0) == []
-    with pytest.raises(ExperimentError, match="a budget needs one finished run on this machine"):
+    with pytest.raises(ExperimentError, match="a budget needs a training that has finished on this machine"):
         take_within(CELLS, seen(2.0), "elsewhere", 1.0)
 
 

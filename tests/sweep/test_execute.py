@@ -83,10 +83,10 @@ def test_workers_elsewhere_are_told_the_store_and_no_secret(monkeypatch: pytest.
         ([0], 1, "its last line"),
         ([1, 0], 2, "its last line"),
         ([1, 1], 2, "its last line"),
-        ([130], 1, "its last line"),
+        ([130], 1, "stopped by SIGINT; start the sweep again to continue it"),
         ([CellTaken.exit_code], 1, "its last line"),
         ([StoreUnreachable.exit_code] * 3 + [0], 4, "its last line"),
-        ([-9, -9], 2, "died of SIGKILL (out of memory?); start the sweep again to go on with it"),
+        ([-9, -9], 2, "died of SIGKILL (out of memory?); start the sweep again to continue it"),
     ],
 )
 def test_only_a_failure_counts_as_an_attempt(
@@ -121,7 +121,7 @@ def test_a_scheduler_without_tls_is_warned_of(tmp_path: Path, monkeypatch: pytes
     for scheme in ("tcp", "tls"):
         result = call("sweep", str(tmp_path / "tiny.toml"), "--scheduler", f"{scheme}://127.0.0.1:9")
         assert result.exit_code == 1
-        assert ("Warning: without tls:// whoever reaches" in result.stderr) == (scheme == "tcp")
+        assert ("Warning: without tls:// anyone who can reach" in result.stderr) == (scheme == "tcp")
         said = {
             "tcp": "Error: no Dask scheduler answers at tcp://",
             "tls": "Error: Dask has no TLS certificates for tls://",

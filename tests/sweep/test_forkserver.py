@@ -105,7 +105,7 @@ def test_a_fork_trains_as_a_new_interpreter_does(
 ) -> None:
     forked = [run_cell([*words, seed], make_environment(tmp_path)) for seed in ("0", "1", "0")]
     assert [code for code, _ in forked] == [0, 0, 0], forked
-    assert "conv2_3x3_reg-s0 is done; run " in forked[2][1]
+    assert "conv2_3x3_reg-s0 is finished; run " in forked[2][1]
     monkeypatch.setattr(forkserver, "FORKS", False)
     (tmp_path / "other").mkdir()
     code, said = run_cell([*words, "1"], make_environment(tmp_path / "other"))

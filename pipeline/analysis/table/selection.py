@@ -31,6 +31,8 @@ METRICS: Mapping[str, str] = MappingProxyType(
 )
 """The conclusion table's four measured columns, with the metric that each shows."""
 
+WORDS = {"killed": "stopped"}
+"""What people call an outcome."""
 RULES: Mapping[str, str] = MappingProxyType(
     {
         "newest": "newest finished run of each variant",
@@ -153,7 +155,7 @@ def _explain_exclusion(run: Mapping[Any, Any], asked: SharedSettings, variants: 
     if run["variant"] not in variants:
         return "no variant of the study"
     if run["outcome"] != "finished":
-        state = run["outcome"] or f"not finished (MLflow status {run['status']})"
+        state = WORDS.get(run["outcome"], run["outcome"]) or f"not finished (MLflow status {run['status']})"
         return f"{state}: {run['reason']}" if run["reason"] else str(state)
     if differences := asked.describe_differences(run):
         return differences

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 Results = Sequence["Look | str"]
 Answers = Sequence[Sequence[float]]
-WIDTH = 7  # of a column of probabilities
+WIDTH = 5  # of a column of probabilities
+ANSWER = len("7 (100.0 %)")
 MOST_COLUMNS = 10
 FOLLOWING = 2  # classes named behind the first, where there are too many for columns
 
@@ -47,24 +48,28 @@ def list_json(asked: Asked, paths: Sequence[Path], results: Results, answers: An
 
 
 def tabulate(asked: Asked, paths: Sequence[Path], results: Results, answers: Answers) -> str:
-    """A line a picture: the class, then the probability of each, or of the likeliest; empty without any."""
+    """A line a picture: the answer with its probability, the picture, then the probability of each class or the next.
+
+    Empty without a picture that could be read.
+    """
     del paths
     looks = [result for result in results if not isinstance(result, str)]
     if not looks:
         return ""
     classes = asked.images.classes
-    width = max(len("picture"), *(len(str(look.path)) for look in looks))
     wide = len(classes) > MOST_COLUMNS or max(map(len, classes)) >= WIDTH
-    room = max(len(asked.word), *(map(len, classes)))
-    columns = "  likeliest" if wide else "".join(f"{name:>{WIDTH}}" for name in classes)
-    lines = [f"{'picture':<{width}}  {asked.word:<{room}}{columns}"]
-    for look, row in zip(looks, answers, strict=True):
-        order = rank(row)
+    said = [f"{classes[best]} ({100 * row[best]:.1f} %)" for row in answers for best in rank(row)[:1]]
+    room = max(ANSWER, *map(len, said))
+    width = max(len("picture"), *(len(str(look.path)) for look in looks))
+    rest = "  then" if wide else "".join(f"{name:>{WIDTH}}" for name in classes)
+    lines = [f"{asked.word:<{room}}  {'picture':<{width}}{rest}"]
+    for look, row, answer in zip(looks, answers, said, strict=True):
         if wide:
-            said = "  " + ", ".join(f"{classes[place]} {row[place]:.3f}" for place in order[: FOLLOWING + 1])
+            following = rank(row)[1 : FOLLOWING + 1]
+            rest = "  " + ", ".join(f"{classes[place]} {row[place]:.2f}" for place in following)
         else:
-            said = "".join(f"{value:>{WIDTH}.3f}" for value in row)
-        lines.append(f"{look.path!s:<{width}}  {classes[order[0]]:{'<' if wide else '>'}{room}}{said}")
+            rest = "".join(f"{value:>{WIDTH}.2f}" for value in row)
+        lines.append(f"{answer:<{room}}  {look.path!s:<{width}}{rest}")
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import interrupts
+from pipeline.cli.early import check_experiment
 from pipeline.cli.options import setting_option
 from pipeline.private import name_file
 from pipeline.study.settings import COMPARED, name_option
@@ -24,11 +26,14 @@ SHOWN = ("truth", "published", "controls")
 COMPARE_OPTIONS = (
     click.argument("experiment", default=""),
     click.argument("other_run", default=""),
-    click.option("--rule", type=click.Choice(RULES), help="Runs of the table; with an experiment file all seeds."),
+    click.option("--rule", type=click.Choice(RULES), help="Which runs to use; with an experiment file, all seeds."),
     click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True),
-    click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of printing."),
-    click.option("--truth", is_flag=True, help="Add what the networks really hold, the honest gap, the time."),
-    click.option("--published", is_flag=True, help="Add the notebook's numbers and the differences to them."),
+    click.option(
+        "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file, print nothing."
+    ),
+    click.option("--wide", is_flag=True, help="Print the study's eleven columns and each verdict in full sentences."),
+    click.option("--truth", is_flag=True, help="Add what the networks really contain, the honest gap and the time."),
+    click.option("--published", is_flag=True, help="Add the notebook's numbers and the differences from them."),
     click.option("--controls", is_flag=True, help="Add the five control rows."),
     click.option("--trace", nargs=2, metavar="ROW COLUMN", help="Print the runs behind one entry of the table."),
     *(
@@ -48,14 +53,14 @@ def _compare_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @_compare_options
 def compare(experiment: str, other_run: str, rule: str | None, form: str, output: Path | None, **options: Any) -> None:
-    """Build the conclusion table from the finished runs of EXPERIMENT and judge its claims.
+    """Compare the finished runs of EXPERIMENT and judge its claims.
 
-    EXPERIMENT is the name of an MLflow experiment or a file of experiments/ with claims; without it, the experiment
-    that MLflow's environment names. Runs with other settings than the newest finished one, or than the file says, are
-    listed and left out. The comparison is logged as a run of its own.
+    EXPERIMENT is the name of an MLflow experiment or a file from experiments/ with claims; without it, the
+    experiment that MLflow's environment names. Runs whose settings differ from the file's, or from those of the
+    newest finished run, are left out and listed. The comparison is logged as a run of its own.
 
-    With two run ids instead, the test images that one run gets right and the other wrong are counted, tested (McNemar)
-    and drawn; nothing is logged.
+    Given two run ids instead, it counts the test images that one run gets right and the other wrong, tests the
+    difference (McNemar) and draws the images; nothing is logged.
 
     \b
     python -m pipeline compare
@@ -64,9 +69,6 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
     python -m pipeline compare --trace conv2_3x3 TEST_LOSS
     python -m pipeline compare RUN_ID RUN_ID --output differing.png
     """
-    from pipeline.report.pages.table import render_table
-    from pipeline.report.text.conclusion import say_conclusion
-
     if other_run:
         compare_two(experiment, other_run, output or Path("differing.png"))
         return
@@ -74,15 +76,35 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
     if options["trace"]:
         click.echo(say_trace(found.comparison.conclusion.trace(*options["trace"])))
         return
+    show(found, form, output, wide=options["wide"])
     run_id = found.record()
-    conclusion = found.comparison.conclusion
-    text = say_conclusion(found.comparison) if form == "text" else render_table(conclusion, form, found.link)
+    if options["wide"] or form != "text" or output:
+        click.echo(f"Table sha256 {found.comparison.conclusion.sha256}", err=True)
+    click.echo(f"Logged as run {run_id}.", err=True)
+    words = ["python", "-m", "pipeline", "report", *([experiment] if experiment else [])]
+    click.echo(f"Next, every number and figure on one page: {shlex.join(words)}", err=True)
+
+
+def show(found: Found, form: str, output: Path | None, *, wide: bool) -> None:
+    """Print the comparison, in short where it goes to a reader of a terminal, or write it to a file."""
+    from pipeline.cli.summary import print_summary
+    from pipeline.report.pages.table import render_table
+    from pipeline.report.text.conclusion import say_conclusion
+
+    if form == "text" and output is None and not wide:
+        print_summary(found.comparison)
+        return
+    text = (
+        say_conclusion(found.comparison)
+        if form == "text"
+        else render_table(found.comparison.conclusion, form, found.link)
+    )
     if output is None:
         click.echo(text, nl=False)
-    else:
-        with name_file(output):
-            output.write_text(text, encoding="utf-8")
-    click.echo(f"logged as run {run_id}; table sha256 {conclusion.sha256}", err=True)
+        return
+    with name_file(output):
+        output.write_text(text, encoding="utf-8")
+    click.echo(f"{output}: written", err=True)
 
 
 def compare_two(first_id: str, second_id: str, output: Path) -> None:
@@ -98,6 +120,8 @@ def compare_two(first_id: str, second_id: str, output: Path) -> None:
 
 def ask(experiment: str, rule: str | None, options: Mapping[str, Any]) -> Found:
     """The comparison that the command's options ask for; says where its claims were frozen late."""
+    check_experiment(experiment)
+
     from pipeline.report.text.sentences import STANDINGS
     from pipeline.workflows.compare import find_comparison
 

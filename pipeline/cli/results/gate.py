@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.early import experiment_argument
 from pipeline.errors import AnalysisError
 from pipeline.private import check_regular
 
@@ -32,8 +33,8 @@ def _parse_tolerances(_ctx: click.Context, _param: click.Parameter, texts: tuple
 
 
 @click.command()
-@click.argument("experiment", default="")
-@click.option("--against", type=FILE, required=True, help="A result file, as `compare --format json` writes it.")
+@experiment_argument(default="")
+@click.option("--against", type=FILE, required=True, help="A result file written by `compare --format json`.")
 @click.option("--confidence", type=click.FloatRange(0.5, 1, max_open=True), default=0.95, show_default=True)
 @click.option(
     "--tolerance",
@@ -41,27 +42,36 @@ def _parse_tolerances(_ctx: click.Context, _param: click.Parameter, texts: tuple
     metavar="METRIC=VALUE",
     multiple=True,
     callback=_parse_tolerances,
-    help="Where too few seeds are stored: how far a metric may be from their mean. Repeatable.",
+    help="If too few seeds are stored: how far a metric may be from their mean. Repeatable.",
 )
-@click.option("--allow-missing", is_flag=True, help="Do not fail for a stored variant or a run that did not finish.")
-@click.option("--junit", type=FILE, help="Write the judgements as JUnit XML, for a CI system.")
-@click.option("--summary", type=FILE, help="Write the judgements as Markdown.")
+@click.option("--allow-missing", is_flag=True, help="Do not fail for variants without a new run, or unfinished runs.")
+@click.option("--junit", type=FILE, help="Write the results as JUnit XML for a CI system.")
+@click.option("--summary", type=FILE, help="Write the results as Markdown.")
 def gate(experiment: str, against: Path, junit: Path | None, summary: Path | None, **options: Any) -> None:
-    """Judge the runs of EXPERIMENT against a stored result; exit code 1 if one fails.
+    """Check the runs of EXPERIMENT against a stored result, for CI.
 
-    EXPERIMENT is the name of an MLflow experiment or its file, which is needed where it has variants of its own.
-    The same seed, threads and fingerprint (settings, data, code, versions) must give the same weights, bit for bit; any
-    other run must fall within bounds from the spread of the stored seeds, pooled over variants, and so must the mean
-    shift of all new runs; each says the smallest shift it sees, and bounds too wide judge nothing. A stored variant
-    without a finished new run, and a new run that did not finish, fail too.
+    EXPERIMENT is the name of an MLflow experiment or its file; a study with its own variants needs the file. Runs
+    with the same seed, threads and fingerprint (settings, data, code, versions) must have the same weights, bit for
+    bit. Any other run must fall within bounds from the spread of the stored seeds, pooled over variants, and so
+    must the mean shift of all new runs; each says the smallest shift it can see, and bounds that are too wide judge
+    nothing. A stored variant without a finished new run, and a new run that did not finish, fail too. Exit code 1
+    if anything fails.
+
+    Only what failed is printed; --summary writes everything.
 
     \b
     python -m pipeline gate --against experiments/results/pairs.json pairs
     python -m pipeline gate --against one-seed.json --tolerance final/test_loss=0.01 --allow-missing
     python -m pipeline gate --against result.json --junit gate.xml --summary gate.md
     """
+    try:
+        check_regular(against)
+        stored = against.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise AnalysisError(f"{against}: not a usable result file (no text); give one of compare") from error
+
     from pipeline.analysis.gate.check import check_against, gate_passed
-    from pipeline.report.text.gate import name_cell, render_junit, render_summary
+    from pipeline.report.text.gate import name_cell, render_junit, render_summary, say_gate
     from pipeline.study.experiment import open_experiment
     from pipeline.study.variants import VARIANTS
     from pipeline.tracking.files.hashes import demand_recorded_metrics
@@ -69,11 +79,6 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     from pipeline.tracking.runs import read_runs
     from pipeline.tracking.store import find_experiment, open_store
 
-    try:
-        check_regular(against)
-        stored = against.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise AnalysisError(f"{against}: not a usable result file (no text); give one of compare") from error
     declared = open_experiment(experiment)
     store = open_store()
     experiment_id = find_experiment(store, declared.name if declared else experiment)
@@ -86,8 +91,8 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
         junit.write_text(render_junit(judgements), encoding="utf-8")
     if summary:
         summary.write_text(render_summary(judgements), encoding="utf-8")
-    click.echo(render_summary(judgements), nl=False)
+    click.echo(say_gate(judgements), nl=False)
     if not gate_passed(judgements):
         failed = [name_cell(judgement) for judgement in judgements if judgement.result == "fail"]
         reason = f"failed for {', '.join(dict.fromkeys(failed))}" if failed else "judged nothing"
-        raise AnalysisError(f"the gate {reason}; see the judgements above")
+        raise AnalysisError(f"the gate {reason}; see above")

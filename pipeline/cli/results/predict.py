@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.early import check_experiment, take_pictures
 from pipeline.cli.quiet import quiet_stderr
 from pipeline.cli.results.answers import Asked, list_doubts, list_json, tabulate
 from pipeline.errors import DataError
+from pipeline.plain import count
 
 if TYPE_CHECKING:
     from pipeline.serving.look import Look
@@ -23,13 +25,15 @@ ENDING = ".seen.png"
 
 
 @click.command()
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path), callback=take_pictures
+)
 @click.option("--run", "run_id", metavar="ID", help="Use the network of this run.")
 @click.option("--variant", metavar="NAME", help="Use this variant's newest finished run.")
 @click.option(
     "--experiment",
     default="",
-    help="Where --variant looks, by name or file; else MLflow's own.",
+    help="Where --variant looks: a name or a file; by default MLflow's own.",
 )
 @click.option("--model", default=MODEL, show_default=True, help="Use the champion of this registered model.")
 @click.option("--explain", is_flag=True, help=f"Save how the picture was read, step by step, as IMAGE{ENDING}.")
@@ -37,22 +41,25 @@ ENDING = ".seen.png"
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
 @click.option("--request", is_flag=True, help="Print the request for `mlflow models serve` instead of predicting.")
 def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) -> None:
-    """Say which digit, or other class, each IMAGE shows, with the probabilities of all.
+    """Say which digit, or other class, each IMAGE shows, and how sure the network is.
 
-    A picture of one digit, as a scanner or a phone takes it: PNG, JPEG, GIF, BMP, WebP or TIFF, up to 120 million
-    pixels, dark on light or light on dark; shadows, ruled paper, a desk around the sheet and dust are left out. IMAGE
-    may also be a folder of pictures, or - for standard input. A network that was trained on other images than digits
-    names a class, and is shown the whole picture, scaled to its images' size and in their colours. The champion that
-    `promote` has chosen answers, or the run that an option names.
+    IMAGE is a picture of one digit from a scanner or phone: PNG, JPEG, GIF, BMP, WebP or TIFF, up to 120 million
+    pixels, dark on light or light on dark. Shadows, ruled lines, dust and a desk around the sheet are ignored. It
+    may also be a folder of pictures, or - for standard input. A network trained on other images than digits names a
+    class, and sees the whole picture, scaled to the size of its images and in their colours.
 
-    A warning names what makes an answer unsure. A picture that cannot be read costs only its own answer; the exit code
-    is then 1. With --format json each picture is one line: file, digit or class, probabilities and warnings, or error.
+    The champion chosen by `promote` answers, or the run that an option names. The first column is the answer with
+    its probability, then come the picture and the probabilities of all classes, or of the likeliest. A warning says
+    why an answer is unsure. If a picture cannot be read, the others are still answered; the exit code is then 1. With
+    --format json each picture is one line: file, digit or class, probabilities and warnings, or error.
 
     \b
     python -m pipeline predict seven.png photo.jpg
     python -m pipeline predict --format json scans/
     python -m pipeline predict --variant conv2_3x3 --experiment pairs --explain seven.png
     """
+    check_model(options["run_id"], options["variant"], options["experiment"])
+
     from pipeline.data.datasets import shows_digits
     from pipeline.serving.picture import list_pictures
     from pipeline.study.tags import PARAM_DATA_NAME
@@ -154,13 +161,23 @@ def _name(image: Path) -> str:
     return "stdin" if image == Path("-") else image.name
 
 
-def _find_model(run_id: str | None, variant: str | None, experiment: str, model: str) -> FinishedRun:
-    """The run whose network answers; says which it is."""
+def check_model(run_id: str | None, variant: str | None, experiment: str) -> None:
+    """Refuse options that name no model, or two, before anything heavy is imported."""
+    from pipeline.study.experiment import open_experiment
+    from pipeline.study.variants import VARIANTS, find_variant
+
     if run_id and variant:
         raise click.UsageError("--run and --variant name two models; give one of them")
     if experiment and not variant:
         raise click.UsageError("--experiment says where --variant looks; give --variant too")
+    check_experiment(experiment)
+    declared = open_experiment(experiment)
+    if variant:
+        find_variant(variant, declared.table if declared else VARIANTS)
 
+
+def _find_model(run_id: str | None, variant: str | None, experiment: str, model: str) -> FinishedRun:
+    """The run whose network answers; says which it is."""
     from pipeline.study.experiment import open_experiment
     from pipeline.study.variants import VARIANTS, find_variant
     from pipeline.tracking.files.registry import find_champion, find_newest, find_run
@@ -177,5 +194,5 @@ def _find_model(run_id: str | None, variant: str | None, experiment: str, model:
     else:
         version, run = find_champion(store, model)
         origin = f"{model} version {version}: "
-    click.echo(f"{origin}{run.variant}, seed {run.seed}, {run.epochs} epochs; run {run.run_id}", err=True)
+    click.echo(f"{origin}{run.variant}, seed {run.seed}, {count(run.epochs, 'epoch')}; run {run.run_id}", err=True)
     return run

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.early import experiment_argument
 from pipeline.cli.quiet import quiet_stderr
 from pipeline.cli.results.predict import MODEL
 from pipeline.errors import AnalysisError
@@ -15,15 +16,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("experiment")
+@experiment_argument()
 @click.option("--variant", default="", metavar="NAME", help="Promote this variant, if the claims allow it.")
 @click.option("--model", default=MODEL, show_default=True, help="Name of the registered model.")
 def promote(experiment: str, variant: str, model: str) -> None:
-    """Make a run of EXPERIMENT the champion of a registered model, with a model card, if the evidence carries it.
+    """Make a run of EXPERIMENT the champion, if the evidence allows.
 
-    EXPERIMENT is a file of experiments/ or the name of an MLflow experiment. No test score chooses: the experiment's
-    claims of a margin do, between regularised and plain, or you name the variant. It needs five finished seeds under
-    the same settings, of which the lowest is promoted.
+    The run is registered as a model with a model card. EXPERIMENT is a file from experiments/ or the name of an
+    MLflow experiment. Test scores do not choose: the experiment's claims with a margin decide between regularised
+    and plain, or you do with --variant. It needs five finished seeds with the same settings; the lowest is
+    promoted.
 
     \b
     python -m pipeline promote experiments/matched.toml

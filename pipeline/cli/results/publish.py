@@ -10,14 +10,15 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--table", default="experiments/mnist14.toml", show_default=True, help="Experiment of the table.")
-@click.option("--claims", default="experiments/twins.toml", show_default=True, help="Experiment of the claims.")
-@click.option("--output", type=FILE, default=Path("docs/results.md"), show_default=True, help="Write the page there.")
+@click.option("--table", default="experiments/mnist14.toml", show_default=True, help="Experiment for the table.")
+@click.option("--claims", default="experiments/twins.toml", show_default=True, help="Experiment for the claims.")
+@click.option("--output", type=FILE, default=Path("docs/results.md"), show_default=True, help="Page to write.")
 @click.option("--readme", type=FILE, help="Also replace the results between the marks in this file.")
 def publish(table: str, claims: str, output: Path, readme: Path | None) -> None:
-    """Write what was found as Markdown: the table beside the notebook's numbers, and the claims' verdicts.
+    """Write the results as Markdown: the table and the verdicts.
 
-    The numbers come from the runs in the store, which may have come as evidence. Nothing is logged.
+    The table stands beside the notebook's numbers. All numbers come from runs in the store, which may have been
+    imported as evidence. Nothing is logged.
 
     \b
     python -m pipeline bundle import experiments/results/*.zip

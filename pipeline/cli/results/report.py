@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.early import check_experiment
 from pipeline.cli.results.compare import SHOWN, ask, compare
 from pipeline.study.settings import COMPARED
 
@@ -19,18 +20,21 @@ SHARED = [param for param in compare.params if param.name in ("experiment", "rul
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write there instead of to report.html or report.pdf.",
+    help="Write to this file instead of report.html or report.pdf.",
 )
 def report(experiment: str, rule: str | None, form: str, output: Path | None, **options: Any) -> None:
-    """Write the comparison of EXPERIMENT, as `compare` makes it, as one file that needs no network.
+    """Write the comparison of EXPERIMENT as one HTML or PDF file.
 
-    Verdicts, table, figures, seeds, protocol, environment, the command of every run and a reproducibility checklist.
-    The HTML is logged as report.html with the comparison's run. PDF needs the extra pdf.
+    The page needs no network: verdicts, table, figures, seeds, protocol, environment, the command of every run and
+    a reproducibility checklist. The HTML is also logged as report.html with the comparison's run. PDF output needs
+    an extra package: pip install '.[pdf]'.
 
     \b
     python -m pipeline report experiments/matched.toml
     python -m pipeline report experiments/matched.toml --format pdf --output matched.pdf
     """
+    check_experiment(experiment)
+
     from pipeline.report.pages.pdf import load_printer
     from pipeline.workflows.report import write_report
 

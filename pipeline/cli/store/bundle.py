@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.early import experiment_argument
+from pipeline.plain import count
 from pipeline.private import name_file
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -13,7 +15,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.group()
 def bundle() -> None:
-    """Carry the runs of an experiment from one tracking store to another in one file.
+    """Move an experiment's runs between tracking stores as one file.
 
     \b
     python -m pipeline bundle export experiments/matched.toml matched.zip
@@ -22,16 +24,17 @@ def bundle() -> None:
 
 
 @bundle.command("export")
-@click.argument("experiment")
+@experiment_argument()
 @click.argument("file", type=FILE)
-@click.option("--all", "every", is_flag=True, help="Also killed and failed runs, not only the finished ones.")
-@click.option("--evidence", is_flag=True, help="Only what verdicts are computed from: no models, no figures.")
-@click.option("--seeds", default="", help="Only these seeds, as 0-4 or 0,2,7.")
+@click.option("--all", "every", is_flag=True, help="Also export stopped and failed runs.")
+@click.option("--evidence", is_flag=True, help="Only what the verdicts need: no models, no figures.")
+@click.option("--seeds", default="", help="Only these seeds, such as 0-4 or 0,2,7.")
 def export_bundle(experiment: str, file: Path, every: bool, evidence: bool, seeds: str) -> None:
-    """Write the finished runs of EXPERIMENT, with all their metrics, artifacts and models, into FILE.
+    """Write the finished runs of EXPERIMENT into FILE.
 
-    EXPERIMENT is the name of an MLflow experiment or a file of experiments/. The same runs give the same bytes.
-    Evidence is small and names no machine: params, metrics, hashes, predictions, config and environment.
+    All their metrics, artifacts and models are included. EXPERIMENT is the name of an MLflow experiment or a file
+    from experiments/. The same runs always give the same bytes. Evidence is small and names no machine: params,
+    metrics, hashes, predictions, config and environment.
 
     \b
     python -m pipeline bundle export experiments/matched.toml matched.zip
@@ -45,7 +48,7 @@ def export_bundle(experiment: str, file: Path, every: bool, evidence: bool, seed
 
     wanted = Wanted(every=every, evidence=evidence, seeds=parse_seeds(seeds) if seeds else None)
     if file.exists():
-        raise BundleError(f"{file} is there already; remove it or name another")
+        raise BundleError(f"{file} already exists; remove it or choose another name")
     name = load_experiment(experiment).name if experiment.endswith(".toml") else experiment
     part = file.with_name(f"{file.name}.unfinished")
     try:
@@ -56,17 +59,18 @@ def export_bundle(experiment: str, file: Path, every: bool, evidence: bool, seed
     finally:
         part.unlink(missing_ok=True)
     runs, files = len(manifest.runs), len(manifest.files)
-    click.echo(f'{file}: {runs} runs of "{manifest.experiment}", {files} files; sha256 {seal}')
+    click.echo(f'{file}: {count(runs, "run")} of "{manifest.experiment}", {count(files, "file")}; sha256 {seal}')
 
 
 @bundle.command("import")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
-@click.option("--into", default="", metavar="NAME", help="Experiment to import into, instead of the bundle's own.")
+@click.option("--into", default="", metavar="NAME", help="Import into this experiment instead of the bundle's own.")
 def import_bundle(files: tuple[Path, ...], into: str) -> None:
-    """Write the runs of each FILE that are not there yet into this store.
+    """Add the runs of each FILE that this store does not have yet.
 
-    Each file is verified as a whole first, and no model of it is loaded. A run is there already if it was imported
-    before, or if its cell has finished here with the same weights. Start a killed import again: nothing comes twice.
+    Each file is verified completely before anything is written, and no model in it is loaded. A run counts as
+    present if it was imported before, or if its cell has finished here with the same weights. An interrupted import
+    can simply be started again.
 
     \b
     python -m pipeline bundle import matched.zip
@@ -81,5 +85,5 @@ def import_bundle(files: tuple[Path, ...], into: str) -> None:
         with open_bundle(file) as reader:
             for arrival in transfer.import_bundle(open_store(), reader, into):
                 new, there = new + arrival.new, there + (not arrival.new)
-                click.echo(f"{arrival.run.name}: {'run' if arrival.new else 'there already as run'} {arrival.run_id}")
-            click.echo(f'"{into or reader.manifest.experiment}": {new} runs imported, {there} were there already')
+                click.echo(f"{arrival.run.name}: {'run' if arrival.new else 'already there as run'} {arrival.run_id}")
+            click.echo(f'"{into or reader.manifest.experiment}": {count(new, "run")} imported, {there} already there')

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.plain import escape_controls
+from pipeline.cli.early import experiment_argument
+from pipeline.plain import count, escape_controls
 
 if TYPE_CHECKING:
     from pipeline.sweep.finding import Finding
@@ -14,15 +15,18 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("experiment", default="")
-@click.option("--fix", is_flag=True, help="Fix what can be fixed, instead of only listing it.")
-@click.option("--deep", is_flag=True, help="Also compare every file and metric of finished runs with its sha256.")
+@experiment_argument(default="")
+@click.option("--fix", is_flag=True, help="Fix what can be fixed instead of only listing it.")
+@click.option("--deep", is_flag=True, help="Also check every file and metric of finished runs against its sha256.")
 def doctor(experiment: str, fix: bool, deep: bool) -> int:
-    """Find runs of dead processes or without their files, duplicates and leftovers; exit code 1 if something is left.
+    """Find damaged runs, duplicates and leftovers, and fix them.
 
-    EXPERIMENT is the name of an MLflow experiment or a file of experiments/; without it, all experiments are looked at.
-    A run that is alive is never touched, so a sweep may go on meanwhile. Nothing is lost for good but checkpoints that
-    no run needs: a duplicate is deleted so that MLflow can restore it.
+    It finds runs whose process died, runs with missing files, duplicate results and leftover checkpoints. Exit code
+    1 if anything is left. EXPERIMENT is the name of an MLflow experiment or a file from experiments/; without it,
+    every experiment is checked.
+
+    Runs that are alive are never touched, so a sweep may keep running. Only checkpoints that no run needs are
+    removed for good: a deleted duplicate can be restored with MLflow.
 
     \b
     python -m pipeline doctor
@@ -38,7 +42,7 @@ def doctor(experiment: str, fix: bool, deep: bool) -> int:
         done = fix and finding.fix is not None and finding.fix()
         fixed += done
         click.echo(say_finding(finding, fix=fix, done=done))
-    click.echo(f"{found} found, {fixed} fixed" if found else f"healthy: {len(survey.runs)} runs looked at")
+    click.echo(f"{found} found, {fixed} fixed" if found else f"healthy: {count(len(survey.runs), 'run')} checked")
     return int(fixed < found)
 
 
@@ -49,7 +53,7 @@ def say_finding(finding: Finding, *, fix: bool, done: bool) -> str:
     elif not fix:
         action = f"with --fix: {finding.remedy}"
     else:
-        action = f"fixed: {finding.remedy}" if done else "left: it has changed meanwhile"
+        action = f"fixed: {finding.remedy}" if done else "not fixed: it has changed in the meantime"
     return escape_controls(f"{finding.subject}: {finding.problem}; {action}")
 
 

@@ -2,60 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.store.doctor import survey_experiment
+from pipeline.cli.early import experiment_argument
 from pipeline.study import metrics
 from pipeline.study.tags import EPOCH, HEARTBEAT, HOST, PID, VARIANT
 
 if TYPE_CHECKING:
-    from pipeline.tracking.write.survey import RunRecord, Survey
+    from pipeline.tracking.quick.records import ExperimentRecord, RunRecord
 
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+WORDS = {"killed": "stopped"}
 RUNNING = ("run", "variant", "seed", "epoch", "accuracy", "host", "pid", "heartbeat", "process")
+SHORT = ("run", "cell", "epoch", "accuracy", "process")
 
 
 @click.command()
-@click.argument("experiment", default="")
+@experiment_argument(default="")
 def status(experiment: str) -> None:
-    """Show how many trainings are finished, running, killed and failed, and how far each running one is.
+    """Show how many runs are finished, running, stopped or failed.
 
-    EXPERIMENT is the name of an MLflow experiment or a file of experiments/; without it, all experiments are shown.
-    The accuracy is that of the test images after the last epoch, the heartbeat's age the time since it.
+    For each running one it shows the last epoch, its test accuracy, and the time since the last sign of life.
+    EXPERIMENT is the name of an MLflow experiment or a file from experiments/; without it, all experiments are
+    shown.
 
     \b
     python -m pipeline status
     python -m pipeline status experiments/matched.toml
     """
-    survey = survey_experiment(experiment)
-    show_table(count_trainings(survey))
-    running = [run for run in survey.runs if run.is_training and run.state == "running"]
+    view = look(experiment)
+    show_table(count_trainings(view))
+    running = [run for run in view.trainings if run.state == "running"]
     if running:
         click.echo()
-        show_table([RUNNING, *(describe_running(survey, run) for run in running)])
-    for run_id in find_waiting(survey):
+        rows = [describe_running(view, run) for run in running]
+        show_table([RUNNING, *rows], [SHORT, *map(shorten_row, rows)])
+    for run_id in view.waiting:
         click.echo(f"run {run_id}: not fully delivered to the store; `python -m pipeline sync` delivers it")
 
 
-def count_trainings(survey: Survey) -> list[tuple[str, ...]]:
-    """The header, then every experiment with its numbers of trainings by state."""
-    from pipeline.tracking.write.survey import STATES
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What is shown: experiments, their trainings, whether a run's process lives, the runs with an undelivered rest."""
 
-    rows: list[tuple[str, ...]] = [("experiment", *STATES)]
-    for experiment in survey.experiments:
-        of_it = [run for run in survey.runs if run.is_training and run.experiment_id == experiment.experiment_id]
+    experiments: Sequence[ExperimentRecord]
+    trainings: Sequence[RunRecord]
+    lives: Callable[[RunRecord], bool]
+    waiting: Sequence[str]
+
+
+def look(experiment: str) -> View:
+    """The experiment with this name or file, "" for all: read without MLflow where that is possible."""
+    from pipeline.study.experiment import open_experiment
+
+    declared = open_experiment(experiment)
+    name = declared.name if declared else experiment
+    return glance_at(name) or ask_mlflow(name)
+
+
+def glance_at(name: str) -> View | None:
+    """What a SQLite store says; None where there is none, or where MLflow's client must be asked."""
+    from pipeline.tracking.process import is_alive
+    from pipeline.tracking.quick import glance
+
+    database = glance.find_file()
+    if database is None:
+        return None
+    try:
+        experiments = [each for each in glance.read_experiments(database) if name in ("", each.name)]
+        trainings = glance.read_trainings(database, experiments)
+    except sqlite3.Error:
+        return None
+    if not experiments or any(run.state == "running" and PID not in run.tags for run in trainings):
+        return None
+    shown = {run.run_id for run in trainings}
+    waiting = [run_id for run_id in glance.find_journals(database) if not name or run_id in shown]
+    return View(experiments=experiments, trainings=trainings, lives=lambda run: is_alive(run.tags), waiting=waiting)
+
+
+def ask_mlflow(name: str) -> View:
+    """The same from any store; raises StoreError."""
+    from pipeline.tracking.store import open_store
+    from pipeline.tracking.write.survey import lives, survey_store
+
+    survey = survey_store(open_store(), name)
+    shown = {run.run_id for run in survey.runs}
+    return View(
+        experiments=survey.experiments,
+        trainings=[run for run in survey.runs if run.is_training],
+        lives=lambda run: lives(survey.store, run),
+        waiting=[run_id for run_id in sorted(survey.undelivered) if not name or run_id in shown],
+    )
+
+
+def count_trainings(view: View) -> list[tuple[str, ...]]:
+    """The header, then every experiment with its numbers of trainings by state."""
+    from pipeline.tracking.quick.records import STATES
+
+    rows: list[tuple[str, ...]] = [("experiment", *(WORDS.get(state, state) for state in STATES))]
+    for experiment in view.experiments:
+        of_it = [run for run in view.trainings if run.experiment_id == experiment.experiment_id]
         rows.append((experiment.name, *(str(sum(run.state == state for run in of_it)) for state in STATES)))
     return rows
 
 
-def describe_running(survey: Survey, run: RunRecord) -> tuple[str, ...]:
+def describe_running(view: View, run: RunRecord) -> tuple[str, ...]:
     """The row of a run that says it runs; "" for what it has not said yet."""
-    from pipeline.tracking.write.survey import lives
-
     accuracy = run.metrics.get(metrics.TEST_ACCURACY)
     epoch = run.tags.get(EPOCH, "")
     return (
@@ -67,14 +125,14 @@ def describe_running(survey: Survey, run: RunRecord) -> tuple[str, ...]:
         run.tags.get(HOST, ""),
         run.tags.get(PID, ""),
         format_age(run.tags.get(HEARTBEAT, "")),
-        "alive" if lives(survey.store, run) else "dead",
+        "alive" if view.lives(run) else "dead",
     )
 
 
-def find_waiting(survey: Survey) -> list[str]:
-    """The runs with an undelivered journal that belong to what is shown."""
-    shown = {run.run_id for run in survey.runs}
-    return [run_id for run_id in sorted(survey.undelivered) if not survey.name or run_id in shown]
+def shorten_row(row: tuple[str, ...]) -> tuple[str, ...]:
+    """A row of RUNNING as SHORT has it: 80 columns hold it in one line."""
+    run_id, variant, seed, epoch, accuracy, _, _, age, process = row
+    return run_id, f"{variant}-s{seed}" if seed else variant, epoch, accuracy, f"{process} {age}".strip()
 
 
 def format_age(moment: str) -> str:
@@ -89,17 +147,18 @@ def format_age(moment: str) -> str:
     return f"{seconds // size} {name}"
 
 
-def show_table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows under a header: ruled on a terminal, plain columns elsewhere."""
+def show_table(rows: Sequence[tuple[str, ...]], short: Sequence[tuple[str, ...]] = ()) -> None:
+    """Print rows under a header: ruled on a terminal, plain elsewhere; `short` where a terminal is too narrow."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
-    if console.is_terminal:
-        table = Table()
-        for name in rows[0]:
-            table.add_column(name, overflow="fold")
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if console.is_terminal and short and sum(widths) + 3 * len(widths) + 1 > console.width:
+        rows = short
+    elif console.is_terminal:
+        table = Table(*rows[0])
         for row in rows[1:]:
             table.add_row(*map(Text, row))
         console.print(table)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.errors import StoreUnreachable
+from pipeline.plain import count
 
 if TYPE_CHECKING:
     from pipeline.tracking.store import Store
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
 @click.command()
 def sync() -> None:
-    """Deliver to the tracking store what it could not take while runs of this machine were trained.
+    """Deliver results that the tracking store could not take.
 
-    Each write is delivered once, at its own time. A training that was completed gets its figures and its model too.
+    Runs keep on this machine whatever an unreachable store has missed. Each write is delivered once, with its
+    original time. A training that was completed gets its figures and its model too.
 
     \b
     python -m pipeline sync
@@ -29,7 +31,7 @@ def sync() -> None:
     store = open_store()
     waiting = find_journals(store)
     failed = [run_id for run_id in waiting if not deliver_run(store, run_id)]
-    click.echo(f"{len(waiting) - len(failed)} of {len(waiting)} runs delivered")
+    click.echo(f"{len(waiting) - len(failed)} of {count(len(waiting), 'run')} delivered")
     if failed:
         raise StoreUnreachable(
             f"not delivered: {', '.join(failed)}; see above, then start `python -m pipeline sync` again"

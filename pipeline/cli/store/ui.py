@@ -17,13 +17,13 @@ HOST = "127.0.0.1"
     type=Number(0, 65_535),
     default=5000,
     show_default=True,
-    help="Where to listen on 127.0.0.1; 0 takes a free port.",
+    help="Port on 127.0.0.1; 0 picks a free one.",
 )
 def ui(port: int) -> None:
-    """Show runs, curves, images and notes in the browser: MLflow's own interface, on the store that trainings write to.
+    """Show runs, curves and images in the browser.
 
-    It listens to this machine alone, in one process, until Ctrl-C. Where MLFLOW_TRACKING_URI names a server, that
-    server has the same pages, and its address is printed.
+    It serves MLflow's own interface for the store that trainings write to, on this machine only, until Ctrl-C. If
+    MLFLOW_TRACKING_URI names a server, its address is printed instead: it has the same pages.
 
     \b
     python -m pipeline ui
@@ -45,10 +45,10 @@ def ui(port: int) -> None:
             port = listening.getsockname()[1]
             address = f"http://{HOST}:{port}/{open_view(store)}"
             server = load_ui(store, port)
-            click.echo(f"{address} shows the runs of {store.database or 'the tracking store'}; Ctrl-C stops it")
+            click.echo(f"{address} shows the runs in {store.database or 'the tracking store'}; Ctrl-C stops it")
             serve_ui(server, listening)
     except RunKilled:
-        click.echo("stopped")
+        click.echo("Stopped.")
 
 
 def listen(port: int) -> socket.socket:
@@ -60,7 +60,7 @@ def listen(port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise click.ClickException(
-            f"port {port} cannot be used ({error.strerror}); choose another one with --port"
+            f"port {port} cannot be used ({error.strerror}); choose another with --port"
         ) from error
     listening.listen()
     return listening

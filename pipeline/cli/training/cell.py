@@ -32,7 +32,7 @@ def cell(experiment: str, variant: str, seed: int, since: str) -> None:
     interrupts.follow_launcher()
     found = train_cell(open_sweep(experiment, str(seed), since), variant, EpochLines())
     if found.state == "done":
-        click.echo(f"{found.name} is done; run {found.run_id}")
+        click.echo(f"{found.name} is finished; run {found.run_id}")
 
 
 @click.command(hidden=True)
@@ -42,7 +42,7 @@ def cells() -> None:
     \b
     python -m pipeline cells < cells.jsonl
     """
-    from pipeline.sweep.forkserver import serve_cells, stamp_code
+    from pipeline.sweep.forkserver import serve_cells, settle_signals, stamp_code
 
     def become_cell(words: list[str]) -> None:
         """Go on as `python -m pipeline cell` with these words."""
@@ -51,8 +51,9 @@ def cells() -> None:
 
     door = click.get_current_context().find_root().command
     code = stamp_code()
-    import_everything()
+    settle_signals()
     interrupts.follow_launcher()
+    import_everything()
     serve_cells(become_cell, code)
 
 

@@ -15,7 +15,7 @@ SUBSET = "tests/mnist-subset.npz"
 
 @click.command()
 def smoke() -> None:
-    """Train two epochs on 2,000 images, then read everything back from the store and check it.
+    """Train two epochs on 2,000 images and check what was stored.
 
     \b
     python -m pipeline smoke

@@ -2,74 +2,83 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.early import FILE_ARGUMENT, check_seeds
 from pipeline.cli.options import Number
+from pipeline.cli.stop import repeat_command, telling_stop
+from pipeline.plain import count
 
 if TYPE_CHECKING:
-    from pipeline.sweep.sweep import Work
+    from pipeline.sweep.execute import CellReport
+    from pipeline.sweep.sweep import Sweep, Work
 
-SEEDS = click.option("--seeds", default="", help="Only these seeds, as 0-4 or 0,2,7.")
+WORDS = {"done": "finished", "started": "stopped"}
+SEEDS = click.option("--seeds", default="", help="Only these seeds, such as 0-4 or 0,2,7.")
 WORKERS = click.option(
-    "--workers", type=Number(0, 256), default=0, show_default=True, help="Cells at once; 0 for one a core."
+    "--workers", type=Number(0, 256), default=0, show_default=True, help="Cells to train at once; 0 for one per core."
 )
 OPEN = (
-    "without tls:// whoever reaches the scheduler or a worker can run code as you; "
-    "give Dask its certificates (README, Several machines)"
+    "without tls:// anyone who can reach the scheduler or a worker can run code as you; "
+    "give Dask certificates (README, Several machines)"
 )
-KEEP = click.option("--keep", is_flag=True, help="Count runs that an earlier version of the training finished.")
+KEEP = click.option("--keep", is_flag=True, help="Accept runs finished by an earlier version of the training.")
 
 
 @click.command()
-@click.argument("experiment")
+@FILE_ARGUMENT
 @SEEDS
 @WORKERS
 @KEEP
 def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
-    """Show the cells of EXPERIMENT, what is done of them and how long the rest will take; runs nothing.
+    """List the cells of EXPERIMENT, their status and the time left.
 
-    Of each claim it says which verdicts the design can reach and, once two seeds are finished, with what power.
+    Nothing is trained. For each claim it prints the verdicts that the design can reach and, once two seeds are
+    finished, with what power.
 
     \b
     python -m pipeline plan experiments/mnist14.toml --workers 2
     """
+    check_seeds(experiment, seeds)
+
     from pipeline.sweep.cells import count_states
     from pipeline.sweep.estimate import count_cores, estimate_cells, format_duration
     from pipeline.sweep.sweep import open_sweep
-    from pipeline.workflows.compare import foresee_claims
 
     opened = open_sweep(experiment, seeds, create=False)
     work = opened.find_work(keep=keep)
     say_earlier(work)
     cells = work.cells
     for cell in cells:
-        click.echo(f"{cell.name:<28}{cell.state:<9}{cell.run_id}".rstrip())
-    click.echo(", ".join(f"{number} {state}" for state, number in count_states(cells).items()))
-    for line in foresee_claims(experiment, opened.store, opened.experiment_id, work.runs):
+        click.echo(f"{cell.name:<28}{WORDS.get(cell.state, cell.state):<9} {cell.run_id}".rstrip())
+    click.echo(", ".join(f"{number} {WORDS.get(state, state)}" for state, number in count_states(cells).items()))
+    for line in say_prospects(opened, work):
         click.echo(line)
     if all(cell.state == "done" for cell in cells):
         return
-    estimate = estimate_cells(cells, work.runs, socket.gethostname())
+    estimate = estimate_cells(cells, opened.read_paces(work.runs), socket.gethostname())
     if estimate is None:
-        click.echo("time left: unknown, as this machine has finished no run of the experiment yet")
+        click.echo("time left: unknown until a training has finished on this machine")
         return
     workers = workers or count_cores()
     low, middle, high = (format_duration(each / workers) for each in (estimate.low, estimate.middle, estimate.high))
-    click.echo(f"time left: about {middle} ({low} to {high}) with {workers} workers")
+    click.echo(f"time left: about {middle} ({low} to {high}) with {count(workers, 'worker')}")
 
 
 @click.command()
-@click.argument("experiment")
+@FILE_ARGUMENT
 @SEEDS
 @WORKERS
-@click.option("--budget", default="", help="Start only what fits into this time, as 2h or 30m; whole seeds first.")
-@click.option("--scheduler", help="Address of a running Dask scheduler, instead of local processes.")
-@click.option("--attempts", type=click.IntRange(1, 10), default=2, show_default=True, help="Tries for each cell.")
-@click.option("--force", is_flag=True, help="Train finished cells again, in new runs.")
+@click.option("--budget", default="", help="Start only what fits into this time, such as 2h; whole seeds first.")
+@click.option("--scheduler", help="Use the Dask scheduler at this address instead of local processes.")
+@click.option("--attempts", type=click.IntRange(1, 10), default=2, show_default=True, help="Tries per cell.")
+@click.option("--force", is_flag=True, help="Train finished cells again, as new runs.")
 @KEEP
 def sweep(
     experiment: str,
@@ -81,18 +90,21 @@ def sweep(
     force: bool,
     keep: bool,
 ) -> None:
-    """Train every cell of EXPERIMENT that is not done, each in its own process; go on where an earlier sweep stopped.
+    """Train every cell of EXPERIMENT that is not finished yet.
 
-    A finished cell is skipped, a killed one resumed from its last epoch. A cell that fails does not stop the others,
-    and one that another sweep trains is waited for.
+    Each cell runs in its own process. Finished cells are skipped, and stopped ones continue after their last epoch.
+    A cell that fails does not stop the others; one that another sweep is training is waited for. Ctrl-C stops the
+    sweep; start it again to continue.
 
     \b
     python -m pipeline sweep experiments/pairs.toml
     python -m pipeline sweep experiments/matched.toml --workers 2 --seeds 0-4 --budget 2h
     python -m pipeline sweep experiments/matched.toml --scheduler tls://head:8786
     """
+    check_seeds(experiment, seeds)
+
     from pipeline.cli.progress import CellLines
-    from pipeline.sweep.estimate import count_cores, parse_duration, take_within
+    from pipeline.sweep.estimate import count_cores, estimate_cells, parse_duration, take_within
     from pipeline.sweep.sweep import open_sweep
 
     workers = workers or count_cores()
@@ -100,15 +112,39 @@ def sweep(
     opened = open_sweep(experiment, seeds, datetime.now(UTC).isoformat() if force else "")
     work = opened.find_work(keep=keep)
     say_earlier(work)
-    left = work.left
-    click.echo(f"{opened.declared.name}: {len(work.cells)} cells, {len(work.cells) - len(left)} done")
-    if seconds and left:
-        left = take_within(left, work.runs, socket.gethostname(), seconds * workers)
-        click.echo(f"{len(left)} of them fit into {budget}")
-    if scheduler and not scheduler.startswith("tls://"):
-        click.echo(f"Warning: {OPEN}", err=True)
-    with CellLines(opened, left) as lines:
-        opened.run(left, lines.end_cell, workers=workers, scheduler=scheduler, attempts=attempts)
+    ended: list[CellReport] = []
+    with telling_stop(lambda: say_stopped(work, ended, scheduler, again=force)):
+        left = work.left
+        click.echo(f"{opened.declared.name}: {count(len(work.cells), 'cell')}, {len(work.cells) - len(left)} finished")
+        paces = opened.read_paces(work.runs)
+        if seconds and left:
+            left = take_within(left, paces, socket.gethostname(), seconds * workers)
+            click.echo(f"{len(left)} of them fit into {budget}")
+        if scheduler and not scheduler.startswith("tls://"):
+            click.echo(f"Warning: {OPEN}", err=True)
+        estimate = estimate_cells(left, paces, socket.gethostname())
+        with CellLines(opened, left, ended, estimate.middle / workers if estimate else None) as lines:
+            opened.run(left, lines.end_cell, workers=workers, scheduler=scheduler, attempts=attempts)
+    click.echo(f"Next: {shlex.join(('python', '-m', 'pipeline', 'compare', experiment))}")
+
+
+def say_prospects(opened: Sweep, work: Work) -> list[str]:
+    """What the claims of the experiment can come to."""
+    if not opened.declared.claims:
+        return []
+    from pipeline.workflows.foresee import foresee_claims
+
+    return foresee_claims(opened.path, opened.store, opened.experiment_id, work.runs)
+
+
+def say_stopped(work: Work, ended: Sequence[CellReport], scheduler: str | None, *, again: bool) -> str:
+    """How many cells are finished when a signal has stopped the sweep, and the command that continues."""
+    finished = len(work.cells) - len(work.left) + sum(not report.returncode for report in ended)
+    elsewhere = " Cells under way on the scheduler's workers run to their end." if scheduler else ""
+    return (
+        f"Stopped. {finished} of {count(len(work.cells), 'cell')} are finished.{elsewhere}\n"
+        f"{'Start again' if again else 'Continue'}: {repeat_command(click.get_current_context())}"
+    )
 
 
 def say_earlier(work: Work) -> None:
@@ -116,5 +152,5 @@ def say_earlier(work: Work) -> None:
     if work.earlier:
         click.echo(
             f"An earlier version of the training finished {work.earlier} of these cells: "
-            "--keep counts such runs as done, otherwise their cells are trained again"
+            "--keep accepts them, otherwise their cells are trained again"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pipeline.cli.options import DEFAULT, run_options
+from pipeline.cli.stop import telling_stop
 from pipeline.errors import ResumeError
 from pipeline.study.settings import Settings, name_option
 from pipeline.study.variants import TABLE, VARIANTS, find_variant
@@ -19,7 +20,7 @@ NO_RUN = "none"
     default=NO_RUN,
     show_default=True,
     metavar="RUN_ID",
-    help="Go on with a run that was interrupted, with the run's own settings.",
+    help="Continue an interrupted run, with its own settings.",
 )
 def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
     """Train one variant and log everything to MLflow.
@@ -39,12 +40,14 @@ def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
     from pipeline.cli.progress import EpochLines
     from pipeline.workflows.train import find_interrupted, resume_training, train_variant
 
-    if variant:
-        train_variant(variant, settings, EpochLines())
-        return
-    interrupted = find_interrupted(resume)
-    _refuse_other_options(resume, (arch, settings), (interrupted.variant.name, interrupted.settings))
-    resume_training(interrupted, EpochLines())
+    progress = EpochLines("See it in the browser: python -m pipeline ui")
+    with telling_stop(progress.say_stop):
+        if variant:
+            train_variant(variant, settings, progress)
+            return
+        interrupted = find_interrupted(resume)
+        _refuse_other_options(resume, (arch, settings), (interrupted.variant.name, interrupted.settings))
+        resume_training(interrupted, progress)
 
 
 def _refuse_other_options(run_id: str, given: tuple[str, Settings], own: tuple[str, Settings]) -> None:

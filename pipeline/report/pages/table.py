@@ -106,8 +106,9 @@ def render_csv(conclusion: Conclusion) -> str:
 
 
 def render_markdown(conclusion: Conclusion) -> str:
-    """A pipe table with caption, missing variants, runs left out and hash."""
-    return _fill("conclusion.md", conclusion, finalize=escape_markdown)
+    """A pipe table with caption, missing variants, runs left out and hash; each row is led by its variant."""
+    frame = tabulate(conclusion).reset_index(names="variant")
+    return _fill("conclusion.md", conclusion, finalize=escape_markdown, frame=frame)
 
 
 def render_latex(conclusion: Conclusion) -> str:

@@ -13,6 +13,7 @@ from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.statistics import t_interval
 from pipeline.analysis.table.selection import MNIST_SHA256
+from pipeline.plain import count
 from pipeline.report.pages.table import render_markdown, render_text
 from pipeline.report.text.escape import escape_markdown
 from pipeline.report.text.lessons import say_single_seeds, say_specifications
@@ -133,7 +134,7 @@ def _name_evidence(verdict: Verdict) -> str:
 def _say_evidence(verdict: Verdict) -> str:
     """Numbers behind a verdict in one line: seeds, twins, seeds needed, the first runs."""
     needed = f", seeds needed about {verdict.seeds_needed}" if verdict.seeds_needed is not None else ""
-    counts = f"n {verdict.n_seeds} seeds, {verdict.twins} twins{needed}"
+    counts = f"n {count(verdict.n_seeds, 'seed')}, {count(verdict.twins, 'twin')}{needed}"
     runs = f"{_name_few(verdict.run_ids)} ({len(verdict.run_ids)}, all in verdicts.json)" if verdict.run_ids else "none"
     return f"{counts}, runs: {runs}"
 

@@ -41,6 +41,21 @@ def render_junit(judgements: Sequence[Judgement], name: str = "gate") -> str:
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
 
+def say_gate(judgements: Sequence[Judgement]) -> str:
+    """For the terminal: what failed or could not be judged, a line each; one line where all passed."""
+    failed = [judgement for judgement in judgements if judgement.result == "fail"]
+    skipped = [judgement for judgement in judgements if judgement.result == "not judged"]
+    shown = failed or ([] if gate_passed(judgements) else skipped)
+    lines = [
+        f"{judgement.result}: {name_cell(judgement)}, {judgement.metric}: {_describe_finding(judgement)}"
+        + (f" ({judgement.detail})" if judgement.expected is not None else "")
+        for judgement in shown
+    ]
+    passed = len(judgements) - len(failed) - len(skipped)
+    counts = f"{passed} passed, {len(failed)} failed, {len(skipped)} not judged"
+    return "\n".join([*lines, f"Gate {'passed' if gate_passed(judgements) else 'failed'}: {counts}"]) + "\n"
+
+
 def render_summary(judgements: Sequence[Judgement]) -> str:
     """Markdown: one line with the result that names the failing cells, then every judgement, the failed ones first."""
     failed = list(dict.fromkeys(name_cell(judgement) for judgement in judgements if judgement.result == "fail"))

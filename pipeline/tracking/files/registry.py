@@ -73,7 +73,7 @@ def find_run(store: Store, run_id: str) -> FinishedRun:
         except MlflowException as error:
             if error.error_code not in ABSENT:
                 raise
-            raise StoreError(f'no run "{run_id}" in the store; `mlflow ui` shows the ids') from error
+            raise StoreError(f'no run "{run_id}" in the store; `python -m pipeline ui` shows the ids') from error
     tags = run.data.tags
     if tags.get(KIND) != "train" or tags.get(OUTCOME) != "finished":
         state = tags.get(OUTCOME, "unknown") if tags.get(KIND) == "train" else "no training"

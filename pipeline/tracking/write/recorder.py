@@ -205,7 +205,6 @@ def end_with_reason(recorder: Recorder, completed: str = "completed") -> Iterato
         yield
     except RunKilled as killed:
         _try_to_end(recorder, "killed", signal.Signals(killed.signal_number).name)
-        killed.run_id = killed.run_id or ("" if recorder.journal.pending else recorder.run_id)
         raise
     except KeyboardInterrupt:  # in a notebook, where no signal is handled
         _try_to_end(recorder, "killed", "KeyboardInterrupt")

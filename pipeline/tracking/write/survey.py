@@ -13,51 +13,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from pipeline.plain import escape_controls
-from pipeline.study.tags import HEARTBEAT, KIND, OUTCOME, PID, REASON, RESUMES
+from pipeline.study.tags import HEARTBEAT, OUTCOME, PID, REASON, RESUMES
 from pipeline.tracking.process import LIMIT, PREFIX, is_alive
+from pipeline.tracking.quick.records import NEVER
+from pipeline.tracking.quick.records import STATES as STATES
+from pipeline.tracking.quick.records import ExperimentRecord as ExperimentRecord
+from pipeline.tracking.quick.records import RunRecord as RunRecord
 from pipeline.tracking.store import Store, find_experiment, store_errors
 from pipeline.tracking.values import read_lease, read_milliseconds, read_moment
 from pipeline.tracking.write.journal import find_journals
 
 PAGE = 1000
 START_LIMIT = timedelta(hours=1)
-NEVER = datetime.fromtimestamp(0, UTC)
-STATES = ("finished", "running", "killed", "failed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunRecord:
-    """One run as the store has it; `status` is MLflow's, `state` (one of STATES) what its process said last."""
-
-    run_id: str
-    experiment_id: str
-    status: str
-    started: datetime
-    deleted: bool
-    artifact_uri: str
-    tags: Mapping[str, str]
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-
-    @property
-    def state(self) -> str:
-        """The tag `outcome`; `mlflow run` overwrites the status, which serves where there is no tag."""
-        return self.tags.get(OUTCOME) or self.status.lower()
-
-    @property
-    def is_training(self) -> bool:
-        """Whether a training wrote it."""
-        return self.tags.get(KIND) == "train"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExperimentRecord:
-    """One MLflow experiment."""
-
-    experiment_id: str
-    name: str
-    tags: Mapping[str, str]
-    artifact_uri: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,59 @@
+"""What is refused before anything heavy is imported: a wrong file, name or seed is answered at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def check_experiment(experiment: str) -> None:
+    """Raise ExperimentError for a file that is not an experiment's, UnknownExperiment for a name that is not stored."""
+    from pipeline.errors import UnknownExperiment
+    from pipeline.study.experiment import open_experiment
+
+    if experiment and open_experiment(experiment) is None:
+        from pipeline.tracking.quick.glance import list_names
+
+        names = list_names()
+        if names is not None and experiment not in names:
+            raise UnknownExperiment(experiment, names)
+
+
+def _take_experiment(_ctx: click.Context, _param: click.Parameter, experiment: str) -> str:
+    check_experiment(experiment)
+    return experiment
+
+
+def _take_file(_ctx: click.Context, _param: click.Parameter, path: str) -> str:
+    from pipeline.study.experiment import load_experiment
+
+    load_experiment(path)
+    return path
+
+
+def check_seeds(path: str, seeds: str) -> None:
+    """Raise ExperimentError for seeds that the file does not declare."""
+    from pipeline.study.experiment import choose_seeds, load_experiment
+
+    if seeds:
+        choose_seeds(load_experiment(path), seeds)
+
+
+def take_pictures(_ctx: click.Context, _param: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The pictures; raises FileNotFoundError where not one of them is there."""
+    if not any(path.exists() or str(path) == "-" for path in paths):
+        raise FileNotFoundError(2, "No such file or directory", str(paths[0]))
+    return paths
+
+
+def experiment_argument(*, default: str | None = None) -> Callable[[Command], Command]:
+    """The argument EXPERIMENT of a command that takes a file or a name."""
+    return click.argument("experiment", callback=_take_experiment, required=default is None, default=default)
+
+
+FILE_ARGUMENT = click.argument("experiment", callback=_take_file)

@@ -1,0 +1,96 @@
+"""A comparison in short, for a terminal: a row a claim, a row a variant, and what makes a verdict doubtful."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from pipeline.analysis.claims.verdict import Verdict
+from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.statistics import t_interval
+from pipeline.report.text.numbers import format_effect, say_unit
+from pipeline.study import metrics
+
+VERDICTS = ("claim", "verdict", "effect", "95 % interval", "by twin")
+VARIANTS = ("variant", "test accuracy", "test loss", "gap", "n")
+NOTHING = "-"
+
+
+def list_verdicts(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
+    """A row for each claim, under VERDICTS; "-" for what an untested claim or a headline has not got."""
+    rows: list[tuple[str, ...]] = []
+    for verdict in verdicts:
+        numbers = (NOTHING, NOTHING, NOTHING)
+        if verdict.n_seeds and not verdict.parts:
+            low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
+            interval = NOTHING if verdict.n_seeds < 2 else f"{low} to {high}"
+            numbers = (f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}", interval, _say_twins(verdict))
+        rows.append((f"{verdict.name}: {verdict.statement}", verdict.word, *numbers))
+    return rows
+
+
+def _say_twins(verdict: Verdict) -> str:
+    """How many twins, or networks of a level, agree with the direction of the claim."""
+    if not verdict.by_twin or verdict.claim.by:
+        return NOTHING
+    return f"{verdict.twins_agree} of {verdict.twins} {verdict.claim.direction.replace('_', ' ')}"
+
+
+def list_variants(comparison: Comparison) -> list[tuple[str, ...]]:
+    """A row for each declared variant, or each with a run where none is declared, under VARIANTS.
+
+    Means over the seeds with the half-width of their 95 % t-interval; accuracy in %, losses and gap in nats, both in
+    evaluation mode and without the L2 penalty.
+    """
+    runs = comparison.conclusion.runs
+    names = comparison.question.variants or tuple(dict.fromkeys(runs["variant"]))
+    rows: list[tuple[str, ...]] = []
+    for name in names:
+        own = runs[runs["variant"] == name]
+        if own.empty:
+            rows.append((name, "(no run)", NOTHING, NOTHING, "0"))
+            continue
+        accuracy = _format_mean(100 * own[metrics.FINAL_TEST_ACCURACY], 2, " %")
+        loss = _format_mean(own[metrics.FINAL_HONEST_TEST_LOSS], 4)
+        gap = _format_mean(own[metrics.FINAL_GAP_HONEST], 4, sign="+")
+        rows.append((name, accuracy, loss, gap, str(len(own))))
+    return rows
+
+
+def _format_mean(values: pd.Series, decimals: int, unit: str = "", sign: str = "") -> str:
+    """A mean with the half-width of its interval, where there are two values or more."""
+    mean, low, high = t_interval(values)
+    width = f" ± {(high - low) / 2:.{decimals}f}" if len(values) > 1 else ""
+    return f"{mean:{sign}.{decimals}f}{width}{unit}"
+
+
+def list_notes(comparison: Comparison) -> list[str]:
+    """What must not be overlooked: a claim that cannot be tested, runs that make a verdict doubtful or are left out."""
+    notes = []
+    for verdict in comparison.verdicts:
+        if verdict.reason:
+            notes.append(f"{verdict.name}: cannot be tested: {verdict.reason}.")
+        if verdict.troubles:
+            notes.append(f"{verdict.name}: beware: {'; '.join(verdict.troubles)}.")
+    left_out = comparison.conclusion.left_out
+    if len(left_out):
+        reasons = ", ".join(f"{reason} ({number})" for reason, number in left_out["reason"].value_counts().items())
+        notes.append(f"Runs left out: {reasons}.")
+    return notes
+
+
+def say_units(comparison: Comparison) -> str:
+    """What the numbers of list_variants are of."""
+    settings = comparison.conclusion.settings
+    images = f"{settings.subset:,}" if settings.subset else "all"
+    spread = "mean ± half of the 95 % interval over n seeds" if comparison.conclusion.runs["seed"].nunique() > 1 else ""
+    return "; ".join(
+        part
+        for part in (
+            f"Epoch {settings.epochs}, {images} training images",
+            spread,
+            "loss and gap (test minus train loss) in nats, without the L2 penalty",
+        )
+        if part
+    )

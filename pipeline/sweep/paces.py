@@ -1,0 +1,58 @@
+"""How fast the machines that wrote to a store have trained."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pipeline.study import metrics
+from pipeline.study.tags import EPOCH, HOST, OUTCOME
+from pipeline.tracking.mlflow_internals import Keys
+from pipeline.tracking.quick.glance import read_experiments
+from pipeline.tracking.quick.reading import store_errors
+from pipeline.tracking.runs import read_rows
+from pipeline.tracking.values import read_count
+
+if TYPE_CHECKING:
+    from pipeline.tracking.store import Store
+
+PACES: Keys = MappingProxyType(
+    {
+        "params": {"arch": "variant", "subset": "subset"},
+        "tags": {OUTCOME: "outcome", HOST: "host"},
+        "latest_metrics": {str(metrics.FINAL_EPOCH_SECONDS): str(metrics.FINAL_EPOCH_SECONDS)},
+    }
+)
+PAGE = 1000
+
+
+def read_paces(store: Store) -> pd.DataFrame:
+    """Variant, subset, outcome, host and final/epoch_seconds of every training of every experiment; raises StoreError.
+
+    A run whose numbers cannot be understood is left out.
+    """
+    with store_errors(store):
+        rows = pd.concat([read_rows(store, experiment_id, PACES) for experiment_id in _list_experiments(store)])
+    for name in ("subset", metrics.FINAL_EPOCH_SECONDS):
+        rows[name] = pd.to_numeric(rows[name], errors="coerce")
+    return rows[(rows["subset"] >= 0) & (rows[metrics.FINAL_EPOCH_SECONDS] > 0)].astype({"subset": int})
+
+
+def _list_experiments(store: Store) -> list[str]:
+    """The ids of all experiments that are not deleted."""
+    if store.database:
+        return [each.experiment_id for each in read_experiments(store.database)]
+    from pipeline.tracking.write.survey import read_pages
+
+    found = read_pages(lambda token: store.client.search_experiments(max_results=PAGE, page_token=token))
+    return [each.experiment_id for each in found]
+
+
+def read_epoch(store: Store, run_id: str) -> int:
+    """The last epoch that a run has finished, 0 for none; raises StoreError."""
+    from pipeline.tracking.write.survey import look_up_run
+
+    run = look_up_run(store, run_id)
+    return (read_count(run.tags.get(EPOCH)) if run else None) or 0

@@ -1,0 +1,86 @@
+"""Wrong input is refused, and `status` answers, before a heavy library is imported."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.tracking.store import find_experiment, open_store
+from tests.conftest import ROOT, call
+
+HEAVY = {"tensorflow", "keras", "mlflow", "pandas", "matplotlib", "distributed", "scipy"}
+CODE = f"""
+import sys
+from click.testing import CliRunner
+from pipeline.cli.main import main
+result = CliRunner().invoke(main, sys.argv[1:], prog_name="python -m pipeline")
+print(result.output, end="")
+print(result.exit_code, sorted({HEAVY} & set(sys.modules)))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the study's files and a store with the experiment "tiny"."""
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    find_experiment(open_store(), "tiny", create=True)
+    return tmp_path
+
+
+def run_alone(folder: Path, *words: str) -> str:
+    """What a command prints in a new process, then its exit code and the heavy libraries that it has imported."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *words], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+NO_FILE = "cannot be read (No such file or directory)"
+UNKNOWN = "in the store; did you mean tiny? it has Default, tiny"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["plan", "experiments/smok.toml"], f"experiments/smok.toml: {NO_FILE}; did you mean experiments/smoke.toml?"),
+        (["sweep", "smoke"], f"smoke: {NO_FILE}; did you mean experiments/smoke.toml?"),
+        (["replay", "far/away.toml"], f"far/away.toml: {NO_FILE}; give a TOML file"),
+        (
+            ["compare", "smoke"],
+            'no experiment "smoke" in the store; did you mean experiments/smoke.toml? it has Default, tiny',
+        ),
+        (["status", "tiny2"], f'no experiment "tiny2" {UNKNOWN}'),
+        (["doctor", "tinny"], f'no experiment "tinny" {UNKNOWN}'),
+        (["report", "tinny"], f'no experiment "tinny" {UNKNOWN}'),
+        (["promote", "tinny"], f'no experiment "tinny" {UNKNOWN}'),
+        (["gate", "tiny", "--against", "none.json"], "none.json: No such file or directory"),
+        (["plan", "experiments/smoke.toml", "--seeds", "9"], "seeds [9] are not declared in smoke; it has [0]"),
+        (["predict", "none.png"], "none.png: No such file or directory"),
+    ],
+)
+def test_wrong_input_is_refused_at_once(folder: Path, words: list[str], line: str) -> None:
+    assert run_alone(folder, *words) == f"Error: {line}\n1 []\n"
+
+
+def test_status_of_a_sqlite_store_needs_no_mlflow(folder: Path) -> None:
+    assert run_alone(folder, "status", "tiny") == (
+        "experiment  finished  running  stopped  failed\ntiny        0         0        0        0\n0 []\n"
+    )
+
+
+def test_a_plan_makes_no_experiment(folder: Path) -> None:
+    path = folder / "new.toml"
+    path.write_text(f'variants = ["conv2_3x3"]\nseeds = [0]\nsettings = {{ data = "{ROOT}/tests/mnist-subset.npz" }}\n')
+    assert call("plan", str(path)).exit_code == 0
+    assert run_alone(folder, "status").splitlines()[1:3] == [
+        "Default     0         0        0        0",
+        "tiny        0         0        0        0",
+    ]

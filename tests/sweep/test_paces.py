@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from pipeline.study.settings import Settings
+from pipeline.study.variants import find_variant
+from pipeline.sweep.estimate import estimate_epoch
+from pipeline.sweep.paces import read_epoch, read_paces
+from pipeline.tracking.store import open_store
+from tests.conftest import SUBSET, call
+from tests.tracking.planted import plant_run, plant_study
+
+
+def test_runs_of_every_experiment_time_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    path = tmp_path / "tiny.toml"
+    settings = f'settings = {{ epochs = 2, subset = 600, data = "{SUBSET}" }}'
+    path.write_text(f'variants = ["conv2_3x3"]\nseeds = [0, 1]\n{settings}\n')
+    unknown = "time left: unknown until a training has finished on this machine"
+    assert call("plan", str(path)).output.splitlines()[-1] == unknown
+    plant_study(open_store(), "first", ("conv2_3x3",), range(1))
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "second")
+    last = plant_run(open_store(), "conv2_3x3_reg", 0)
+    paces = read_paces(open_store())
+    assert sorted(paces["outcome"]) == ["finished"] * 3  # one was interrupted before it had a time
+    assert set(paces["host"]) == {socket.gethostname()}
+    variant = find_variant("conv2_3x3")
+    small, large = (estimate_epoch(variant, Settings(subset=size), paces, socket.gethostname()) for size in (600, 6000))
+    assert small == pytest.approx(0.5, rel=0.1)  # what plant_run says that an epoch took
+    assert large == pytest.approx(10 * small)
+    assert read_epoch(open_store(), last) == 4
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    assert call("plan", str(path), "--workers", "1").output.splitlines()[-1].startswith("time left: about 26 s (")
