@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlflow.entities import RunTag
 
+from pipeline.plain import count
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking.files.artifacts import ARTIFACTS
@@ -76,7 +77,7 @@ def check_fixed(study: str, problem: str, remedy: str) -> None:
 
 def check_left(study: str, runs: int) -> None:
     """Nothing is found, and --fix has nothing to do."""
-    assert diagnose(study, "--fix") == (0, [f"healthy: {runs} runs checked"])
+    assert diagnose(study, "--fix") == (0, [f"healthy: {count(runs, 'run')} checked"])
 
 
 def plant_launched(store: Store, study: str, *, hours: int, parameter: str = "arch", **tags: str) -> str:

@@ -50,7 +50,7 @@ def test_imported_evidence_is_read_like_the_run_itself(
     there = read_runs(own, find_experiment(own, "Default")).set_index("variant").loc["conv2_3x3_reg"]
     store = open_in(tmp_path / "elsewhere", monkeypatch)
     first, again = (call("bundle", "import", str(evidence)).output.splitlines()[-1] for _ in range(2))
-    assert first.endswith(" runs imported, 0 already there")
+    assert first.endswith(" imported, 0 already there")
     assert again.startswith('"Default": 0 runs imported')
     runs = read_runs(store, find_experiment(store, "Default"))
     here = runs.set_index("variant").loc["conv2_3x3_reg"]
