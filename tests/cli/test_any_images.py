@@ -190,3 +190,26 @@ def test_a_files_data_are_found_from_the_files_own_folder(ids: dict[str, str], m
     monkeypatch.chdir("studies")
     assert load_experiment("things.toml").settings.data == "things.npz"
     assert call("plan", "things.toml").output == plan
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (
+            "things",
+            ["images: 32x32, colour, ", "classes: 4", "training images by class: blue disc 60, "],
+        ),
+        (
+            "letters",
+            ["images: 28x28, grey, 0 to ", "classes: 26", "training images by class: A/a 10, B/b 10, "],
+        ),
+    ],
+)
+def test_both_sets_go_through_data_compare_and_report(ids: dict[str, str], name: str, found: list[str]) -> None:
+    said = call("data", "--data", f"studies/{SETS[name][0]}")
+    assert said.exit_code == 0, said.output
+    for line, start in zip(said.stdout.splitlines()[2:], found, strict=False):
+        assert line.startswith(start)
+    for command in (("compare",), ("report", "--output", f"{name}.html")):
+        result = call(command[0], f"studies/{name}.toml", *command[1:])
+        assert result.exit_code == 0, result.output

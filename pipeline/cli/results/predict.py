@@ -75,10 +75,8 @@ def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) 
     results = list(_look_at_all(asked, paths, targets))
     looks = [result for result in results if not isinstance(result, str)]
     answers = [] if request else _ask_network(run, looks)
-    if request:
-        lines = _write_request(looks, run)
-    else:
-        lines = (list_json if form == "json" else tabulate)(asked, paths, results, answers)
+    say = list_json if form == "json" else tabulate
+    lines = _write_request(looks, run) if request else say(asked, paths, results, answers)
     click.echo(lines, nl=bool(lines))
     if form == "text" or request:
         _tell(asked, results, answers)
