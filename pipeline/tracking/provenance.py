@@ -16,6 +16,7 @@ import pandas as pd
 import psutil
 
 from pipeline.errors import StoreError
+from pipeline.plain import escape_controls
 from pipeline.study.facts import Provenance
 from pipeline.study.settings import RULES, Settings
 from pipeline.tracking.mlflow_internals import open_artifacts, read_artifact
@@ -137,4 +138,6 @@ def _parse_table(content: bytes) -> dict[str, object]:
         table = json.loads(content) if content else {}
     except ValueError:
         return {}
-    return table if isinstance(table, dict) else {}
+    if not isinstance(table, dict):
+        return {}
+    return {name: escape_controls(value) if isinstance(value, str) else value for name, value in table.items()}

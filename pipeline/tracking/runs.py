@@ -182,8 +182,13 @@ def _leave_out(rows: pd.DataFrame) -> pd.DataFrame:
     texts = [column for column in rows.columns if not pd.api.types.is_numeric_dtype(rows[column])]
     clean = rows[~bad].copy()
     for column in texts:
-        clean[column] = clean[column].map(lambda value: escape_controls(value) if isinstance(value, str) else value)
+        clean[column] = clean[column].map(_escape)
     return clean.reset_index(drop=True)
+
+
+def _escape(value: object) -> object:
+    """A text without control characters; anything else as it is."""
+    return escape_controls(value) if isinstance(value, str) else value
 
 
 @functools.cache
@@ -201,12 +206,12 @@ def make_no_runs() -> pd.DataFrame:
 def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
     """Where the training runs of an experiment come from: one row a run, by run_id; raises StoreError.
 
-    Columns: artifact_uri and those of ORIGINS, texts as they were logged, None where there is none.
+    Columns: artifact_uri and those of ORIGINS, without control characters, None where there is none.
     """
     with store_errors(store):
         rows = read_rows(store, experiment_id, ORIGINS).set_index("run_id")
     texts = rows.drop(columns=["status", "started", "ended"]).astype(object)
-    return texts.where(texts.notna(), None)
+    return texts.map(_escape).where(texts.notna(), None)
 
 
 def read_trained_rows(store: Store, experiment_id: str) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.study.settings import Settings
+from pipeline.study.tags import COMMIT
 from pipeline.tracking.provenance import read_provenance
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import open_store
@@ -35,3 +36,13 @@ def test_a_run_that_has_been_deleted_meanwhile_is_one_line(planted: str) -> None
     store.client.delete_run(gone)
     with pytest.raises(StoreError, match=f"the run {gone} has been deleted meanwhile; ask again"):
         read_provenance(store, planted, runs, ())
+
+
+def test_what_a_run_says_of_its_origin_cannot_move_a_cursor(planted: str) -> None:
+    store = open_store()
+    run_id = read_runs(store, planted)["run_id"][0]
+    store.client.set_tag(run_id, COMMIT, "c\x1b[2J")
+    store.client.log_dict(run_id, {"cpu": "fast\x1b[31m", "cores": 2}, "environment.json")
+    (told,) = read_provenance(store, planted, read_runs(store, planted).query("run_id == @run_id"), ())
+    assert told.commit == r"c\x1b[2J"
+    assert told.environment == {"cpu": r"fast\x1b[31m", "cores": 2}
