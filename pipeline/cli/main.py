@@ -57,8 +57,11 @@ class Door(click.Group):
             _fail(str(error), error.exit_code)
         except OSError as error:
             _fail(f"{error.filename or 'a file of this command'}: {error.strerror or error}", 1)
-        except MemoryError as error:
-            _fail(f"out of memory ({error or 'no more is known'}); close programs or use a smaller --batch-size", 1)
+        except (MemoryError, TypeError) as error:
+            if isinstance(error, TypeError) and "out of memory" not in str(error):  # protobuf says it so
+                raise
+            detail = f" ({error})" if str(error) else ""
+            _fail(f"out of memory{detail}; close programs or use a smaller --batch-size", 1)
         except ImportError as error:
             what = f"cannot load {error.name or 'a library'} ({str(error).splitlines()[0]})"
             _fail(f"{what}; give it more memory (ulimit -v), or install it again by `pip install -e .`", 1)
