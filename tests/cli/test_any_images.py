@@ -27,7 +27,7 @@ from tests.made import LETTERS, THINGS, write_letters, write_things
 
 STUDY = """
 seeds = [0]
-settings = {{ data = "{data}", epochs = 1, batch_size = 16, threads = 1, normalization = "{normalization}" }}
+settings = {{ data = "{data}", epochs = 1, batch_size = 16, normalization = "{normalization}" }}
 variant = [
     {{ name = "tiny", kernel = 3, features = "4 M 8 M", head = "16", twin = "tiny_reg" }},
     {{ name = "tiny_reg", kernel = 3, features = "4 M D 8 M D", head = "16 B D", regularised = true, twin = "tiny" }},
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, (data, normalization) in SETS.items():
             (folder / "studies" / f"{name}.toml").write_text(STUDY.format(data=data, normalization=normalization))
             patch.setenv("MLFLOW_EXPERIMENT_NAME", name)
-            options = {"data": f"studies/{data}", "normalization": normalization, "batch-size": 16, "threads": 1}
+            options = {"data": f"studies/{data}", "normalization": normalization, "batch-size": 16}
             words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
             for arch in ("tiny", "tiny_reg")[: 2 if name == "things" else 1]:
                 file = f"studies/{name}.toml"
