@@ -13,6 +13,10 @@ from click.testing import CliRunner
 from mlflow.models import Model
 from PIL import Image, ImageOps
 
+from pipeline.data.datasets import normalise
+from pipeline.serving.predict import load_verified
+from pipeline.study.settings import Settings
+from pipeline.tracking.files.artifacts import verify_run
 from pipeline.tracking.files.registry import find_run, register_champion
 from pipeline.tracking.store import open_store
 from tests.conftest import SUBSET, call
@@ -294,3 +298,21 @@ def test_other_weights_and_another_network_are_refused(run_id: str, seven: Path,
     keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(model)
     alien = call("predict", str(seven), "--run", run_id)
     assert alien.stderr.endswith(f"Error: the model of run {run_id} is no conv2_3x3_reg; train it again\n")
+
+
+def test_a_model_of_an_earlier_version_is_given_normalised_images(run_id: str, seven: Path, model: Path) -> None:
+    """It was stored without its normalisation, and its run did not say what it takes."""
+    pixels = json.loads(call("predict", str(seven), "--run", run_id, "--request").stdout)["inputs"]
+    answer = call("predict", str(seven), "--run", run_id).stdout
+    client = open_store().client
+    network = load_verified(find_run(open_store(), run_id))
+    network.optimizer.build(network.trainable_variables)
+    network.save(model)
+    client.delete_tag(run_id, "model.input")
+    try:
+        request = json.loads(call("predict", str(seven), "--run", run_id, "--request").stdout)["inputs"]
+        assert call("predict", str(seven), "--run", run_id).stdout == answer
+        verify_run(run_id, Settings(data=str(SUBSET)))
+    finally:
+        client.set_tag(run_id, "model.input", "pixels")
+    assert np.allclose(request, normalise(np.array(pixels, np.uint8), "l2"))

@@ -16,16 +16,17 @@ COLOUR = Images(height=16, width=24, channels=3, classes=("a", "b"))
 GREY = Images(height=16, width=24, classes=("a", "b"))
 
 
-def photograph(shape: tuple[int, ...]) -> np.ndarray:
-    """Light at its edge, as a photograph may be."""
+def photograph(shape: tuple[int, ...], edge: int = 200) -> np.ndarray:
+    """Light at its edge, or dark, as a photograph may be."""
     picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    picture[[0, -1]] = picture[:, [0, -1]] = 200
+    picture[[0, -1]] = picture[:, [0, -1]] = edge
     return picture
 
 
+@pytest.mark.parametrize("edge", [30, 200])
 @pytest.mark.parametrize("images", [COLOUR, GREY], ids=["colour", "grey"])
-def test_an_image_of_the_set_is_shown_as_it_is(tmp_path: Path, images: Images) -> None:
-    image = photograph(images.raw_shape)
+def test_an_image_of_the_set_is_shown_as_it_is(tmp_path: Path, images: Images, edge: int) -> None:
+    image = photograph(images.raw_shape, edge)
     path = save(Image.fromarray(image), tmp_path / "a.png")
     assert np.array_equal(look_at(path, whole=True, ink="none", images=images).seen, image)
 
