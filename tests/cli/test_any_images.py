@@ -129,8 +129,8 @@ def test_predict_sees_the_whole_picture_in_colour_and_names_the_class(ids: dict[
     result = call("predict", paths[0], *asked)
     assert result.exit_code == 0, result.output
     head, line = result.stdout.splitlines()
-    assert head.split() == ["picture", "class", "likeliest"]
-    assert any(f"  {name}" in line for name in THINGS)
+    assert head.split() == ["class", "picture", "then"]
+    assert any(line.startswith(f"{name} (") for name in THINGS)
     answer = json.loads(call("predict", paths[0], *asked, "--format", "json").stdout)
     assert list(answer) == ["file", "class", "probabilities", "warnings"]
     assert answer["class"] == max(THINGS, key=answer["probabilities"].__getitem__)
@@ -186,7 +186,7 @@ def test_a_files_data_are_found_from_the_files_own_folder(ids: dict[str, str], m
     """The plan that is frozen keeps what the file says, so that it is the same from every folder."""
     assert load_experiment("studies/things.toml").settings.data == "studies/things.npz"
     plan = call("plan", "studies/things.toml").output
-    assert f"{'tiny-s0':<28}done     {ids['things tiny']}" in plan
+    assert f"{'tiny-s0':<28}finished  {ids['things tiny']}" in plan
     monkeypatch.chdir("studies")
     assert load_experiment("things.toml").settings.data == "things.npz"
     assert call("plan", "things.toml").output == plan

@@ -41,7 +41,7 @@ def test_a_taken_port_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = call("ui", "--port", str(port))
-    said = f"Error: port {port} cannot be used (Address already in use); choose another one with --port\n"
+    said = f"Error: port {port} cannot be used (Address already in use); choose another with --port\n"
     assert (result.exit_code, result.output) == (1, said)
     assert list(tmp_path.iterdir()) == []
 
@@ -58,7 +58,7 @@ def test_it_serves_this_machine_alone_in_one_process_and_stops(tmp_path: Path) -
     try:
         page = r"http://127\.0\.0\.1:\d+/#/experiments\?workflowType=machine_learning"
         database = re.escape(str(tmp_path / "mlflow.db"))
-        assert re.fullmatch(rf"{page} shows the runs of {database}; Ctrl-C stops it\n", interface.line)
+        assert re.fullmatch(rf"{page} shows the runs in {database}; Ctrl-C stops it\n", interface.line)
         status, made = ask(interface.address, "api/2.0/mlflow/experiments/create", {"name": "made in the browser"})
         assert status == 200
         status, found = ask(interface.address, f"api/2.0/mlflow/experiments/get?experiment_id={made['experiment_id']}")
@@ -77,7 +77,7 @@ def test_it_serves_this_machine_alone_in_one_process_and_stops(tmp_path: Path) -
                 made = ask(interface.address, "api/2.0/mlflow/experiments/create", {"name": name}, Host=name)
                 assert made[0] == 403, name
         code, output = interface.stop()
-        assert (code, output.splitlines()[-1]) == (0, "stopped")
+        assert (code, output.splitlines()[-1]) == (0, "Stopped.")
         assert "Traceback" not in output
     finally:
         interface.kill()
@@ -88,7 +88,7 @@ def test_a_password_of_postgresql_is_shown_nowhere(postgres: PostgreSQL, tmp_pat
     uri = postgres.create_database("interface").replace("study@", "study:secret@")
     interface = Interface(uri, tmp_path)
     try:
-        assert interface.line.endswith(" shows the runs of the tracking store; Ctrl-C stops it\n")
+        assert interface.line.endswith(" shows the runs in the tracking store; Ctrl-C stops it\n")
         assert ask(interface.address, "api/2.0/mlflow/experiments/search?max_results=1")[0] == 200
         assert "secret" not in " ".join(psutil.Process(interface.process.pid).cmdline())
         assert interface.stop(signal.SIGTERM) == (0, "stopped\n")

@@ -73,8 +73,9 @@ def write_bombs(folder: Path) -> list[Path]:
                 for _ in range(250):
                     member.write(bytes(2**20))
     idx.mkdir()
-    for name in ("train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
-        (idx / name).touch()
+    (idx / "t10k-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, 10, 28, 28) + bytes(7840))
+    for name, number in (("train-labels-idx1-ubyte", 100), ("t10k-labels-idx1-ubyte", 10)):
+        (idx / name).write_bytes(struct.pack(">2I", 0x801, number) + bytes(number))
     first = struct.pack(">4I", 0x803, 100, 28, 28)
     (idx / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(first) + gzip.compress(bytes(2**23), 1) * 100)
     return [promise, zeros, idx]

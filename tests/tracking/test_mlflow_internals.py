@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
+from mlflow.tracking.context import registry
+from mlflow.tracking.context.git_context import GitRunContext
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLOW_GIT_REPO_URL
 
 from pipeline.tracking import mlflow_internals as room
@@ -93,9 +95,9 @@ def test_a_run_gets_the_tags_of_its_process() -> None:
 
 
 def test_what_mlflow_says_of_the_repository_can_be_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
-    provider = room.GitRunContext()
+    provider = GitRunContext()
     provider._cache["git_info"] = {MLFLOW_GIT_COMMIT: "c", MLFLOW_GIT_BRANCH: "main", MLFLOW_GIT_REPO_URL: "secret"}
-    monkeypatch.setattr(room.registry, "_run_context_provider_registry", [provider])
+    monkeypatch.setattr(registry, "_run_context_provider_registry", [provider])
     room.correct_git_context(lambda found: {MLFLOW_GIT_REPO_URL: found[MLFLOW_GIT_REPO_URL].replace("secret", "***")})
     assert room.read_context_tags() == {MLFLOW_GIT_COMMIT: "c", MLFLOW_GIT_BRANCH: "main", MLFLOW_GIT_REPO_URL: "***"}
     room.correct_git_context(lambda found: dict.fromkeys(found, ""))

@@ -76,9 +76,10 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
     if options["trace"]:
         click.echo(say_trace(found.comparison.conclusion.trace(*options["trace"])))
         return
-    show(found, form, output, wide=options["wide"])
+    wide = options["wide"] or options["truth"] or options["published"]  # the two add columns
+    show(found, form, output, wide=wide)
     run_id = found.record()
-    if options["wide"] or form != "text" or output:
+    if wide or form != "text" or output:
         click.echo(f"Table sha256 {found.comparison.conclusion.sha256}", err=True)
     click.echo(f"Logged as run {run_id}.", err=True)
     words = ["python", "-m", "pipeline", "report", *([experiment] if experiment else [])]
