@@ -38,6 +38,9 @@ class UnknownExperiment(StoreError):
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         files = {path.stem: str(path) for path in (*Path("experiments").glob("*.toml"), *Path().glob("*.toml"))}
+        if name in files:
+            super().__init__(f'no run of "{name}" in the store yet; start with: python -m pipeline sweep {files[name]}')
+            return
         close = difflib.get_close_matches(name, [*files, *known], n=1)
         found = [files.get(each, each) if each not in known else each for each in close]
         hint = f"did you mean {found[0]}? " if found else ""

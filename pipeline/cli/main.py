@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from pipeline import __version__, interrupts
 from pipeline.cli.data import data
@@ -40,7 +41,7 @@ QUIET = {
 }
 
 
-class Door(click.Group):
+class CommandGroup(click.Group):
     """A group whose errors are one line each, and leave no run of `mlflow run` open."""
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> NoReturn:
@@ -51,6 +52,9 @@ class Door(click.Group):
             interrupts.install()
             code = super().main(args, *more, **{**settings, "standalone_mode": False})
             sys.exit(code if isinstance(code, int) else 0)
+        except NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
         except click.UsageError as error:
             _fail(_explain_usage(error), 2)
         except (click.ClickException, PipelineError) as error:
@@ -117,7 +121,7 @@ def _fail_adopted_run(reason: str) -> None:
         click.echo(f"Error: {escape_controls(str(error))}", err=True)
 
 
-@click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="pipeline")
 def main() -> None:
     """Tracked deep-learning experiments on MNIST: train networks, compare them, test claims.

@@ -6,7 +6,7 @@
 | contrast | "regularised - plain" over matched twins, or the level of one arm: "plain", "regularised" |
 | by | depth or kernel: how much the contrast changes per convolution or per pixel of kernel width |
 | direction | lower, higher, or not_higher: at most `smallest_effect` higher |
-| smallest_effect | smallest effect of interest, in the estimand's unit; the margin where the direction is not_higher |
+| smallest_effect | smallest effect of interest, nats or a share (0.01 is 1 point); the margin of not_higher |
 | reference | what a level is held against; a contrast is held against 0 |
 | epochs, smallest_rise | of an onset: the window of epochs, and the rise of the test loss (nats) that is overfitting |
 | at | where a gap, loss or error is read: "last epoch" or "mean of last 3 epochs" |
@@ -81,6 +81,7 @@ FEWEST_SEEDS = 5
 """Below this no verdict is given: a spread cannot be told from so few seeds."""
 CONFIRMING_EPOCHS = 3
 """Epochs that a run must go on after a window for an onset at its end to be seen."""
+LARGEST_SHARE = 0.5
 FIGURES = ("smallest_effect", "reference", "smallest_rise", "alpha")
 
 
@@ -122,6 +123,8 @@ def _check_meaning(path: Path, place: str, row: Mapping[str, Any]) -> None:
     for key in onset_keys:
         if row["estimand"] != "onset" and key in row:
             raise refuse(path, place + key, "belongs to an onset alone; drop it")
+    if row["estimand"] in ("onset", "test_error") and row["smallest_effect"] >= LARGEST_SHARE:
+        raise refuse(path, place + "smallest_effect", "is a share, so 0.01 means 1 point; give one below 0.5")
     if row["estimand"] == "onset" and "at" in row:
         raise refuse(path, place + "at", "an onset is read off the whole curve; drop it")
     if row["estimand"] not in ("test_loss", "test_error") and row.get("over", "seeds") != "seeds":

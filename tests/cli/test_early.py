@@ -55,7 +55,7 @@ UNKNOWN = "in the store; did you mean tiny? it has Default, tiny"
         (["replay", "far/away.toml"], f"far/away.toml: {NO_FILE}; give a TOML file"),
         (
             ["compare", "smoke"],
-            'no experiment "smoke" in the store; did you mean experiments/smoke.toml? it has Default, tiny',
+            'no run of "smoke" in the store yet; start with: python -m pipeline sweep experiments/smoke.toml',
         ),
         (["status", "tiny2"], f'no experiment "tiny2" {UNKNOWN}'),
         (["doctor", "tinny"], f'no experiment "tinny" {UNKNOWN}'),

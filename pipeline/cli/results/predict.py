@@ -170,6 +170,9 @@ def check_model(run_id: str | None, variant: str | None, experiment: str) -> Non
         raise click.UsageError("--experiment says where --variant looks; give --variant too")
     check_experiment(experiment)
     declared = open_experiment(experiment)
+    if variant and experiment and not declared and variant not in VARIANTS:
+        own = f'"{variant}" is not one of the study\'s variants; if "{experiment}" has variants of its own'
+        raise click.UsageError(f"{own}, give its file to --experiment")
     if variant:
         find_variant(variant, declared.table if declared else VARIANTS)
 

@@ -56,7 +56,7 @@ def plot_spread(history: pd.DataFrame, runs: pd.DataFrame, quantity: str, *, cap
         axes.set_title(f"{variant} (n = {own['run_id'].nunique()})", fontsize=8)
     label_panels(body, label)
     handles = [Line2D([], [], **style, label=name) for style, name in zip(STYLES, ("train", "test"), strict=True)]
-    title = f"Train and test {quantity}: mean over seeds, band from the lowest to the highest seed"
+    title = f"Train and test {quantity}: mean and range over seeds"
     return finish_figure(figure, title, handles)
 
 

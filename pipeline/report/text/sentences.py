@@ -66,7 +66,7 @@ def say_look(look: Look) -> str:
 
 
 def _say_needed(verdict: Verdict) -> str:
-    number = "more than 10,000" if verdict.seeds_needed is None else f"about {verdict.seeds_needed}"
+    number = "more than 10,000" if verdict.seeds_needed is None else f"about {verdict.seeds_needed:,}"
     size = f"{format_size(verdict.claim.smallest_effect, verdict)} {say_unit(verdict).replace('%', 'points')}"
     aim = f"rule out {size}" if verdict.claim.direction == "not_higher" else f"see {size}"
     return f"a new study would need {number} seeds to {aim} (80 % power)"
@@ -176,12 +176,20 @@ def _conclude(verdict: Verdict) -> str:
         return _conclude_margin(verdict, small)
     null = format_size(verdict.null, verdict) if verdict.null else "0"
     if outcome == "SUPPORTED":
-        return f"The interval is on the claim's side of {null}; {_weigh_relevance(verdict, small)}"
+        return f"{_name_interval(verdict)} is on the claim's side of {null}; {_weigh_relevance(verdict, small)}"
     if outcome == "REFUTED":
-        return f"The interval is on the other side of {null}, the opposite of the claim"
+        return f"{_name_interval(verdict)} is on the other side of {null}, the opposite of the claim"
     if outcome == "NEGLIGIBLE":
-        return f"The interval is within {small} of {null}, too little to matter"
-    return f"The interval holds {_name_open(verdict, null, small)}; {_say_needed(verdict)}"
+        return f"{_name_interval(verdict)} is within {small} of {null}, too little to matter"
+    return f"{_name_interval(verdict)} holds {_name_open(verdict, null, small)}; {_say_needed(verdict)}"
+
+
+def _name_interval(verdict: Verdict) -> str:
+    """The interval that decides, with level and bounds where it is not the 95 % interval beside the effect."""
+    if math.isclose(verdict.level, 0.95):
+        return "The interval"
+    low, high = (format_effect(bound, verdict) for bound in verdict.interval)
+    return f"The {100 * verdict.level:.4g} % interval that decides, {low} to {high},"
 
 
 def _name_open(verdict: Verdict, null: str, small: str) -> str:
@@ -209,12 +217,12 @@ def _weigh_relevance(verdict: Verdict, small: str) -> str:
 
 def _conclude_margin(verdict: Verdict, margin: str) -> str:
     if verdict.outcome == "REFUTED":
-        return f"All of the interval is beyond the margin of {margin}"
+        return f"All of t{_name_interval(verdict)[1:]} is beyond the margin of {margin}"
     if verdict.outcome == "INCONCLUSIVE":
-        return f"The interval holds the margin of {margin}; {_say_needed(verdict)}"
+        return f"{_name_interval(verdict)} holds the margin of {margin}; {_say_needed(verdict)}"
     low, high = verdict.interval
     beside = ", and below 0" if high < 0 else ", yet above 0" if low > 0 else ""
-    return f"The interval stays below the margin of {margin}{beside}"
+    return f"{_name_interval(verdict)} stays below the margin of {margin}{beside}"
 
 
 def _say_troubles(verdict: Verdict) -> str:
