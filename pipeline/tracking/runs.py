@@ -211,7 +211,7 @@ def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
     with store_errors(store):
         rows = read_rows(store, experiment_id, ORIGINS).set_index("run_id")
     texts = rows.drop(columns=["status", "started", "ended"]).astype(object)
-    return texts.map(_escape).where(texts.notna(), None)
+    return texts.map(_escape).astype(object).where(texts.notna(), None)
 
 
 def read_trained_rows(store: Store, experiment_id: str) -> dict[str, dict[str, Any]]:
