@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from pipeline.report.text.numbers import format_effect
+from pipeline.workflows.compare import find_comparison
 from tests.conftest import ROOT, call
 
 EVIDENCE = sorted((ROOT / "experiments" / "results").glob("*.zip"))
@@ -58,3 +61,16 @@ def test_a_file_without_marks_is_refused(store: None, tmp_path: Path) -> None:
     result = call("publish", "--output", str(tmp_path / "results.md"), "--readme", str(tmp_path / "own.md"))
     assert result.exit_code == 1
     assert "has no line <!-- results --> with <!-- end of results --> below it; add both" in result.stderr
+
+
+def test_the_readmes_verdicts_are_those_of_the_evidence(store: None) -> None:
+    comparison = find_comparison("experiments/pairs.toml").comparison
+    stored = json.loads((ROOT / "experiments" / "results" / "pairs.json").read_text())
+    assert comparison.conclusion.sha256 == stored["sha256"]
+    rows = [line.split(" | ") for line in (ROOT / "README.md").read_text().splitlines() if line.count(" | ") == 4]
+    claims = rows[2:]  # below the header
+    assert [row[1] for row in claims] == [verdict.outcome for verdict in comparison.verdicts]
+    for row, verdict in zip(claims[:3], comparison.verdicts, strict=False):
+        low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
+        assert row[2].split()[0] == format_effect(verdict.effect, verdict)
+        assert row[3] == f"{low} to {high}"
