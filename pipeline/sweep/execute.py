@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import resource_tracker
 
 import dask
 from distributed import Client, Future, LocalCluster, Security, as_completed
@@ -82,7 +83,7 @@ def open_cluster(workers: int, scheduler: str | None) -> Iterator[Client]:
                 raise StoreError(f"no Dask scheduler answers at {scheduler}; start one by `dask scheduler`") from error
             except TypeError as error:  # Dask has no certificates for an address with tls://
                 raise StoreError(
-                    f"Dask has no TLS certificates for {scheduler}; see README, Several machines"
+                    f"Dask has no TLS certificates for {scheduler}; see docs/several-machines.md"
                 ) from error
             with client:
                 yield client
@@ -104,6 +105,7 @@ def _start_workers(workers: int) -> LocalCluster:
     """
     options = {"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1", "scheduler_kwargs": NO_PAGES}
     options |= {"processes": True, "silence_logs": logging.CRITICAL}  # what happens to a cell is told by its report
+    resource_tracker.ensure_running()  # its first start, which the workers' would bring, unblocks SIGINT and SIGTERM
     for attempt in range(1, STARTS + 1):
         try:
             with blocked():  # else Ctrl-C ends the workers too, before they can report their cells

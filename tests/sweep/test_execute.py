@@ -127,3 +127,28 @@ def test_a_scheduler_without_tls_is_warned_of(tmp_path: Path, monkeypatch: pytes
             "tls": "Error: Dask has no TLS certificates for tls://",
         }
         assert result.stderr.splitlines()[-1].startswith(said[scheme])
+
+
+BLOCKED = """
+import re, signal
+from pathlib import Path
+from pipeline.sweep.execute import open_cluster
+
+def read_blocked():
+    return int(re.search(r"SigBlk:\\s*(\\w+)", Path("/proc/self/status").read_text())[1], 16)
+
+if __name__ == "__main__":
+    with open_cluster(1, None) as client:
+        (mask,) = client.run(read_blocked).values()
+    print([name for name in ("SIGINT", "SIGTERM", "SIGHUP") if mask >> (getattr(signal, name) - 1) & 1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_never_sees_a_signal_that_its_sweep_gets(tmp_path: Path) -> None:
+    (tmp_path / "blocked.py").write_text(BLOCKED)
+    command = [sys.executable, str(tmp_path / "blocked.py")]  # a new process, whose resource tracker has not started
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.splitlines()[-1:] == ["['SIGINT', 'SIGTERM', 'SIGHUP']"], done.stderr

@@ -26,7 +26,7 @@ WORKERS = click.option(
 )
 OPEN = (
     "without tls:// anyone who can reach the scheduler or a worker can run code as you; "
-    "give Dask certificates (README, Several machines)"
+    "give Dask certificates (docs/several-machines.md)"
 )
 KEEP = click.option("--keep", is_flag=True, help="Accept runs finished by an earlier version of the training.")
 
