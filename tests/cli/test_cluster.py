@@ -94,7 +94,7 @@ def train_undisturbed(folder: Path, variant: str, seed: str) -> str:
         text=True,
         check=True,
     )
-    return done.stdout.split()[-1]
+    return done.stdout.partition("weights sha256 ")[2].split()[0]
 
 
 def test_two_workers_and_a_server_that_is_killed_twice_do_every_cell_once(

@@ -69,5 +69,5 @@ def test_the_server_answers_as_predict_does(address: str, tmp_path: Path) -> Non
         served = np.array(json.loads(response.read())["predictions"])
     printed = call("predict", *pictures, "--model", "served").stdout.splitlines()[1:]
     assert served.shape == (8, 10)
-    assert [int(line.split()[1]) for line in printed] == served.argmax(axis=1).tolist()
-    assert np.allclose(served, [[float(number) for number in line.split()[2:]] for line in printed], atol=0.00051)
+    assert [int(line.split()[0]) for line in printed] == served.argmax(axis=1).tolist()
+    assert np.allclose(served, [[float(number) for number in line.split()[-10:]] for line in printed], atol=0.0051)
