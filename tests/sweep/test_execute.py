@@ -42,7 +42,7 @@ def attack() -> str:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Dask drops a refused socket
 def test_the_cluster_listens_on_this_machine_alone_and_obeys_nobody_else() -> None:
-    with LocalCluster(processes=True, n_workers=1, host="127.0.0.1", dashboard_address=None):
+    with LocalCluster(processes=True, n_workers=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"):
         assert attack().count(f"obeyed as {os.geteuid()}") >= 3, "scheduler, nanny and worker: the attack itself works"
     with open_cluster(1, None) as client:
         assert set(find_ports().values()) == {"127.0.0.1"}
