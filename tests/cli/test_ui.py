@@ -91,6 +91,6 @@ def test_a_password_of_postgresql_is_shown_nowhere(postgres: PostgreSQL, tmp_pat
         assert interface.line.endswith(" shows the runs in the tracking store; Ctrl-C stops it\n")
         assert ask(interface.address, "api/2.0/mlflow/experiments/search?max_results=1")[0] == 200
         assert "secret" not in " ".join(psutil.Process(interface.process.pid).cmdline())
-        assert interface.stop(signal.SIGTERM) == (0, "stopped\n")
+        assert interface.stop(signal.SIGTERM) == (0, "Stopped.\n")
     finally:
         interface.kill()
