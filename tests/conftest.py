@@ -44,13 +44,18 @@ def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def enter(folder: Path, patch: pytest.MonkeyPatch) -> str:
+    """Go to a folder and use the store in it; its address."""
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    patch.chdir(folder)
+    patch.setenv("MLFLOW_TRACKING_URI", uri)
+    return uri
+
+
 @pytest.fixture
 def store_uri(store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The shared store, set as the tracking URI."""
-    monkeypatch.chdir(store_folder)
-    uri = f"sqlite:///{store_folder / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    return uri
+    return enter(store_folder, monkeypatch)
 
 
 def copy_database(database: Path, folder: Path) -> None:
@@ -70,8 +75,7 @@ def call(*arguments: str) -> Result:
 def trained(store_folder: Path) -> tuple[str, str]:
     """(run id, output) of one real training of conv2_3x3_reg: two epochs on the subset."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(store_folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store_folder / 'mlflow.db'}")
+        enter(store_folder, patch)
         result = call("train", "--arch", "conv2_3x3_reg", "--epochs", "2", "--data", str(SUBSET))
     assert result.exit_code == 0, result.output
     return result.output.partition("run ")[2].split()[0], result.output

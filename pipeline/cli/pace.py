@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.study.variants import Variant
 
 LEAST_SHARE = 0.05
-"""Of an epoch's batches or a sweep's work, to be seen before the time left is told by it."""
+"""The share of an epoch or a sweep that must be done before the time left is estimated from it."""
 EVALUATION_SHARE = 1.15
 """A whole epoch in terms of its batches, evaluation included, until one has been seen."""
 

@@ -158,7 +158,7 @@ class CellLines(AbstractContextManager["CellLines"]):
         self.console = Lines()
         self.done = dict.fromkeys(self.work, 0.0)
         for cell in cells if self.console.is_terminal else ():
-            if cell.state in ("started", "running"):  # what an earlier sweep has done of it is no work of this one
+            if cell.state in ("started", "running"):  # epochs from an earlier sweep are not work of this one
                 self.done[cell.name] = (
                     self.work[cell.name] * read_epoch(sweep.store, cell.run_id) / cell.settings.epochs
                 )
@@ -190,7 +190,7 @@ class CellLines(AbstractContextManager["CellLines"]):
 
     def _look_on(self) -> None:
         """Ask the store how far the cells are; workers may be on any machine."""
-        from pipeline.tracking.runs import read_running
+        from pipeline.sweep.paces import read_running
 
         running = read_running(self.sweep.store, self.sweep.experiment_id)
         self._show({name: running[name] for name in running if name in self.cells and name not in self.ended})

@@ -14,7 +14,7 @@ from pipeline.errors import RunKilled
 
 @contextmanager
 def telling_stop(say: Callable[[], str]) -> Iterator[None]:
-    """Let a signal in the block be told by what `say` returns, unless something nearer to the work has told it."""
+    """When a signal stops the block, report what `say` returns, unless code closer to the work has said more."""
     try:
         yield
     except RunKilled as killed:

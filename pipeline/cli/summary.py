@@ -37,7 +37,7 @@ def _build_table(names: Sequence[str], rows: Sequence[Sequence[str]], *, right: 
     """Rows under a header, each folded within its column where it is too long; numbers may stand right."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for place, name in enumerate(names):
-        table.add_column(name, justify="right" if right and place else "left", overflow="fold")
+        table.add_column(name, justify="right" if right and place else "left", overflow="fold", no_wrap=place > 0)
     for row in rows:
         table.add_row(*(Text(cell, style=COLOURS.get(cell.partition(" ")[0], "")) for cell in row))
     return table

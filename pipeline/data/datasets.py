@@ -16,7 +16,7 @@ from pipeline.errors import DataError
 from pipeline.images import AUTO, FASHION, MNIST, Images
 from pipeline.private import expand_home, is_there
 
-MIXED = 0.1  # of the images; where more have another edge than most, there is no common ground
+MIXED = 0.1  # the largest share of images whose edge differs from that of most, where they have a common ground
 TRAIN_PER_TEST = 6  # MNIST's own proportion: 60,000 to 10,000
 MEANT = {"mnist": AUTO, AUTO: AUTO, FASHION: FASHION, "fashionmnist": FASHION, "fashion": FASHION}
 """What those mean who write a known set in another way."""

@@ -56,8 +56,8 @@ def read_grey(path: Path) -> Array:
 def read_picture(path: Path, channels: Sequence[str] = ("R", "G", "B")) -> Array:
     """The picture upright, 0 dark to 1 light, float32 (height, width, channels), at most some 2,000 pixels a side.
 
-    The channels are "L" for grey, or "R", "G" and "B". "-" is standard input. Raises DataError, without the path, for
-    what is no picture, is damaged or too large; OSError as open() does.
+    The channels are "L" for grey, or "R", "G" and "B". "-" is standard input. Raises DataError, without the path, for a
+    file that is not a picture, is damaged or too large; OSError as open() does.
     """
     with _open_file(path) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata, which nobody asked for; the size is checked below

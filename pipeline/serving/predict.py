@@ -11,7 +11,7 @@ from pipeline.errors import StoreError
 from pipeline.images import restore_images
 from pipeline.study.facts import restore_row
 from pipeline.study.settings import Settings
-from pipeline.tracking.files.artifacts import load_network
+from pipeline.tracking.files.model import load_network
 from pipeline.tracking.files.registry import FinishedRun
 from pipeline.training.network import build_network, hash_weights
 from pipeline.training.served import takes_pixels

@@ -28,12 +28,12 @@ def end_cells() -> None:
     Gives up after PATIENCE_SECONDS: Linux then ends those that are left with their workers.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
-    told: set[psutil.Process] = set()
+    signalled: set[psutil.Process] = set()
     while (found := _find_trainings()) and time.monotonic() < deadline:
-        for process in found - told:
+        for process in found - signalled:
             with suppress(psutil.NoSuchProcess):
                 process.terminate()
-        told |= found
+        signalled |= found
         time.sleep(LOOK_SECONDS)
 
 

@@ -1,12 +1,14 @@
-"""How fast the machines that wrote to a store have trained."""
+"""How fast the machines that wrote to a store have trained, and how far the runs under way are."""
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pipeline.plain import escape_controls
 from pipeline.study import metrics
 from pipeline.study.tags import EPOCH, HOST, OUTCOME
 from pipeline.tracking.mlflow_internals import Keys
@@ -56,3 +58,23 @@ def read_epoch(store: Store, run_id: str) -> int:
 
     run = look_up_run(store, run_id)
     return (read_count(run.tags.get(EPOCH)) if run else None) or 0
+
+
+def read_running(store: Store, experiment_id: str) -> dict[str, tuple[int, float]]:
+    """(last finished epoch, its test accuracy) of every run that is under way, by the run's name.
+
+    Empty where the store does not answer: it is read to be looked at while a sweep goes on.
+    """
+    from pipeline.tracking.store import STORE_ERRORS
+
+    try:
+        runs = store.client.search_runs([experiment_id], "tags.kind = 'train' AND tags.outcome = 'running'")
+    except STORE_ERRORS:
+        return {}
+    return {
+        escape_controls(str(run.info.run_name)): (
+            read_count(run.data.tags.get(EPOCH)) or 0,
+            run.data.metrics.get(metrics.TEST_ACCURACY, math.nan),
+        )
+        for run in runs
+    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ from pipeline.study.tags import (
     ATTEMPT,
     BOOT_ID,
     COMMIT,
-    EPOCH,
     EVIDENCE,
     FINGERPRINT,
     GIT_DIRTY,
@@ -44,7 +42,7 @@ from pipeline.tracking.process import is_alive
 from pipeline.tracking.quick.glance import read_experiments
 from pipeline.tracking.quick.reading import store_errors
 from pipeline.tracking.values import RESULTS as CHECKS
-from pipeline.tracking.values import accept_start, find_bad, read_count
+from pipeline.tracking.values import accept_start, find_bad
 
 if TYPE_CHECKING:
     from pipeline.tracking.store import Store
@@ -234,26 +232,6 @@ def read_history(store: Store, run_ids: Sequence[str], names: Sequence[str] = CU
                 for point in store.client.get_metric_history(run_id, name)
             ]
     return pd.DataFrame(points, columns=["run_id", "metric", "epoch", "value"])
-
-
-def read_running(store: Store, experiment_id: str) -> dict[str, tuple[int, float]]:
-    """(last finished epoch, its test accuracy) of every run that is under way, by the run's name.
-
-    Empty where the store does not answer: it is read to be looked at while a sweep goes on.
-    """
-    from pipeline.tracking.store import STORE_ERRORS
-
-    try:
-        runs = store.client.search_runs([experiment_id], "tags.kind = 'train' AND tags.outcome = 'running'")
-    except STORE_ERRORS:
-        return {}
-    return {
-        escape_controls(str(run.info.run_name)): (
-            read_count(run.data.tags.get(EPOCH)) or 0,
-            run.data.metrics.get(metrics.TEST_ACCURACY, math.nan),
-        )
-        for run in runs
-    }
 
 
 def read_rows(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:

@@ -18,8 +18,9 @@ from pipeline.study.layers import check_fit
 from pipeline.study.settings import Settings
 from pipeline.study.tags import FINGERPRINT, NOTE, WEIGHTS_SHA256
 from pipeline.study.variants import Variant
-from pipeline.tracking.files.artifacts import record_model, record_predictions, record_sample
+from pipeline.tracking.files.artifacts import record_predictions, record_sample
 from pipeline.tracking.files.hashes import record_hashes
+from pipeline.tracking.files.model import record_model
 from pipeline.tracking.frozen import freeze_declared
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import Recorder, record_run

@@ -18,11 +18,11 @@ from pipeline.serving.predict import load_verified, predict_images
 from pipeline.serving.promote import Choice
 from pipeline.study.experiment import load_experiment
 from pipeline.study.layers import count_parameters
-from pipeline.tracking.files.artifacts import verify_run
+from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.files.registry import find_run, read_images
 from pipeline.tracking.store import open_store
 from pipeline.workflows.compare import find_comparison
-from tests.conftest import call
+from tests.conftest import call, enter
 from tests.made import LETTERS, THINGS, write_letters, write_things
 
 STUDY = """
@@ -58,11 +58,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 ids[f"{name} {arch}"] = re.findall(r"run (\w{32})", result.output)[0]
     (folder / "ids.json").write_text(json.dumps(ids))
     return folder
-
-
-def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.chdir(folder)
-    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.study.experiment import hash_plan, load_experiment
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import call
+from tests.conftest import call, enter
 from tests.tracking.planted import plant_run, plant_study
 
 PAIRS = ("conv2_3x3", "conv2_3x3_reg", "conv3_3x3", "conv3_3x3_reg")
@@ -34,8 +34,7 @@ smallest_effect = 0.01
 def study(store_folder: Path) -> str:
     """The id of an experiment with four variants and five seeds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(store_folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store_folder / 'mlflow.db'}")
+        enter(store_folder, patch)
         return plant_study(open_store(), "study", PAIRS, range(5))
 
 

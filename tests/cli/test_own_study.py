@@ -19,7 +19,7 @@ from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.resume import find_resumable
 from tests.cli.test_resume import interrupt
-from tests.conftest import SUBSET, call
+from tests.conftest import SUBSET, call, enter
 from tests.serving.pictures import draw, save
 
 TABLES = """
@@ -72,11 +72,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids = {name: re.findall(r"run (\w{32})", result.output)[0] for name, result in results.items()}
     (folder / "ids.json").write_text(json.dumps(ids))
     return folder
-
-
-def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.chdir(folder)
-    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from pipeline.data.datasets import normalise
 from pipeline.serving.predict import load_verified
 from pipeline.study.settings import Settings
-from pipeline.tracking.files.artifacts import verify_run
+from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.files.registry import find_run, register_champion
 from pipeline.tracking.store import open_store
 from tests.conftest import SUBSET, call

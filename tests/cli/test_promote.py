@@ -9,7 +9,7 @@ import pytest
 from pipeline.tracking.files.hashes import record_hashes
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import Recorder
-from tests.conftest import call
+from tests.conftest import call, enter
 from tests.serving.champion import declare, give_model, plant_seeds
 from tests.serving.pictures import draw, load_test_digits, save
 
@@ -18,8 +18,7 @@ from tests.serving.pictures import draw, load_test_digits, save
 def study(trained: tuple[str, str], store_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """(its file, the run to be promoted) of an experiment that was declared before its first run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(store_folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store_folder / 'mlflow.db'}")
+        enter(store_folder, patch)
         path = declare(tmp_path_factory.mktemp("study"), "promoted")
         run_id = plant_seeds("promoted")
         give_model(run_id, trained[0])

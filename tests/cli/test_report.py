@@ -11,7 +11,7 @@ from pipeline.study.experiment import hash_plan, load_experiment
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import call
+from tests.conftest import call, enter
 from tests.report.test_html import Page
 from tests.tracking.planted import plant_study
 
@@ -38,8 +38,7 @@ smallest_effect = 0.01
 def study(store_folder: Path) -> str:
     """The id of an experiment with one pair of twins and five seeds, one run of it with a hostile name and commit."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(store_folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store_folder / 'mlflow.db'}")
+        enter(store_folder, patch)
         store = open_store()
         experiment_id = plant_study(store, NAME, ("conv2_3x3", "conv2_3x3_reg"), range(5))
         runs = read_runs(store, experiment_id).query("variant == 'conv2_3x3' and seed == 0 and epochs == 4")

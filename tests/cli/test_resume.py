@@ -19,7 +19,7 @@ from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.resume import ResumedRecorder, find_resumable, locate_checkpoints, resume_run
 from pipeline.workflows.train import _ViolinImages
-from tests.conftest import SUBSET, call
+from tests.conftest import SUBSET, call, enter
 
 OPTIONS = ("--arch", "conv2_3x3_reg", "--epochs", "2", "--data", str(SUBSET))
 Histories = dict[str, list[tuple[int, int, float]]]
@@ -34,8 +34,7 @@ def client(store_uri: str) -> MlflowClient:
 def interrupted(store_folder: Path) -> str:
     """The id of a run that ended between the checkpoint of its first epoch and the store."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(store_folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store_folder / 'mlflow.db'}")
+        enter(store_folder, patch)
         patch.setenv("MLFLOW_EXPERIMENT_NAME", "interrupted")  # which the resume is not told
         patch.setattr(Recorder, "end_epoch", interrupt)
         result = call("train", *OPTIONS)
@@ -51,8 +50,7 @@ def interrupt(*_arguments: object) -> None:
 def resumed(interrupted: str, store_folder: Path) -> tuple[str, str, Result]:
     """(run id, id of the launcher's run, result) of resuming it under a launcher that gives every default too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(store_folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store_folder / 'mlflow.db'}")
+        enter(store_folder, patch)
         launched = open_store().client.create_run("0").info.run_id
         patch.setenv("MLFLOW_RUN_ID", launched)
         patch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])  # half of the time, and no more to see

@@ -237,4 +237,4 @@ def test_a_run_of_an_earlier_version_has_no_hashes_and_is_not_refused(
     plant_study(open_store(), "old", ("conv2_3x3", "conv2_3x3_reg"), range(1))
     with caplog.at_level(logging.WARNING):
         assert call("report", "old", "--epochs", "4").exit_code == 0
-    assert "2 runs of an earlier version have no hashes, so damage to them cannot be seen" in caplog.text
+    assert "2 runs of an earlier version: no hashes, so damage cannot be detected" in caplog.text

@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.study.settings import Settings
-from pipeline.tracking.files.artifacts import verify_run
+from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.store import open_store
 from tests.conftest import SUBSET
 

@@ -13,7 +13,8 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.files.artifacts import find_damage, verify_run
+from pipeline.tracking.files.artifacts import find_damage
+from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.store import open_store
 from pipeline.tracking.tracking_uri import name_database
 from pipeline.tracking.write.recorder import record_run

@@ -21,7 +21,7 @@ from pipeline.plain import hide_secrets
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking import source
-from pipeline.tracking.files.artifacts import load_network, record_model
+from pipeline.tracking.files.model import load_network, record_model
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write import adoption, recorder
 from pipeline.tracking.write.journal import Journal
@@ -180,7 +180,7 @@ def test_a_logged_model_tells_no_more_of_the_repository_than_its_run(
         run_git(monorepo, "add", ".")
         run_git(monorepo, "commit", "--quiet", "--message=study", "--", ".")
     store = open_store()
-    monkeypatch.setattr("pipeline.tracking.files.artifacts.project_root", lambda: monorepo)
+    monkeypatch.setattr("pipeline.tracking.files.model.project_root", lambda: monorepo)
     with record_run(store, find_variant("conv2_3x3"), Settings()) as run:
         result: Any = SimpleNamespace(network=build_network(find_variant("conv2_3x3"), 0), history=[])
         record_model(run, load_data(str(SUBSET), subset=600), result)

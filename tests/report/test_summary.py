@@ -16,7 +16,7 @@ NAMES = ("conv2_3x3", "conv2_3x3_reg", "conv3_3x3", "conv3_3x3_reg")
 def compare(seeds=range(4)):
     runs = make_runs(NAMES, seeds=seeds)
     history = make_history(runs, 25)
-    long = replace(GAP, name="long", statement="Regularisation closes the gap in every one of these networks " * 3)
+    long = replace(GAP, name="gap in every one of these networks, whatever their kernel or depth may be")
     question = Question(
         rule="all-seeds", claims=(GAP, ERROR, HEADLINE, long), variants=(*NAMES, "conv7_5x5_reg", "conv7_5x5")
     )
@@ -27,7 +27,7 @@ def test_each_claim_and_each_declared_variant_has_a_row() -> None:
     comparison = compare()
     rows = list_verdicts(comparison.verdicts)
     gap = comparison.verdicts[0]
-    assert rows[0][0] == f"{gap.name}: {gap.statement}"
+    assert rows[0][0] == gap.name
     assert rows[0][1] == gap.word
     assert rows[0][2].endswith(" nats")
     assert rows[0][4].startswith(f"{gap.twins_agree} of {gap.twins} ")

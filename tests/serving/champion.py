@@ -10,7 +10,8 @@ from mlflow.keras.utils import get_model_signature
 from mlflow.models import Model
 
 from pipeline.study.experiment import load_experiment
-from pipeline.tracking.files.artifacts import MODEL_NAME, load_network
+from pipeline.tracking.files.artifacts import MODEL_NAME
+from pipeline.tracking.files.model import load_network
 from pipeline.tracking.frozen import freeze_plan
 from pipeline.tracking.store import find_experiment, open_store
 from tests.tracking.planted import plant_run

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.tracking.files.addresses import find_moved, fix_moved_artifacts
-from pipeline.tracking.files.artifacts import find_missing_artifacts, load_network
+from pipeline.tracking.files.artifacts import find_missing_artifacts
+from pipeline.tracking.files.model import load_network
 from pipeline.tracking.store import find_experiment, open_store
 from tests.tracking.carried import export, open_in, take
 

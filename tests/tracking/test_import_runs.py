@@ -17,7 +17,8 @@ from mlflow.entities import ViewType
 
 from pipeline.analysis.comparison import Question, compare_runs
 from pipeline.errors import StoreError
-from pipeline.tracking.files.artifacts import find_missing_artifacts, load_network
+from pipeline.tracking.files.artifacts import find_missing_artifacts
+from pipeline.tracking.files.model import load_network
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.process import hold_lease
 from pipeline.tracking.runs import read_history, read_runs

@@ -18,7 +18,8 @@ from pipeline.data.datasets import load_mnist
 from pipeline.errors import DataError, RunKilled, StoreError
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.files.artifacts import find_missing_artifacts, verify_run
+from pipeline.tracking.files.artifacts import find_missing_artifacts
+from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write import recorder as recorder_module
 from pipeline.tracking.write.recorder import Recorder, fail_adopted_run, record_run

@@ -21,6 +21,7 @@ from pipeline.tracking import mlflow_internals
 from pipeline.tracking.process import identify_process
 from pipeline.tracking.runs import RESULTS, _search_runs, _type_columns, read_history, read_origins, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
+from tests.conftest import enter
 from tests.tracking.planted import SHA256, plant_study
 
 VARIANTS = ("conv2_3x3", "conv2_3x3_reg", "conv3_3x3")
@@ -35,8 +36,7 @@ def store(store_uri: str) -> Store:
 def planted(store_folder: Path) -> str:
     """The id of an experiment with 8 training runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(store_folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store_folder / 'mlflow.db'}")
+        enter(store_folder, patch)
         return plant_study(open_store(), "planted", VARIANTS, range(2))
 
 

@@ -47,12 +47,11 @@ def list_json(asked: Asked, paths: Sequence[Path], results: Results, answers: An
     return "\n".join(lines)
 
 
-def tabulate(asked: Asked, paths: Sequence[Path], results: Results, answers: Answers) -> str:
+def tabulate(asked: Asked, results: Results, answers: Answers) -> str:
     """A line a picture: the answer with its probability, the picture, then the probability of each class or the next.
 
     Empty without a picture that could be read.
     """
-    del paths
     looks = [result for result in results if not isinstance(result, str)]
     if not looks:
         return ""

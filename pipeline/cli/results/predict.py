@@ -17,8 +17,10 @@ from pipeline.errors import DataError
 from pipeline.plain import count
 
 if TYPE_CHECKING:
+    from pipeline.data.likeness import Sample
     from pipeline.serving.look import Look
     from pipeline.tracking.files.registry import FinishedRun
+    from pipeline.tracking.store import Store
 
 MODEL = "mnist-study"
 ENDING = ".seen.png"
@@ -58,25 +60,29 @@ def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) 
     python -m pipeline predict --format json scans/
     python -m pipeline predict --variant conv2_3x3 --experiment pairs --explain seven.png
     """
-    check_model(options["run_id"], options["variant"], options["experiment"])
+    options["experiment"] = check_model(options["run_id"], options["variant"], options["experiment"])
 
     from pipeline.data.datasets import shows_digits
     from pipeline.serving.picture import list_pictures
     from pipeline.study.tags import PARAM_DATA_NAME
-    from pipeline.tracking.files.registry import read_images
+    from pipeline.tracking.files.registry import read_images, read_sample
     from pipeline.tracking.store import open_store
 
     paths = list_pictures(images)
     targets = _name_targets(paths, options.pop("explain"), options.pop("explain_in"))
-    run = _find_model(**options)
-    shown = read_images(open_store(), run.run_id)
+    store = open_store()
+    run = _find_model(store, **options)
+    shown = read_images(store, run.run_id)
     digits = shows_digits(run.facts.get(PARAM_DATA_NAME, ""), shown)
     asked = Asked(run=run, images=shown, word="digit" if digits else "class")
-    results = list(_look_at_all(asked, paths, targets))
+    sample = read_sample(store, run.run_id, shown)
+    results = list(_look_at_all(asked, sample, paths, targets))
     looks = [result for result in results if not isinstance(result, str)]
     answers = [] if request else _ask_network(run, looks)
-    say = list_json if form == "json" else tabulate
-    lines = _write_request(looks, run) if request else say(asked, paths, results, answers)
+    if request:
+        lines = _write_request(looks, run)
+    else:
+        lines = list_json(asked, paths, results, answers) if form == "json" else tabulate(asked, results, answers)
     click.echo(lines, nl=bool(lines))
     if form == "text" or request:
         _tell(asked, results, answers)
@@ -84,13 +90,13 @@ def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) 
         click.get_current_context().exit(1)
 
 
-def _look_at_all(asked: Asked, paths: Sequence[Path], targets: Sequence[Path]) -> Iterable[Look | str]:
+def _look_at_all(
+    asked: Asked, sample: Sample | None, paths: Sequence[Path], targets: Sequence[Path]
+) -> Iterable[Look | str]:
     """What the network will see of each picture, or why that is nothing; saves the explanations."""
     from pipeline.serving.look import describe_distance, look_at
-    from pipeline.tracking.files.registry import read_sample
-    from pipeline.tracking.store import open_store
 
-    sample, whole = read_sample(open_store(), asked.run.run_id, asked.images), asked.word != "digit"
+    whole = asked.word != "digit"
     for place, path in enumerate(paths):
         try:
             look = look_at(path, whole=whole, ink=asked.run.ink, images=asked.images)
@@ -159,8 +165,8 @@ def _name(image: Path) -> str:
     return "stdin" if image == Path("-") else image.name
 
 
-def check_model(run_id: str | None, variant: str | None, experiment: str) -> None:
-    """Refuse options that name no model, or two, before anything heavy is imported."""
+def check_model(run_id: str | None, variant: str | None, experiment: str) -> str:
+    """The experiment's name; refuses options that name no model, or two, before anything heavy is imported."""
     from pipeline.study.experiment import open_experiment
     from pipeline.study.variants import VARIANTS, find_variant
 
@@ -175,23 +181,19 @@ def check_model(run_id: str | None, variant: str | None, experiment: str) -> Non
         raise click.UsageError(f"{own}, give its file to --experiment")
     if variant:
         find_variant(variant, declared.table if declared else VARIANTS)
+    return declared.name if declared else experiment
 
 
-def _find_model(run_id: str | None, variant: str | None, experiment: str, model: str) -> FinishedRun:
+def _find_model(store: Store, run_id: str | None, variant: str | None, experiment: str, model: str) -> FinishedRun:
     """The run whose network answers; says which it is."""
-    from pipeline.study.experiment import open_experiment
-    from pipeline.study.variants import VARIANTS, find_variant
     from pipeline.tracking.files.registry import find_champion, find_newest, find_run
-    from pipeline.tracking.store import find_experiment, open_store
+    from pipeline.tracking.store import find_experiment
 
-    declared = open_experiment(experiment)
-    name = find_variant(variant, declared.table if declared else VARIANTS).name if variant else ""
-    store = open_store()
     origin = ""
     if run_id:
         run = find_run(store, run_id)
-    elif name:
-        run = find_newest(store, find_experiment(store, declared.name if declared else experiment), name)
+    elif variant:
+        run = find_newest(store, find_experiment(store, experiment), variant)
     else:
         version, run = find_champion(store, model)
         origin = f"{model} version {version}: "

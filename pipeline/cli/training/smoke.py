@@ -22,7 +22,7 @@ def smoke() -> None:
     mlflow run . -e smoke --env-manager local
     """
     from pipeline.cli.progress import EpochLines
-    from pipeline.tracking.files.artifacts import verify_run
+    from pipeline.tracking.files.model import verify_run
     from pipeline.tracking.store import project_root
     from pipeline.workflows.train import train_variant
 

@@ -26,7 +26,7 @@ def list_verdicts(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
             low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
             interval = NOTHING if verdict.n_seeds < 2 else f"{low} to {high}"
             numbers = (f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}", interval, _say_twins(verdict))
-        rows.append((f"{verdict.name}: {verdict.statement}", verdict.word, *numbers))
+        rows.append((verdict.name, verdict.word, *numbers))
     return rows
 
 
@@ -67,12 +67,16 @@ def _format_mean(values: pd.Series, decimals: int, unit: str = "", sign: str = "
 
 def list_notes(comparison: Comparison) -> list[str]:
     """What must not be overlooked: a claim that cannot be tested, runs that make a verdict doubtful or are left out."""
-    notes = []
+    notes = [
+        f"{verdict.name} cannot be tested: {verdict.reason}."
+        for verdict in comparison.verdicts
+        if verdict.reason and not verdict.parts
+    ]
+    troubles: dict[str, list[str]] = {}
     for verdict in comparison.verdicts:
-        if verdict.reason:
-            notes.append(f"{verdict.name}: cannot be tested: {verdict.reason}.")
-        if verdict.troubles:
-            notes.append(f"{verdict.name}: beware: {'; '.join(verdict.troubles)}.")
+        for trouble in verdict.troubles:
+            troubles.setdefault(trouble, []).append(verdict.name)
+    notes += [f"Beware: {trouble}. This affects {', '.join(names)}." for trouble, names in troubles.items()]
     left_out = comparison.conclusion.left_out
     if len(left_out):
         reasons = ", ".join(f"{reason} ({number})" for reason, number in left_out["reason"].value_counts().items())

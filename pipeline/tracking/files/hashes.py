@@ -16,6 +16,7 @@ from pathlib import Path
 from mlflow.entities import Run
 
 from pipeline.errors import RunsDamaged, StoreError
+from pipeline.plain import count
 from pipeline.study.tags import HASHES_SHA256
 from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, is_in_reach, list_artifacts, locate_artifacts
 from pipeline.tracking.mlflow_internals import open_artifacts, query_all_points, read_artifact
@@ -70,7 +71,7 @@ def demand_unchanged(store: Store, run_ids: Iterable[str]) -> None:
         if changes:
             raise RunsDamaged(f"run {run_id} is damaged: {', '.join(changes)}; {REMEDY}")
     if unknown:
-        logger.warning("%d runs of an earlier version have no hashes, so damage to them cannot be seen", unknown)
+        logger.warning("%s of an earlier version: no hashes, so damage cannot be detected", count(unknown, "run"))
 
 
 def demand_recorded_metrics(store: Store, experiment_id: str, run_ids: Iterable[str]) -> None:
