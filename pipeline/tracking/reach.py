@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sqlite3
+import tempfile
 import threading
 from contextlib import closing, suppress
 from pathlib import Path
@@ -66,7 +67,7 @@ def check_place(database: Path) -> None:
     """Raise StoreError for a folder where SQLite cannot write, or could not be trusted to."""
     if not database.parent.is_dir():
         raise StoreError(f"there is no folder {database.parent}; make it, or set MLFLOW_TRACKING_URI to another store")
-    if not os.access(database if database.exists() else database.parent, os.W_OK):
+    if not _can_write(database):
         raise StoreError(f"cannot write {database}; make its folder writable or set MLFLOW_TRACKING_URI")
     _check_database(database)
     folder = database.resolve().parent
@@ -77,6 +78,17 @@ def check_place(database: Path) -> None:
             f"{database} is on a network share ({kind}), where SQLite's locks do not hold; "
             "start an `mlflow server` and set MLFLOW_TRACKING_URI to its address"
         )
+
+
+def _can_write(database: Path) -> bool:
+    """Whether the file can be written, or made: permissions say little to root, so a file without a name is tried."""
+    if database.exists():
+        return os.access(database, os.W_OK)
+    try:
+        with tempfile.TemporaryFile(dir=database.parent):
+            return True
+    except OSError:
+        return False
 
 
 def _check_database(database: Path) -> None:

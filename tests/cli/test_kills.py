@@ -50,6 +50,4 @@ def test_a_kill_at_every_fault_point_is_made_good(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_kills_at_random_moments_are_made_good(tmp_path: Path) -> None:
-    cases = run_kills(tmp_path, "random", "6")
-    assert sum(int(str(case["kills"])) for case in cases) >= 6
-    check_kills(tmp_path, cases)
+    check_kills(tmp_path, run_kills(tmp_path, "random", "12"))

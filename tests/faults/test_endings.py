@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def test_a_reader_that_leaves_ends_no_training(tmp_path: Path, environment: dict
 
 
 def test_a_list_that_nobody_reads_to_its_end_is_no_failure(environment: dict[str, str]) -> None:
-    command = f"{sys.executable} -m pipeline variants | true; exit ${{PIPESTATUS[0]}}"
+    command = f"{shlex.quote(sys.executable)} -m pipeline variants | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -118,9 +119,10 @@ def test_a_list_that_nobody_reads_to_its_end_is_no_failure(environment: dict[str
 def test_a_folder_of_runs_that_is_read_only_leaves_no_run_open(tmp_path: Path, environment: dict[str, str]) -> None:
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-Urm", "true"], check=False).returncode:
         pytest.skip("this machine lets no user mount a folder")
-    train = f"{sys.executable} -m pipeline train {' '.join(SHORT)}"
+    train = shlex.join([sys.executable, "-m", "pipeline", "train", *SHORT])
     lock = "mount --bind mlruns mlruns && mount -o remount,bind,ro mlruns"
-    script = f"{sys.executable} -c 'from pipeline.tracking.store import open_store; open_store()' && {lock} && {train}"
+    make = shlex.join([sys.executable, "-c", "from pipeline.tracking.store import open_store; open_store()"])
+    script = f"{make} && {lock} && {train}"
     done = subprocess.run(
         ["unshare", "-Urm", "bash", "-c", script],
         cwd=tmp_path,

@@ -176,3 +176,10 @@ def test_a_database_that_is_held_just_when_a_run_is_made_is_named(store_uri: str
     finally:
         ended.set()
         thread.join()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody makes a file")
+def test_a_folder_in_which_no_file_can_be_made_is_refused_at_once_also_to_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/mlflow.db")
+    with pytest.raises(StoreError, match=r"^cannot write /proc/mlflow\.db; make its folder writable or set"):
+        open_store()
