@@ -94,7 +94,7 @@ def leave_out() -> None:
     """Skip the figures, keep the last checkpoint for its optimiser state, and do once what every fork would do."""
     train.draw_figures = lambda *_: []
     train._ViolinImages.show_kernels = lambda *_: None  # type: ignore[method-assign]
-    checkpoint.drop_checkpoints = lambda _folder: None
+    train.drop_checkpoints = lambda _folder: None
     find_packages()
 
 

@@ -29,6 +29,7 @@ def check_kills(folder: Path, cases: list[dict[str, object]]) -> None:
     whole, *resumed = (case for case in cases if not case["refused"])
     histories = read_histories(client, str(whole["run"]))
     weights = client.get_run(str(whole["run"])).data.tags["weights.sha256"]
+    assert whole["state"], "the optimiser's state is compared as well"
     for case in resumed:
         run = client.get_run(str(case["run"]))
         assert (run.data.tags["weights.sha256"], case["state"]) == (weights, whole["state"]), case
