@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 from click.testing import CliRunner, Result
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +32,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 terminalreporter.write_line(f"{name}: {value}")
 
 
+def slow(*values: object) -> list[ParameterSet]:
+    """Values of a parameter that are tried with `-m slow`: more of what others show."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 @pytest.fixture(scope="session")
 def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store that all tests of one process share."""
@@ -45,7 +51,8 @@ def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def enter(folder: Path, patch: pytest.MonkeyPatch) -> str:
-    """Go to a folder and use the store in it; its address."""
+    """Go to a folder, which is made, and use the store in it; its address."""
+    folder.mkdir(exist_ok=True)
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     patch.chdir(folder)
     patch.setenv("MLFLOW_TRACKING_URI", uri)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
 from pipeline.analysis.table.selection import MNIST_SHA256
 from pipeline.study.layers import count_parameters
+from pipeline.study.metrics import FINALS
+from pipeline.study.settings import Settings
 from pipeline.study.variants import VARIANTS, published_variants
 
 PUBLISHED_NAMES = [variant.name for variant in published_variants()]
@@ -34,14 +37,7 @@ def make_run(variant, seed=0, minute=0, **changes):
         "run_name": f"{variant}-s{seed}",
         "experiment": "mnist14",
         "variant": variant,
-        "seed": seed,
-        "epochs": 25,
-        "batch_size": 128,
-        "subset": 0,
-        "threads": 2,
-        "normalization": "l2",
-        "precision": "float32",
-        "jit": "off",
+        **asdict(Settings(seed=seed)),
         "data_sha256": MNIST_SHA256,
         "depth_called": row.depth_called,
         "depth_counted": row.depth_counted,
@@ -58,6 +54,7 @@ def make_run(variant, seed=0, minute=0, **changes):
         "ended": started + pd.Timedelta(minutes=5),
         "fingerprint": "f" * 64,
         "weights_sha256": hashlib.sha256(f"{variant} {seed}".encode()).hexdigest(),
+        **dict.fromkeys(map(str, FINALS), 0.5),
         "final/train_loss": train_loss,
         "final/train_accuracy": 1 - train_loss / 3,
         "final/test_loss": test_loss,

@@ -12,6 +12,7 @@ from pipeline.analysis.onset import THRESHOLD, _date_curves, _fit_curves, find_o
 from pipeline.errors import AnalysisError
 from pipeline.report.text.sentences import say_verdict
 from tests.analysis.studies import EPOCHS, ONSET, draw_curves, judge, plant_history, plant_runs
+from tests.conftest import slow
 
 RISE = 0.005
 FALLS = (0.1, 0.5, 1.5)
@@ -33,8 +34,9 @@ def find_true_onsets(turns, slope, **shape):
     return curves.shape[1] - np.flip(low, axis=1).argmax(axis=1) + 1
 
 
-@pytest.mark.parametrize("epochs", [8, 10, 15, 18, 25, 50])
-@pytest.mark.parametrize(("lag", "heavy"), [(0.0, False), (0.3, False), (0.0, True), (0.3, True)])
+@pytest.mark.parametrize("epochs", [8, 25, *slow(10, 15, 18, 50)])
+@pytest.mark.parametrize("lag", [0.3, *slow(0.0)])
+@pytest.mark.parametrize("heavy", [True, *slow(False)])
 def test_plateaus_fire_in_at_most_five_percent(epochs, lag, heavy):
     """Without any smallest rise; at 4,000 plateaus the Monte-Carlo error is 0.3 points."""
     losses = 0.05 + 0.0036 * draw_noise(4000, epochs, np.random.default_rng(epochs), lag, heavy)
@@ -48,24 +50,24 @@ def test_the_threshold_is_that_of_the_worst_plateaus():
     assert np.quantile((without - hinged) / hinged * (25 - 5), 0.95) == pytest.approx(THRESHOLD, rel=0.12)
 
 
-@pytest.mark.parametrize("epochs", [18, 25])
-@pytest.mark.parametrize("fall", FALLS)
-@pytest.mark.parametrize("speed", [0.5, 3.0, 6.0])
+@pytest.mark.parametrize("epochs", [25, *slow(18)])
+@pytest.mark.parametrize("fall", [0.5, *slow(0.1, 1.5)])
+@pytest.mark.parametrize("speed", [0.5, 6.0, *slow(3.0)])
 def test_falling_curves_fire_in_at_most_five_percent(epochs, fall, speed):
     never = np.full(4000, 99)
     curves = draw_curves(never, 0.0, 0.003, np.random.default_rng(1), epochs=epochs, fall=fall, speed=speed)
     assert np.isfinite(locate_onset(curves)).mean() <= 0.05
 
 
-@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("power", [1.0, *slow(0.5, 2.0)])
 def test_curves_that_fall_as_a_power_fire_in_at_most_five_percent(power):
     curves = 0.5 * np.arange(1, 26) ** -power + 0.0036 * np.random.default_rng(2).normal(size=(4000, 25))
     assert np.isfinite(locate_onset(curves, RISE)).mean() <= 0.05
 
 
-@pytest.mark.parametrize("heavy", [False, True])
+@pytest.mark.parametrize("heavy", [True, *slow(False)])
 @pytest.mark.parametrize(("noise", "within"), [(0.001, 0.97), (0.002, 0.9), (0.0036, 0.75)])
-@pytest.mark.parametrize("slope", [0.0015, 0.003, 0.005])
+@pytest.mark.parametrize("slope", [0.0015, *slow(0.003, 0.005)])
 def test_planted_onsets_are_dated_within_one_epoch(slope, noise, within, heavy):
     """At 3,000 curves the Monte-Carlo error is below 0.8 points; 0.0015 nats an epoch is the slow rise of the audit."""
     first = 10 - int(np.ceil(RISE / slope + 0.01))
@@ -93,7 +95,7 @@ def judge_shares(inside):
     return (mean - half > 0.5).mean(), (mean + half < 0.5).mean()
 
 
-@pytest.mark.parametrize("noise", [0.002, 0.0036, 0.0045])
+@pytest.mark.parametrize("noise", [0.0045, *slow(0.002, 0.0036)])
 @pytest.mark.parametrize(("share", "supported", "refuted"), [(1.0, 1.0, 0.0), (0.6, 0.2, 0.05), (0.5, 0.05, 0.05)])
 def test_shares_are_judged_as_they_are(noise, share, supported, refuted):
     """150 studies of 5 seeds x 6 runs; elsewhere is early or never. The Monte-Carlo error is at most 1.8 points."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.interface import Interface
-from tests.conftest import ROOT, SUBSET, call
+from tests.conftest import ROOT, SUBSET, call, enter
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -37,8 +37,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store, where three variants are trained for two epochs, compared and reported."""
     folder = tmp_path_factory.mktemp("studied")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        enter(folder, patch)
         patch.setenv("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
         for name in VARIANTS:
             result = call("train", "--arch", name, "--epochs", "2", "--data", str(SUBSET))

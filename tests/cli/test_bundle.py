@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import call
+from tests.conftest import call, enter
 from tests.tracking.planted import plant_study
 
 PAIR = ("conv2_3x3", "conv2_3x3_reg")
@@ -20,27 +20,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a store with the experiment `carried`: four finished runs, one of other settings, one failed."""
     folder = tmp_path_factory.mktemp("cluster")
     with pytest.MonkeyPatch.context() as patch:
-        use(folder, patch)
+        enter(folder, patch)
         plant_study(open_store(), "carried", PAIR, range(2))
     return folder
-
-
-def use(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Make the store of a folder the one that commands use."""
-    folder.mkdir(exist_ok=True)
-    patch.chdir(folder)
-    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
 
 
 @pytest.fixture
 def exported(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A bundle of the experiment; a fresh store is in use."""
     path = tmp_path / "carried.zip"
-    use(folder, monkeypatch)
+    enter(folder, monkeypatch)
     result = call("bundle", "export", "carried", str(path))
     seal = path.read_bytes()[-64:].decode()
     assert (result.exit_code, result.stdout) == (0, f'{path}: 5 runs of "carried", 0 files; sha256 {seal}\n')
-    use(tmp_path / "laptop", monkeypatch)
+    enter(tmp_path / "laptop", monkeypatch)
     return path
 
 
@@ -63,7 +56,7 @@ def test_an_experiment_is_carried_to_another_store(
     there = call(*arguments)
     back = tmp_path / "back.zip"
     assert call("bundle", "export", "carried", str(back)).exit_code == 0
-    use(folder, monkeypatch)
+    enter(folder, monkeypatch)
     here = call(*arguments)
     assert (here.exit_code, here.stdout) == (0, there.stdout)
     assert call("bundle", "import", str(back)).stdout.endswith("0 runs imported, 5 already there\n")
@@ -109,7 +102,7 @@ def test_a_damaged_bundle_changes_nothing(exported: Path) -> None:
 def test_what_cannot_be_done_is_one_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, line: str
 ) -> None:
-    use(folder, monkeypatch)
+    enter(folder, monkeypatch)
     Path("there.zip").write_text("no zip file")
     result = call("bundle", *arguments)
     assert (result.output, result.exit_code) == (f"{line}\n", code)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import ROOT, call
+from tests.conftest import ROOT, call, enter
 
 HEAVY = {"tensorflow", "keras", "mlflow", "pandas", "matplotlib", "distributed", "scipy"}
 CODE = f"""
@@ -28,8 +28,7 @@ print(result.exit_code, sorted({HEAVY} & set(sys.modules)))
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the study's files and a store with the experiment "tiny"."""
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    enter(tmp_path, monkeypatch)
     find_experiment(open_store(), "tiny", create=True)
     return tmp_path
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.report.text.numbers import format_effect
 from pipeline.workflows.compare import find_comparison
-from tests.conftest import ROOT, call
+from tests.conftest import ROOT, call, enter
 
 EVIDENCE = sorted((ROOT / "experiments" / "results").glob("*.zip"))
 
@@ -20,8 +20,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a store with the repository's evidence."""
     folder = tmp_path_factory.mktemp("evidence")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        enter(folder, patch)
         result = call("bundle", "import", *map(str, EVIDENCE))
     assert result.exit_code == 0, result.output
     assert len(re.findall(r"^[\w.-]+-s\d+: run [0-9a-f]{32}$", result.output, re.MULTILINE)) > 1

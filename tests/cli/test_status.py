@@ -16,15 +16,14 @@ from pipeline.tracking.process import identify_process
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.journal import locate_journals
 from pipeline.tracking.write.recorder import record_run
-from tests.conftest import call
+from tests.conftest import call, enter
 from tests.tracking.planted import plant_run
 
 
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a store of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    enter(tmp_path, monkeypatch)
     return tmp_path
 
 

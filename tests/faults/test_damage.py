@@ -16,7 +16,7 @@ from pipeline.tracking.files.hashes import FILE, REMEDY, demand_recorded_metrics
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.write.survey import look_up_run
 from pipeline.workflows.publish import _find_claims
-from tests.conftest import SUBSET, call
+from tests.conftest import SUBSET, call, enter
 from tests.tracking.planted import plant_study
 
 Spoil = Callable[[Path, Path, str], str]
@@ -27,8 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a store with one real training."""
     folder = tmp_path_factory.mktemp("damage")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        enter(folder, patch)
         result = call("train", "--data", str(SUBSET), "--subset=600", "--epochs=1", "--batch-size=300")
     assert result.exit_code == 0, result.output
     return folder
@@ -36,8 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    enter(folder, monkeypatch)
     return open_store()
 
 
@@ -209,8 +207,7 @@ def test_an_imported_run_keeps_its_hashes(
     store: Store, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert call("bundle", "export", "Default", str(tmp_path / "b.zip")).exit_code == 0
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    enter(tmp_path, monkeypatch)
     assert call("bundle", "import", str(tmp_path / "b.zip")).exit_code == 0
     (run,) = open_store().client.search_runs(["0"])
     record = look_up_run(open_store(), run.info.run_id)
@@ -232,8 +229,7 @@ def test_one_fix_ends_a_damaged_run(store: Store, run_id: str, folder: Path) -> 
 def test_a_run_of_an_earlier_version_has_no_hashes_and_is_not_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    enter(tmp_path, monkeypatch)
     plant_study(open_store(), "old", ("conv2_3x3", "conv2_3x3_reg"), range(1))
     with caplog.at_level(logging.WARNING):
         assert call("report", "old", "--epochs", "4").exit_code == 0

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.tracking.store import open_store
 from pipeline.training.checkpoint import find_checkpoints, load_newest
-from tests.conftest import ROOT, SUBSET, call, copy_database
+from tests.conftest import ROOT, SUBSET, call, copy_database, enter
 from tests.training.test_checkpoint import CONFIG, save_epochs
 
 LEVELS = {"read-only": 0, "database": 60, "checkpoint": 4500, "artifact": 7500}
@@ -63,8 +63,7 @@ def test_a_folder_of_runs_that_is_a_file_is_one_line_before_any_training(
 ) -> None:
     copy_store(store_folder, tmp_path)
     (tmp_path / "mlruns").write_text("a file where a folder should be")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    enter(tmp_path, monkeypatch)
     result = call("train", "--data", str(SUBSET))
     assert_one_line(result.exit_code, result.stderr, "mlruns")
     assert "epoch" not in result.stdout.partition("epochs")[2]

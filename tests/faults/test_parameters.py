@@ -17,6 +17,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.cli.main import main
 from pipeline.data.formats import read_path
 from pipeline.errors import DataError
+from pipeline.study.settings import RULES, name_option
 from pipeline.study.variants import TABLE
 from pipeline.tracking.store import open_store
 from tests.conftest import ROOT, call
@@ -29,7 +30,8 @@ NASTY = (
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 """Whatever an argument of a process can be."""
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-OPTIONS = ("epochs", "batch-size", "seed", "subset", "normalization", "threads", "precision", "jit")
+OPTIONS = tuple(name_option(name) for name in RULES if name != "data")
+CHOICES = {choice for rule in RULES.values() for choice in rule.choices}
 Run = Callable[[str, dict[str, str]], list[str]]
 
 
@@ -110,7 +112,7 @@ def refuse(*arguments: str) -> Result:
 
 
 @MANY
-@given(value=TEXT.filter(lambda text: not text.isdecimal() and text not in ("l2", "scale")))
+@given(value=TEXT.filter(lambda text: not text.isdecimal() and text not in CHOICES))
 @add_nasty("value")
 @example(value="1e2")
 @example(value="nan")

@@ -30,7 +30,7 @@ from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import hold_checkpoints
 from pipeline.training.network import build_network
 from pipeline.training.observer import Epoch
-from tests.conftest import SUBSET
+from tests.conftest import SUBSET, enter
 
 CANARY = "canary-51c0"
 
@@ -41,8 +41,7 @@ def open_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     before = os.umask(0)
     folder = tmp_path / "store"
     folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    enter(folder, monkeypatch)
     yield folder
     os.umask(before)
 

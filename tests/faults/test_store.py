@@ -20,7 +20,7 @@ from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.write.recorder import Recorder, record_run
 from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import find_checkpoints
-from tests.conftest import ROOT, SUBSET, call, copy_database
+from tests.conftest import ROOT, SUBSET, call, copy_database, enter
 
 LOCKED_SECONDS = 25  # MLflow waits 20 for a lock
 EPOCHS = 3
@@ -66,8 +66,7 @@ def test_a_run_that_is_deleted_while_it_trains_is_one_line_and_keeps_its_checkpo
 
 @pytest.mark.slow
 def test_a_database_that_is_locked_for_long_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    enter(tmp_path, monkeypatch)
     store = open_store()
     locked, ended = threading.Event(), threading.Event()
 

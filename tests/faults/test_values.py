@@ -20,7 +20,7 @@ from pipeline.tracking.frozen import FROZEN, FROZEN_AT, freeze_plan
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.values import read_moment
-from tests.conftest import ROOT, SUBSET, call, copy_database
+from tests.conftest import ROOT, SUBSET, call, copy_database, enter
 from tests.tracking.planted import plant_study
 
 NAMES = ("conv2_3x3", "conv2_3x3_reg")
@@ -41,8 +41,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("values")
     (folder / "told.toml").write_text(TOML)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        enter(folder, patch)
         experiment_id = plant_study(open_store(), "told", NAMES, SEEDS)
         freeze_plan(open_store(), experiment_id, load_experiment(str(folder / "told.toml")))
     return folder
@@ -53,8 +52,7 @@ def study(planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     """(client, id of the experiment, id of one of its runs) of a copy."""
     copy_database(planted / "mlflow.db", tmp_path)
     (tmp_path / "told.toml").write_text(TOML)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    enter(tmp_path, monkeypatch)
     store = open_store()
     experiment_id = find_experiment(store, "told")
     runs = read_runs(store, experiment_id)

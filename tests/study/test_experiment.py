@@ -113,8 +113,7 @@ def test_a_file_says_what_differs_and_the_protocol_says_the_rest(tmp_path):
         ),
         (
             HEAD + "[settings]\nseed = 3",
-            ": settings.seed: unknown key; choose one of epochs, batch_size, subset, normalization, data, threads,"
-            " precision, jit",
+            f": settings.seed: unknown key; choose one of {', '.join(SETTINGS_KEYS)}",
         ),
         (HEAD + "[settings]\nepochs = 0", ": settings.epochs: 0 does not fit; give a whole number from 1 to 10000"),
         (

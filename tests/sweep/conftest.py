@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.tracking.process import identify_process
 from pipeline.tracking.store import Store, find_experiment, open_store
+from tests.conftest import enter
 from tests.sweep.sick import OLD
 
 
@@ -21,8 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.chdir(folder)  # where MLflow puts mlruns/
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    enter(folder, monkeypatch)
     return open_store()
 
 

@@ -18,7 +18,7 @@ from pipeline.sweep.doctor import PARAMETERS
 from pipeline.tracking.process import identify_process
 from pipeline.tracking.store import Store, find_experiment, open_store
 from pipeline.tracking.write.resume import locate_checkpoints
-from tests.conftest import ROOT
+from tests.conftest import ROOT, enter
 from tests.sweep.sick import (
     OLD,
     check_fixed,
@@ -251,8 +251,7 @@ def test_a_moved_project_folder_is_followed(
     former, moved = tmp_path / "former", tmp_path / "moved"
     former.mkdir()
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "moving")
-    monkeypatch.chdir(former)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{former / 'mlflow.db'}")
+    enter(former, monkeypatch)
     plant(open_store(), dead)
     monkeypatch.chdir(tmp_path)
     former.rename(moved)

@@ -10,13 +10,12 @@ from pipeline.study.variants import find_variant
 from pipeline.sweep.estimate import estimate_epoch
 from pipeline.sweep.paces import read_epoch, read_paces
 from pipeline.tracking.store import open_store
-from tests.conftest import SUBSET, call
+from tests.conftest import SUBSET, call, enter
 from tests.tracking.planted import plant_run, plant_study
 
 
 def test_runs_of_every_experiment_time_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    enter(tmp_path, monkeypatch)
     path = tmp_path / "tiny.toml"
     settings = f'settings = {{ epochs = 2, subset = 600, data = "{SUBSET}" }}'
     path.write_text(f'variants = ["conv2_3x3"]\nseeds = [0, 1]\n{settings}\n')

@@ -11,13 +11,12 @@ from pipeline.tracking.bundle.export_runs import Wanted, export_experiment
 from pipeline.tracking.bundle.import_runs import import_bundle
 from pipeline.tracking.bundle.manifest import BundledRun, Manifest
 from pipeline.tracking.store import Store, open_store
+from tests.conftest import enter
 
 
 def open_in(folder: Path, patch: pytest.MonkeyPatch) -> Store:
     """The store of a folder, which is made."""
-    folder.mkdir(exist_ok=True)
-    patch.chdir(folder)
-    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    enter(folder, patch)
     return open_store()
 
 

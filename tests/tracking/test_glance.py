@@ -10,13 +10,13 @@ from pipeline.tracking.quick import glance
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.journal import find_journals, locate_journals
 from pipeline.tracking.write.survey import survey_store
+from tests.conftest import enter
 from tests.tracking.planted import plant_study
 
 
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    enter(tmp_path, monkeypatch)
     return tmp_path / "mlflow.db"
 
 

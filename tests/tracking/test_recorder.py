@@ -16,6 +16,8 @@ from mlflow.tracking import MlflowClient
 from pipeline import interrupts
 from pipeline.data.datasets import load_mnist
 from pipeline.errors import DataError, RunKilled, StoreError
+from pipeline.study.facts import describe_settings
+from pipeline.study.metrics import BY_EPOCH, FINALS
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking.files.artifacts import find_missing_artifacts
@@ -24,16 +26,6 @@ from pipeline.tracking.store import open_store
 from pipeline.tracking.write import recorder as recorder_module
 from pipeline.tracking.write.recorder import Recorder, fail_adopted_run, record_run
 from tests.conftest import ROOT, SUBSET, call
-
-EPOCH_METRICS = {
-    *("train/loss", "train/accuracy", "test/loss", "test/accuracy", "gap/notebook", "gap/honest"),
-    *("honest/train_loss", "honest/train_accuracy", "honest/test_loss", "time/train_seconds", "time/epoch_seconds"),
-}
-FINAL_METRICS = {
-    *("final/train_loss", "final/train_accuracy", "final/test_loss", "final/test_accuracy"),
-    *("final/honest_train_loss", "final/honest_train_accuracy", "final/honest_test_loss"),
-    *("final/gap_notebook", "final/gap_honest", "final/epoch_seconds"),
-}
 
 
 @pytest.fixture
@@ -44,14 +36,8 @@ def client(store_uri: str) -> MlflowClient:
 def test_every_hyperparameter_is_logged(client: MlflowClient, trained: tuple[str, str]) -> None:
     params = client.get_run(trained[0]).data.params
     assert params == {
-        **{"arch": "conv2_3x3_reg", "epochs": "2", "batch-size": "128", "seed": "0", "subset": "0", "threads": "2"},
-        **{
-            "precision": "float32",
-            "jit": "off",
-            "normalization": "l2",
-            "data": str(SUBSET),
-            "data-name": "data-bd5aa66b41f2",
-        },
+        **{name: str(value) for name, value in describe_settings(Settings(epochs=2, data=str(SUBSET))).items()},
+        **{"arch": "conv2_3x3_reg", "data-name": "data-bd5aa66b41f2"},
         "data-sha256": load_mnist(str(SUBSET)).sha256,
         **{"depth-called": "2", "depth-counted": "2", "kernel": "3", "filters": "32-64", "padding": "valid"},
         **{"features": "32 M D 64 M D", "head": "128 B D 64 B D", "pooling": "max 2x2 valid", "regularised": "True"},
@@ -63,8 +49,8 @@ def test_every_hyperparameter_is_logged(client: MlflowClient, trained: tuple[str
 
 def test_a_metric_has_one_point_an_epoch_and_finals_stand_apart(client: MlflowClient, trained: tuple[str, str]) -> None:
     metrics = client.get_run(trained[0]).data.metrics
-    assert set(metrics) == EPOCH_METRICS | FINAL_METRICS
-    for name in EPOCH_METRICS:
+    assert set(metrics) == {*BY_EPOCH, *FINALS}
+    for name in BY_EPOCH:
         assert [point.step for point in client.get_metric_history(trained[0], name)] == [1, 2]
     assert metrics["final/gap_honest"] == pytest.approx(
         metrics["final/honest_test_loss"] - metrics["final/honest_train_loss"]
