@@ -9,8 +9,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -50,9 +52,20 @@ def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@cache
+def make_empty_store() -> bytes:
+    """The file of a store with MLflow's tables and nothing in them; MLflow takes a second for each."""
+    from pipeline.tracking.mlflow_internals import make_tables
+
+    with TemporaryDirectory() as folder:
+        make_tables(Path(folder) / "mlflow.db")
+        return (Path(folder) / "mlflow.db").read_bytes()
+
+
 def enter(folder: Path, patch: pytest.MonkeyPatch) -> str:
     """Go to a folder, which is made, and use the store in it; its address."""
     folder.mkdir(exist_ok=True)
+    patch.setattr("pipeline.tracking.store.make_tables", lambda database: database.write_bytes(make_empty_store()))
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     patch.chdir(folder)
     patch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -76,6 +89,20 @@ def call(*arguments: str) -> Result:
     from pipeline.cli.main import main
 
     return CliRunner().invoke(main, list(arguments), prog_name="python -m pipeline", catch_exceptions=False)
+
+
+def undraw(patch: pytest.MonkeyPatch) -> None:
+    """Let trainings and comparisons leave out their figures, which take half of their time."""
+    patch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])
+    patch.setattr("pipeline.workflows.train._ViolinImages.show_kernels", lambda *_: None)
+    patch.setattr("pipeline.workflows.compare.draw_comparison", lambda *_: [])
+
+
+@pytest.fixture
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figures, but in a test that is marked `drawn`."""
+    if not request.node.get_closest_marker("drawn"):
+        undraw(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from pipeline.workflows.compare import find_comparison
 from tests.conftest import call, enter
 from tests.made import LETTERS, THINGS, write_letters, write_things
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 STUDY = """
 seeds = [0]
 settings = {{ data = "{data}", epochs = 1, batch_size = 16, normalization = "{normalization}" }}

@@ -13,6 +13,7 @@ from pipeline.tracking.store import find_experiment, open_store
 from tests.conftest import call, enter
 from tests.tracking.planted import plant_run, plant_study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 PAIRS = ("conv2_3x3", "conv2_3x3_reg", "conv3_3x3", "conv3_3x3_reg")
 TOML = """
 name = "study"
@@ -68,6 +69,7 @@ def test_the_table_has_all_rows_and_lists_what_it_leaves_out(study: str, store_u
     assert "Left out, rule newest took another run of its variant: 16 (" in result.output
 
 
+@pytest.mark.drawn
 def test_a_declared_experiment_gets_verdicts_that_are_logged(study: str, declared: str) -> None:
     result = call("compare", declared, "--wide")
     assert result.exit_code == 0, result.output

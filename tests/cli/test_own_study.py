@@ -19,9 +19,10 @@ from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.resume import find_resumable
 from tests.cli.test_resume import interrupt
-from tests.conftest import SUBSET, call, enter
+from tests.conftest import SUBSET, call, enter, undraw
 from tests.serving.pictures import draw, save
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 TABLES = """
 [[variant]]
 name = "tiny"
@@ -64,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         enter(folder, patch)
         patch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
-        patch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])  # half of the time
+        undraw(patch)
         results = {name: train(folder / "mine.toml", name) for name in ("tiny", "tiny_reg")}
         patch.setattr(Recorder, "end_epoch", interrupt)
         results["killed"] = train(folder / "mine.toml", "tiny", "--seed", "5")
@@ -144,7 +145,6 @@ def test_the_report_says_how_to_train_each_network_again(ids: dict[str, str]) ->
 def test_the_gate_judges_own_variants_by_their_file(ids: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert call("compare", "mine.toml", "--format", "json", "--output", "result.json").exit_code == 0
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "again")
-    monkeypatch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])
     assert train(Path("mine.toml"), "tiny").exit_code == 0
     Path("again.toml").write_text(STUDY)
     judged = call("gate", "--against", "result.json", "--allow-missing", "again.toml", "--summary", "gate.md")
@@ -183,9 +183,7 @@ def test_a_class_is_no_digit(ids: dict[str, str], tmp_path: Path) -> None:
     assert seen == image.tolist()  # not moved by a pixel
 
 
-def test_an_interrupted_run_goes_on_without_its_file(
-    ids: dict[str, str], monkeypatch: pytest.MonkeyPatch, folder: Path
-) -> None:
+def test_an_interrupted_run_goes_on_without_its_file(ids: dict[str, str], folder: Path) -> None:
     variant, settings = find_resumable(open_store(), ids["killed"])
     assert (variant.name, variant.features, variant.head, settings.seed) == ("tiny", "4 M 8 M", "16", 5)
     refused = call("train", "--variants", "mine.toml", "--resume", ids["killed"])
@@ -193,7 +191,6 @@ def test_an_interrupted_run_goes_on_without_its_file(
         f"Error: run {ids['killed']} knows its own variant; leave --variants out beside --resume\n",
         1,
     )
-    monkeypatch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])
     result = call("train", "--resume", ids["killed"])
     assert result.exit_code == 0, result.output
     assert "tiny, seed 5, 2 epochs; resumes run" in result.output

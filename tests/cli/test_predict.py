@@ -156,7 +156,7 @@ def test_standard_input_is_a_picture(run_id: str, seven: Path) -> None:
     assert result.stdout.splitlines()[1].split()[:3] == of_file.stdout.splitlines()[1].split()[:3]
 
 
-def test_a_network_of_dark_ink_is_shown_dark_ink(run_id: str, seven: Path, tmp_path: Path) -> None:
+def test_a_network_of_dark_ink_is_shown_dark_ink(undrawn: None, run_id: str, seven: Path, tmp_path: Path) -> None:
     """The same digits as MNIST's, dark on light; the picture is dark on light too, and so is its negative made."""
     with np.load(SUBSET) as subset:
         arrays = {name: 255 - array if name.startswith("x") else array for name, array in subset.items()}

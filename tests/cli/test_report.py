@@ -15,6 +15,7 @@ from tests.conftest import call, enter
 from tests.report.test_html import Page
 from tests.tracking.planted import plant_study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 NAME = "study-reported"
 EVIL = '<script>alert("1")</script>'
 TOML = f"""

@@ -19,6 +19,7 @@ from pipeline.workflows.publish import _find_claims
 from tests.conftest import SUBSET, call, enter
 from tests.tracking.planted import plant_study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 Spoil = Callable[[Path, Path, str], str]
 
 

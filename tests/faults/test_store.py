@@ -36,11 +36,10 @@ def delete_experiment(client: MlflowClient, run_id: str) -> None:
 
 @pytest.mark.parametrize("delete", [delete_run, delete_experiment])
 def test_a_run_that_is_deleted_while_it_trains_is_one_line_and_keeps_its_checkpoint(
-    store_uri: str, monkeypatch: pytest.MonkeyPatch, delete: Callable[[MlflowClient, str], None]
+    store_uri: str, undrawn: None, monkeypatch: pytest.MonkeyPatch, delete: Callable[[MlflowClient, str], None]
 ) -> None:
     experiment_id = find_experiment(open_store(), delete.__name__, create=True)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment_id)
-    monkeypatch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])
     end_epoch = Recorder.end_epoch
 
     def end_and_delete(recorder: Recorder, epoch: int, *more: object) -> None:

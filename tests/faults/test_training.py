@@ -44,8 +44,7 @@ main(sys.argv[1:])
 
 
 @pytest.fixture
-def client(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    monkeypatch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])
+def client(store_uri: str, undrawn: None) -> MlflowClient:
     return open_store().client
 
 

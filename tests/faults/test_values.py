@@ -23,6 +23,7 @@ from pipeline.tracking.values import read_moment
 from tests.conftest import ROOT, SUBSET, call, copy_database, enter
 from tests.tracking.planted import plant_study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 NAMES = ("conv2_3x3", "conv2_3x3_reg")
 SEEDS = range(5)
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\u202e"

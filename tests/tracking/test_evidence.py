@@ -15,6 +15,8 @@ from pipeline.tracking.store import find_experiment, open_store
 from tests.conftest import SUBSET, call, copy_database
 from tests.tracking.carried import open_in
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def evidence(store_folder: Path, trained: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -31,20 +31,9 @@ from tests.tracking.planted import plant_run, plant_study
 FROZEN_TAGS = {FROZEN: '{"gap": "1"}', FROZEN_AT: "2026-01-02T03:04:05+00:00"}
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a store that nothing was written to, to be copied: its tables take seconds to make."""
-    folder = tmp_path_factory.mktemp("empty")
-    with pytest.MonkeyPatch.context() as patch:
-        open_in(folder, patch)
-    shutil.rmtree(folder / "mlruns", ignore_errors=True)
-    return folder
-
-
 @pytest.fixture
-def laptop(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A fresh store in a folder of its own; its Default experiment still names the folder that it was copied from."""
-    shutil.copytree(empty, tmp_path / "laptop")
+def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A fresh store in a folder of its own."""
     return open_in(tmp_path / "laptop", monkeypatch)
 
 
