@@ -13,6 +13,8 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from tests.conftest import SUBSET, call, enter, slow
+
 Start = Callable[..., subprocess.Popen[str]]
 TRAIN = ("python", "-m", "pipeline", "train", "--data=tests/mnist-subset.npz", "--epochs=500")
 LAUNCH = ("mlflow", "run", ".", "--env-manager", "local", "-P", "data=tests/mnist-subset.npz", "-P", "epochs=500")
@@ -34,6 +36,7 @@ def wait_for(process: subprocess.Popen[str], text: str) -> str:
     pytest.fail(f"ended before it printed {text!r}:\n{seen}")
 
 
+@pytest.mark.slow
 def test_smoke_passes_through_the_launcher(project: Path, start: Start) -> None:
     output, _ = start("mlflow", "run", ".", "-e", "smoke", "--env-manager", "local").communicate(timeout=300)
     assert "smoke passed: every artifact is there" in output
@@ -72,7 +75,7 @@ def test_a_bad_parameter_fails_the_run_with_the_reason(
     assert "kind" not in run.data.tags  # no training began
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGHUP, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *slow(signal.SIGINT, signal.SIGHUP)])
 def test_a_signal_ends_the_run_as_killed_with_whole_epochs(project: Path, start: Start, number: signal.Signals) -> None:
     if signal.getsignal(number) is signal.SIG_IGN:
         pytest.skip("these tests run under nohup, whose programs ignore it")
@@ -123,13 +126,13 @@ def is_alive(run: Run) -> bool:
     return Path(f"/proc/{run.data.tags['pid']}").exists()
 
 
-def test_a_corrupt_data_file_fails_the_run_with_the_reason(project: Path, start: Start) -> None:
-    (project / "broken.npz").write_bytes((project / "tests" / "mnist-subset.npz").read_bytes()[:100_000])
-    process = start("python", "-m", "pipeline", "train", "--data=broken.npz")
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert output.splitlines()[-1].startswith("Error: broken.npz is damaged or not an image set")
-    _, run = read_only_run(project)
+def test_a_corrupt_data_file_fails_the_run_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enter(tmp_path, monkeypatch)
+    (tmp_path / "broken.npz").write_bytes(SUBSET.read_bytes()[:100_000])
+    result = call("train", "--data=broken.npz")
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1].startswith("Error: broken.npz is damaged or not an image set")
+    _, run = read_only_run(tmp_path)
     assert (run.info.status, run.data.tags["outcome"]) == ("FAILED", "failed")
     assert run.data.tags["outcome.reason"].startswith("broken.npz is damaged")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from tests.conftest import SUBSET
+from tests.conftest import SUBSET, slow
 from tests.rig.terminal import CTRL_C, Terminal
 
 TOML = f"""
@@ -50,8 +50,9 @@ def read_ends(folder: Path) -> set[tuple[str, str]]:
     return {(run.info.status, run.data.tags.get("outcome", "")) for run in client.search_runs(ids)}
 
 
+@pytest.mark.parametrize("again", [False, *slow(True)])
 def test_a_training_says_after_which_epoch_it_stopped_and_what_continues_it(
-    tmp_path: Path, open_terminal: Callable[..., Terminal]
+    tmp_path: Path, open_terminal: Callable[..., Terminal], again: bool
 ) -> None:
     terminal = open_terminal(*TRAIN)
     terminal.read_until("epoch +2/500  train")
@@ -62,12 +63,13 @@ def test_a_training_says_after_which_epoch_it_stopped_and_what_continues_it(
     )
     assert said, terminal.lines
     assert read_ends(tmp_path) == {("KILLED", "killed")}
-    again = open_terminal(*said[2].split())
-    again.read_until(f"continues after epoch {said[1]} of 500")
-    again.type(CTRL_C)
-    assert again.finish() == 130
-    assert again.lines[-1].startswith("Stopped after epoch "), again.lines
-    assert read_ends(tmp_path) == {("KILLED", "killed")}
+    if again:
+        terminal = open_terminal(*said[2].split())
+        terminal.read_until(f"continues after epoch {said[1]} of 500")
+        terminal.type(CTRL_C)
+        assert terminal.finish() == 130
+        assert terminal.lines[-1].startswith("Stopped after epoch "), terminal.lines
+        assert read_ends(tmp_path) == {("KILLED", "killed")}
 
 
 def test_a_training_that_is_stopped_before_an_epoch_says_so(
@@ -83,18 +85,13 @@ def test_a_training_that_is_stopped_before_an_epoch_says_so(
     assert read_ends(tmp_path) == {("KILLED", "killed")}
 
 
-@pytest.mark.parametrize(
-    "way",
-    [
-        "ctrl-c",
-        *(pytest.param(way, marks=pytest.mark.slow) for way in ("at once", "SIGTERM", "group", "hang up")),
-    ],
-)
+@pytest.mark.parametrize("way", ["ctrl-c", *slow("at once", "SIGTERM", "group", "hang up")])
 def test_a_sweep_that_is_stopped_says_how_far_it_came(
     tmp_path: Path, open_terminal: Callable[..., Terminal], way: str
 ) -> None:
     (tmp_path / "tiny study.toml").write_text(TOML)
-    terminal = open_terminal("sweep", "--workers", "2", "tiny study.toml")
+    workers = "1" if way == "ctrl-c" else "2"
+    terminal = open_terminal("sweep", "--workers", workers, "tiny study.toml")
     terminal.read_until("3 cells" if way == "at once" else r"epoch \d+/500")
     codes = {"SIGTERM": 143, "group": 143, "hang up": 129}
     if way == "hang up":
@@ -110,6 +107,6 @@ def test_a_sweep_that_is_stopped_says_how_far_it_came(
     if way != "hang up":
         assert [line.removeprefix("^C") for line in terminal.lines[-2:]] == [
             "Stopped. 0 of 3 cells are finished.",
-            "Continue: python -m pipeline sweep 'tiny study.toml' --workers 2",
+            f"Continue: python -m pipeline sweep 'tiny study.toml' --workers {workers}",
         ]
     assert read_ends(tmp_path) <= {("KILLED", "killed")}
