@@ -35,8 +35,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def slow(*values: object) -> list[ParameterSet]:
-    """Values of a parameter that are tried with `-m slow`: more of what others show."""
-    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+    """Values of a parameter, or tuples of several, that are tried with `-m slow`: more of what others show."""
+    rows = (value if isinstance(value, tuple) else (value,) for value in values)
+    return [pytest.param(*row, marks=pytest.mark.slow) for row in rows]
 
 
 @pytest.fixture(scope="session")
@@ -92,10 +93,12 @@ def call(*arguments: str) -> Result:
 
 
 def undraw(patch: pytest.MonkeyPatch) -> None:
-    """Let trainings and comparisons leave out their figures, which take half of their time."""
+    """Let trainings, comparisons and reports leave out their figures, which take half of their time."""
     patch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])
     patch.setattr("pipeline.workflows.train._ViolinImages.show_kernels", lambda *_: None)
     patch.setattr("pipeline.workflows.compare.draw_comparison", lambda *_: [])
+    for name in ("draw_curves", "draw_spreads"):
+        patch.setattr(f"pipeline.report.pages.html.{name}", lambda *_: [])
 
 
 @pytest.fixture

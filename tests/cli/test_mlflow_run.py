@@ -57,9 +57,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("parameter", "reason"), [BAD[0], *(pytest.param(*bad, marks=pytest.mark.slow) for bad in BAD[1:])]
-)
+@pytest.mark.parametrize(("parameter", "reason"), [BAD[0], *slow(*BAD[1:])])
 def test_a_bad_parameter_fails_the_run_with_the_reason(
     project: Path, start: Start, parameter: str, reason: str
 ) -> None:

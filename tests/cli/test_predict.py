@@ -19,10 +19,9 @@ from pipeline.study.settings import Settings
 from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.files.registry import find_run, register_champion
 from pipeline.tracking.store import open_store
-from tests.conftest import SUBSET, call
+from tests.conftest import SUBSET, call, slow
 from tests.serving.pictures import draw, load_test_digits, save
 
-NUMBER = 60
 KINDS = {  # size, margin, dark on light, file
     "as-it-is": (28, 0, False, "png"),
     "inverted": (28, 0, True, "png"),
@@ -71,9 +70,12 @@ def test_a_picture_gets_a_digit_and_ten_probabilities(run_id: str, seven: Path) 
     assert float(percent.removeprefix("(")) == pytest.approx(100 * max(numbers), abs=0.6)
 
 
-def test_real_digits_are_mostly_read_back(run_id: str, original: np.ndarray, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "least"), [(6, 0.6), *slow((60, 0.8))])
+def test_real_digits_are_mostly_read_back(
+    run_id: str, original: np.ndarray, tmp_path: Path, number: int, least: float
+) -> None:
     """As the run predicted the arrays; two epochs leave it unsure, so that a trifle can turn a digit."""
-    digits = load_test_digits(NUMBER)
+    digits = load_test_digits(number)
     files = [
         str(save(draw(digit, size, margin, dark), tmp_path / f"{name}-{place}.{ending}"))
         for name, (size, margin, dark, ending) in KINDS.items()
@@ -82,9 +84,10 @@ def test_real_digits_are_mostly_read_back(run_id: str, original: np.ndarray, tmp
     result = call("predict", "--run", run_id, "--", *files)
     assert result.exit_code == 0, result.output
     found = np.array([line.split()[0] for line in result.stdout.splitlines()[1:]], int)
-    agree = (found.reshape(len(KINDS), NUMBER) == original[:NUMBER]).mean(axis=1)
+    agree = (found.reshape(len(KINDS), number) == original[:number]).mean(axis=1)
     shares = dict(zip(KINDS, agree.round(3).tolist(), strict=True))
-    assert min(shares.values()) >= 0.8, shares  # 0.92 to 0.95 when this was written
+    assert min(shares.values()) >= least, shares  # of 60, 0.92 to 0.95 when this was written
+    assert agree.mean() >= 0.8, shares
 
 
 def test_a_variant_is_its_newest_finished_run(run_id: str, seven: Path) -> None:
