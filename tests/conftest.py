@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -13,10 +14,13 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from _pytest.mark import ParameterSet
 from click.testing import CliRunner, Result
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 ROOT = Path(__file__).resolve().parents[1]
 SUBSET = ROOT / "tests" / "mnist-subset.npz"
@@ -34,7 +38,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 terminalreporter.write_line(f"{name}: {value}")
 
 
-def slow(*values: object) -> list[ParameterSet]:
+def slow(*values: object) -> list[Any]:
     """Values of a parameter, or tuples of several, that are tried with `-m slow`: more of what others show."""
     rows = (value if isinstance(value, tuple) else (value,) for value in values)
     return [pytest.param(*row, marks=pytest.mark.slow) for row in rows]
@@ -79,6 +83,14 @@ def store_uri(store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return enter(store_folder, monkeypatch)
 
 
+@pytest.fixture
+def client(store_uri: str) -> MlflowClient:
+    """What speaks to the shared store."""
+    from pipeline.tracking.store import open_store
+
+    return open_store().client
+
+
 def copy_database(database: Path, folder: Path) -> None:
     """Copy a SQLite file that this process has open: to close it as a plain file would drop SQLite's own locks."""
     with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(folder / database.name)) as copy:
@@ -108,6 +120,18 @@ def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         undraw(monkeypatch)
 
 
+def run_python(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A new interpreter in a folder, with this project's modules: `-m pipeline ...`, or a program after `-c`."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    command = [sys.executable, *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
+
+
+def read_run_id(output: str) -> str:
+    """The id of the run that a training has named first."""
+    return re.findall(r"run (\w{32})", output)[0]
+
+
 @pytest.fixture(scope="session")
 def trained(store_folder: Path) -> tuple[str, str]:
     """(run id, output) of one real training of conv2_3x3_reg: two epochs on the subset."""
@@ -115,7 +139,7 @@ def trained(store_folder: Path) -> tuple[str, str]:
         enter(store_folder, patch)
         result = call("train", "--arch", "conv2_3x3_reg", "--epochs", "2", "--data", str(SUBSET))
     assert result.exit_code == 0, result.output
-    return result.output.partition("run ")[2].split()[0], result.output
+    return read_run_id(result.output), result.output
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.files.registry import find_run, read_images
 from pipeline.tracking.store import open_store
 from pipeline.workflows.compare import find_comparison
-from tests.conftest import call, enter
+from tests.conftest import call, enter, read_run_id
 from tests.made import LETTERS, THINGS, write_letters, write_things
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 file = f"studies/{name}.toml"
                 result = call("train", "--variants", file, "--arch", arch, "--epochs", "1", *words)
                 assert result.exit_code == 0, result.output
-                ids[f"{name} {arch}"] = re.findall(r"run (\w{32})", result.output)[0]
+                ids[f"{name} {arch}"] = read_run_id(result.output)
     (folder / "ids.json").write_text(json.dumps(ids))
     return folder
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli.main import main
 from pipeline.plain import escape_controls
-from tests.conftest import ROOT, SUBSET, call
+from tests.conftest import ROOT, SUBSET, call, run_python
 
 
 def test_variants_prints_one_line_a_variant() -> None:
@@ -34,8 +32,7 @@ def test_light_commands_import_no_heavy_library() -> None:
         "    assert CliRunner().invoke(main, words).exit_code == 0\n"
         "print(sorted({'tensorflow', 'keras', 'mlflow', 'pandas', 'numpy', 'matplotlib'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.strip() == "[]"
+    assert run_python(ROOT, "-c", code).stdout == "[]\n"
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))

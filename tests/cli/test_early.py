@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import ROOT, call, enter
+from tests.conftest import ROOT, call, enter, run_python
 
 HEAVY = {"tensorflow", "keras", "mlflow", "pandas", "matplotlib", "distributed", "scipy"}
 CODE = f"""
@@ -35,11 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run_alone(folder: Path, *words: str) -> str:
     """What a command prints in a new process, then its exit code and the heavy libraries that it has imported."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, *words], cwd=folder, env=environment, capture_output=True, text=True, check=True
-    )
-    return done.stdout
+    return run_python(folder, "-c", CODE, *words).stdout
 
 
 NO_FILE = "cannot be read (No such file or directory)"

@@ -19,7 +19,7 @@ from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.resume import find_resumable
 from tests.cli.test_resume import interrupt
-from tests.conftest import SUBSET, call, enter, undraw
+from tests.conftest import SUBSET, call, enter, read_run_id, undraw
 from tests.serving.pictures import draw, save
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -70,7 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(Recorder, "end_epoch", interrupt)
         results["killed"] = train(folder / "mine.toml", "tiny", "--seed", "5")
     assert [result.exit_code for result in results.values()] == [0, 0, 143], results["tiny"].output
-    ids = {name: re.findall(r"run (\w{32})", result.output)[0] for name, result in results.items()}
+    ids = {name: read_run_id(result.output) for name, result in results.items()}
     (folder / "ids.json").write_text(json.dumps(ids))
     return folder
 

@@ -19,7 +19,7 @@ from pipeline.study.settings import Settings
 from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.files.registry import find_run, register_champion
 from pipeline.tracking.store import open_store
-from tests.conftest import SUBSET, call, slow
+from tests.conftest import SUBSET, call, read_run_id, slow
 from tests.serving.pictures import draw, load_test_digits, save
 
 KINDS = {  # size, margin, dark on light, file
@@ -165,7 +165,7 @@ def test_a_network_of_dark_ink_is_shown_dark_ink(undrawn: None, run_id: str, sev
         arrays = {name: 255 - array if name.startswith("x") else array for name, array in subset.items()}
     np.savez(tmp_path / "dark.npz", **arrays)
     result = call("train", "--arch", "conv2_3x3", "--epochs", "1", "--data", str(tmp_path / "dark.npz"))
-    dark = result.output.partition("run ")[2].split()[0]
+    dark = read_run_id(result.output)
     assert open_store().client.get_run(dark).data.tags["data.ink"] == "dark"
     negative = save(ImageOps.invert(Image.open(seven)), tmp_path / "negative.png")
     light_request, dark_request = (

@@ -19,15 +19,10 @@ from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.resume import ResumedRecorder, find_resumable, locate_checkpoints, resume_run
 from pipeline.workflows.train import _ViolinImages
-from tests.conftest import SUBSET, call, enter
+from tests.conftest import SUBSET, call, enter, read_run_id
 
 OPTIONS = ("--arch", "conv2_3x3_reg", "--epochs", "2", "--data", str(SUBSET))
 Histories = dict[str, list[tuple[int, int, float]]]
-
-
-@pytest.fixture
-def client(store_uri: str) -> MlflowClient:
-    return open_store().client
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +34,7 @@ def interrupted(store_folder: Path) -> str:
         patch.setattr(Recorder, "end_epoch", interrupt)
         result = call("train", *OPTIONS)
     assert result.exit_code == 128 + 15, result.output
-    return result.output.partition("run ")[2].split()[0]
+    return read_run_id(result.output)
 
 
 def interrupt(*_arguments: object) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.tracking.store import open_store
 from pipeline.training.checkpoint import find_checkpoints, load_newest
-from tests.conftest import ROOT, SUBSET, call, copy_database, enter
+from tests.conftest import ROOT, SUBSET, call, copy_database, enter, run_python
 from tests.training.test_checkpoint import CONFIG, save_epochs
 
 LEVELS = {"read-only": 0, "database": 60, "checkpoint": 4500, "artifact": 7500}
@@ -107,15 +107,9 @@ def assert_one_line(code: int, said: str, place: str) -> None:
 @pytest.mark.slow
 def test_a_home_and_temporary_folder_that_cannot_be_written_do_not_matter(tmp_path: Path) -> None:
     names = ("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    environment = {
-        **kept,
-        **dict.fromkeys(names, "/proc/nowhere"),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
-        "PYTHONPATH": str(ROOT),
-    }
-    command = [sys.executable, "-m", "pipeline", "train", "--epochs=1", "--subset=600", f"--data={SUBSET}"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    unwritable = {**dict.fromkeys(names, "/proc/nowhere"), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
+    words = ("-m", "pipeline", "train", "--epochs=1", "--subset=600", f"--data={SUBSET}")
+    done = run_python(tmp_path, *words, **unwritable)
     assert done.returncode == 0, done.stderr
     assert "weights sha256" in done.stdout
     assert "Traceback" not in done.stderr

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import shutil
 import struct
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -24,7 +21,7 @@ from pipeline.data import fetch
 from pipeline.data.datasets import load_mnist
 from pipeline.data.formats import read_path
 from pipeline.errors import DataError
-from tests.conftest import ROOT, SUBSET
+from tests.conftest import SUBSET, run_python
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 READ = """
@@ -83,13 +80,7 @@ def write_bombs(folder: Path) -> list[Path]:
 
 def test_a_bomb_is_refused_in_bounded_memory(tmp_path: Path) -> None:
     bombs = write_bombs(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-c", READ, *map(str, bombs), str(SUBSET)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python(tmp_path, "-c", READ, *map(str, bombs), str(SUBSET), OPENBLAS_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "GiB to train on, and this machine has" in lines[0]

@@ -6,8 +6,6 @@ import logging
 import os
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 from contextlib import closing, suppress
 from pathlib import Path
@@ -17,7 +15,7 @@ import pytest
 from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.tracking import reach
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import ROOT, SUBSET, call, copy_database
+from tests.conftest import SUBSET, call, copy_database, run_python
 
 
 def test_a_deleted_experiment_says_how_it_comes_back(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,9 +145,8 @@ def test_a_database_that_another_program_holds_is_named(tmp_path: Path, store_ur
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute("BEGIN EXCLUSIVE")
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{database}"}
-        command = [sys.executable, "-m", "pipeline", "train", f"--data={SUBSET}"]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=400)
+        words = ("-m", "pipeline", "train", f"--data={SUBSET}")
+        done = run_python(tmp_path, *words, MLFLOW_TRACKING_URI=f"sqlite:///{database}")
     assert done.returncode in (1, 74)
     assert f"another program holds {database} (locked); close it" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -19,7 +19,7 @@ from pipeline.tracking.store import open_store
 from pipeline.tracking.tracking_uri import name_database
 from pipeline.tracking.write.recorder import record_run
 from pipeline.tracking.write.survey import survey_store
-from tests.conftest import PROJECT_FILES, ROOT, SUBSET, call, slow
+from tests.conftest import PROJECT_FILES, ROOT, SUBSET, call, run_python, slow
 
 FOLDERS = ("my project", "jörg", "run#2", "50%off", "what?", "a%20b")
 SHORT = ("--subset=600", "--epochs=1")
@@ -112,9 +112,8 @@ def test_a_sweep_from_another_folder_writes_to_the_store_that_was_named(elsewher
         'variants = ["conv2_3x3"]\nseeds = [0]\n'
         f'settings = {{ epochs = 1, subset = 600, threads = 1, data = "{SUBSET}" }}\n'
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": "sqlite:///mine.db"}
-    command = [sys.executable, "-m", "pipeline", "sweep", "tiny.toml", "--workers=1"]
-    done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=300)
+    words = ("-m", "pipeline", "sweep", "tiny.toml", "--workers=1")
+    done = run_python(elsewhere, *words, MLFLOW_TRACKING_URI="sqlite:///mine.db")
     assert done.returncode == 0, done.stderr
     assert not (ROOT / "mine.db").exists()
     client = MlflowClient(f"sqlite:///{elsewhere / 'mine.db'}")

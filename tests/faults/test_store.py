@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -20,7 +17,7 @@ from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.write.recorder import Recorder, record_run
 from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import find_checkpoints
-from tests.conftest import ROOT, SUBSET, call, copy_database, enter
+from tests.conftest import SUBSET, call, copy_database, enter, read_run_id, run_python
 
 LOCKED_SECONDS = 25  # MLflow waits 20 for a lock
 EPOCHS = 3
@@ -49,7 +46,7 @@ def test_a_run_that_is_deleted_while_it_trains_is_one_line_and_keeps_its_checkpo
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recorder, "end_epoch", end_and_delete)
         result = call("train", "--data", str(SUBSET), "--subset", "600", "--epochs", "2", "--batch-size", "300")
-    run_id = result.output.partition("run ")[2].split()[0]
+    run_id = read_run_id(result.output)
     assert result.exit_code == 1
     assert [line for line in result.stderr.splitlines() if line.startswith("Error: ")] == [result.stderr.strip()]
     assert "deleted" in result.stderr
@@ -96,9 +93,7 @@ def test_a_database_that_is_locked_for_long_loses_nothing(tmp_path: Path, monkey
 
 @pytest.mark.slow
 def test_a_kill_while_the_tables_are_made_is_made_good(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.faults.half_made", "0.1", "0.35", "0.6", "0.85", "0.95"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500)
+    done = run_python(tmp_path, "-m", "tests.faults.half_made", "0.1", "0.35", "0.6", "0.85", "0.95")
     assert done.returncode == 0, done.stderr
     outcomes = [line.split(": ")[1] for line in done.stdout.splitlines()]
     assert len(outcomes) == 5

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import time
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -20,7 +17,7 @@ from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import find_checkpoints
-from tests.conftest import ROOT, SUBSET, call
+from tests.conftest import SUBSET, call, read_run_id, run_python
 
 SHORT = ("--data", str(SUBSET), "--subset", "600", "--batch-size", "300", "--threads", "2")
 HOUR = 3600
@@ -43,9 +40,7 @@ main(sys.argv[1:])
 """
 
 
-@pytest.fixture
-def client(store_uri: str, undrawn: None) -> MlflowClient:
-    return open_store().client
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def test_weights_that_are_no_longer_finite_leave_the_last_good_checkpoint(client: MlflowClient) -> None:
@@ -64,7 +59,7 @@ def test_weights_that_are_no_longer_finite_leave_the_last_good_checkpoint(client
     assert result.exit_code == 1
     reason = "the loss or a weight is no longer finite at epoch 2, batch 1"
     assert [line for line in result.stderr.splitlines() if line.startswith("Error")] == [f"Error: {reason}"]
-    run_id = result.output.partition("run ")[2].split()[0]
+    run_id = read_run_id(result.output)
     run = client.get_run(run_id)
     assert (run.info.status, run.data.tags["outcome.reason"]) == ("FAILED", reason)
     assert [point.step for point in client.get_metric_history(run_id, "train/loss")] == [1]
@@ -80,11 +75,10 @@ def test_weights_that_are_no_longer_finite_leave_the_last_good_checkpoint(client
 def test_a_training_without_memory_fails_with_the_reason(tmp_path: Path, store_uri: str) -> None:
     images, labels = np.zeros((60_000, 28, 28), np.uint8), np.arange(60_000, dtype=np.uint8) % 10
     np.savez_compressed(tmp_path / "big.npz", x_train=images, y_train=labels, x_test=images[:9], y_test=labels[:9])
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", LIMITED, "train", "--epochs=1", f"--data={tmp_path / 'big.npz'}"]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    words = ("train", "--epochs=1", f"--data={tmp_path / 'big.npz'}")
+    done = run_python(tmp_path, "-c", LIMITED, *words, OPENBLAS_NUM_THREADS="1")
     assert done.returncode == 1, done.stdout
-    run = open_store().client.get_run(done.stdout.partition("run ")[2].split()[0])
+    run = open_store().client.get_run(read_run_id(done.stdout))
     assert (run.info.status, run.data.tags["outcome"]) == ("FAILED", "failed")
     assert "MemoryError: Unable to allocate" in run.data.tags["outcome.reason"]
 
@@ -117,7 +111,7 @@ def test_a_clock_that_jumps_changes_no_order_and_no_duration(
     monkeypatch.setattr(Jumping, "shift", timedelta(0))
     result = call("train", "--arch=conv2_3x3", "--epochs=3", *SHORT)
     assert result.exit_code == 0, result.output
-    run = client.get_run(result.output.partition("run ")[2].split()[0])
+    run = client.get_run(read_run_id(result.output))
     assert (run.info.status, run.data.tags["outcome"]) == ("FINISHED", "finished")
     history = read_history(open_store(), [run.info.run_id], ["test/loss"])
     assert history["epoch"].tolist() == [1, 2, 3]

@@ -17,7 +17,7 @@ from distributed import LocalCluster
 from pipeline.errors import CellTaken, StoreUnreachable
 from pipeline.sweep import execute
 from pipeline.sweep.execute import Job, forward_environment, open_cluster, run_process
-from tests.conftest import ROOT, SUBSET, call
+from tests.conftest import ROOT, SUBSET, call, run_python
 
 JOB = Job(name="conv2_3x3-s0", words=["tiny.toml", "conv2_3x3", "0"], environment={}, attempts=2)
 
@@ -147,8 +147,5 @@ if __name__ == "__main__":
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_worker_never_sees_a_signal_that_its_sweep_gets(tmp_path: Path) -> None:
     (tmp_path / "blocked.py").write_text(BLOCKED)
-    command = [sys.executable, str(tmp_path / "blocked.py")]  # a new process, whose resource tracker has not started
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = run_python(tmp_path, "blocked.py")  # a new process, whose resource tracker has not started
     assert done.stdout.splitlines()[-1:] == ["['SIGINT', 'SIGTERM', 'SIGHUP']"], done.stderr

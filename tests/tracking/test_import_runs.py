@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +19,7 @@ from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.process import hold_lease
 from pipeline.tracking.runs import read_history, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
-from tests.conftest import ROOT
+from tests.conftest import run_python
 from tests.rig.server import Server
 from tests.tracking.carried import export, open_in, take
 from tests.tracking.planted import plant_run, plant_study
@@ -208,8 +205,7 @@ def test_a_killed_import_started_again_leaves_no_duplicate(
 ) -> None:
     name = cluster.client.get_experiment(cluster.client.get_run(trained[0]).info.experiment_id).name
     manifest = export(cluster, name, Path("first.zip"))
-    environment = {**os.environ, "FAULT": f"{point}:1:kill", "PYTHONPATH": str(ROOT)}
-    killed = subprocess.run([sys.executable, "-c", KILLED, "first.zip"], env=environment, capture_output=True)
+    killed = run_python(Path(), "-c", KILLED, "first.zip", FAULT=f"{point}:1:kill")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     (half,) = laptop.client.search_runs([find_experiment(laptop, name)])
     assert half.data.tags["kind"] == "import", "what is half there is not a training yet"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +18,7 @@ from pipeline.study.variants import find_variant
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import Recorder, record_run
 from pipeline.workflows.train import _ViolinImages
-from tests.conftest import ROOT
+from tests.conftest import run_python
 from tests.rig.postgres import PostgreSQL
 from tests.rig.proxy import Proxy
 from tests.rig.server import Server
@@ -228,8 +226,6 @@ def test_processes_that_use_a_store_first_at_the_same_moment_all_succeed(
         "postgres": lambda n: postgres.create_database(f"first-{n}"),
         "sqlite": lambda n: f"sqlite:///{folder}/{n}",
     }
-    command = [sys.executable, "-m", "tests.rig.first_use", *map(places[store], range(rounds))]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = run_python(folder, "-m", "tests.rig.first_use", *map(places[store], range(rounds)))
     assert done.stdout == "1\n" * 4 * rounds, done.stderr
     assert done.returncode == 0

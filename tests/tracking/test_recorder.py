@@ -25,12 +25,7 @@ from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write import recorder as recorder_module
 from pipeline.tracking.write.recorder import Recorder, fail_adopted_run, record_run
-from tests.conftest import ROOT, SUBSET, call
-
-
-@pytest.fixture
-def client(store_uri: str) -> MlflowClient:
-    return open_store().client
+from tests.conftest import ROOT, SUBSET, call, read_run_id
 
 
 def test_every_hyperparameter_is_logged(client: MlflowClient, trained: tuple[str, str]) -> None:
@@ -222,7 +217,7 @@ def test_a_run_with_a_loss_that_is_not_finite_fails_with_epoch_and_batch(
     assert result.exit_code == 1
     reason = "the loss or a weight is no longer finite at epoch 1, batch "
     assert result.stderr.splitlines()[-1].startswith(f"Error: {reason}")
-    run = client.get_run(result.output.partition("run ")[2].split()[0])
+    run = client.get_run(read_run_id(result.output))
     assert (run.info.status, run.data.tags["outcome"]) == ("FAILED", "failed")
     assert run.data.tags["outcome.reason"].startswith(reason)
 

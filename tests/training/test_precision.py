@@ -21,7 +21,7 @@ from pipeline.training.fingerprint import identify_training
 from pipeline.training.network import build_network, collect_state
 from pipeline.training.run import train_run
 from pipeline.training.step import compile_step, count_dropouts, pool_pairs
-from tests.conftest import SUBSET, call
+from tests.conftest import SUBSET, call, read_run_id
 from tests.training.test_resumed import Interrupt
 
 VARIANT = find_variant("conv2_3x3_reg")
@@ -132,7 +132,7 @@ def test_the_command_takes_both_options_and_the_model_is_served(store_uri: str) 
 
     result = call("train", "--epochs=1", "--subset=300", f"--data={SUBSET}", "--precision=mixed_bfloat16", "--jit=on")
     assert result.exit_code == 0, result.output
-    run_id = result.output.partition("run ")[2].split()[0]
+    run_id = read_run_id(result.output)
     params = MlflowClient().get_run(run_id).data.params
     assert (params["precision"], params["jit"]) == ("mixed_bfloat16", "on")
     run = find_run(open_store(), run_id)
