@@ -188,24 +188,18 @@ def test_a_files_data_are_found_from_the_files_own_folder(ids: dict[str, str], m
     assert call("plan", "things.toml").output == plan
 
 
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [
-        (
-            "things",
-            ["images: 32x32, colour, ", "classes: 4", "training images by class: blue disc 60, "],
-        ),
-        (
-            "letters",
-            ["images: 28x28, grey, 0 to ", "classes: 26", "training images by class: A/a 10, B/b 10, "],
-        ),
-    ],
-)
-def test_both_sets_go_through_data_compare_and_report(ids: dict[str, str], name: str, found: list[str]) -> None:
-    said = call("data", "--data", f"studies/{SETS[name][0]}")
-    assert said.exit_code == 0, said.output
-    for line, start in zip(said.stdout.splitlines()[2:], found, strict=False):
-        assert line.startswith(start)
-    for command in (("compare",), ("report", "--output", f"{name}.html")):
-        result = call(command[0], f"studies/{name}.toml", *command[1:])
+def test_data_says_what_is_in_both_sets(ids: dict[str, str]) -> None:
+    for name, found in {
+        "things": ("images: 32x32, colour, ", "classes: 4", "training images by class: blue disc 60, "),
+        "letters": ("images: 28x28, grey, 0 to ", "classes: 26", "training images by class: A/a 10, B/b 10, "),
+    }.items():
+        said = call("data", "--data", f"studies/{SETS[name][0]}")
+        assert said.exit_code == 0, said.output
+        for line, start in zip(said.stdout.splitlines()[2:], found, strict=False):
+            assert line.startswith(start)
+
+
+def test_letters_are_compared_and_reported_too(ids: dict[str, str]) -> None:
+    for command in (("compare",), ("report", "--output", "letters.html")):
+        result = call(command[0], "studies/letters.toml", *command[1:])
         assert result.exit_code == 0, result.output

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -31,10 +32,13 @@ def test_conda_and_python_env_name_what_pyproject_names() -> None:
     assert yaml.safe_load((ROOT / "python_env.yaml").read_text()) == {"dependencies": read_dependencies()}
 
 
+find_packages = cache(metadata.packages_distributions)
+
+
 def find_undeclared(folder: str, requirements: list[str]) -> set[str]:
     """The packages that the files of a folder import and that no requirement names."""
     declared = {re.sub("[-_.]+", "-", Requirement(line).name).lower() for line in requirements}
-    packages = metadata.packages_distributions()
+    packages = find_packages()
     found = set()
     for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

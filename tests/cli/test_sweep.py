@@ -21,7 +21,7 @@ from pipeline.sweep.cells import plan_cells
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import record_run
 from tests.cli.test_chaos import tell_kind
-from tests.conftest import SUBSET, call
+from tests.conftest import SUBSET, call, enter
 from tests.sweep.test_cells import NO_RUNS
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -46,7 +46,7 @@ def tiny(tmp_path: Path) -> str:
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store of its own, in which nothing has finished."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    enter(tmp_path, monkeypatch)
 
 
 def test_a_plan_runs_nothing(tiny: str, empty: None) -> None:

@@ -19,7 +19,7 @@ from pipeline.tracking.store import open_store
 from pipeline.tracking.tracking_uri import name_database
 from pipeline.tracking.write.recorder import record_run
 from pipeline.tracking.write.survey import survey_store
-from tests.conftest import PROJECT_FILES, ROOT, SUBSET, call, run_python, slow
+from tests.conftest import PROJECT_FILES, ROOT, SUBSET, call, enter, run_python, slow
 
 FOLDERS = ("my project", "jörg", "run#2", "50%off", "what?", "a%20b")
 SHORT = ("--subset=600", "--epochs=1")
@@ -78,8 +78,7 @@ def test_a_folder_of_any_name_can_be_trained_in(folder: Path, monkeypatch: pytes
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A current folder that is not the project's."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "unset")  # so that what open_store exports is put back
+    enter(tmp_path, monkeypatch)
     return tmp_path
 
 

@@ -30,7 +30,7 @@ from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import hold_checkpoints
 from pipeline.training.network import build_network
 from pipeline.training.observer import Epoch
-from tests.conftest import SUBSET, enter
+from tests.conftest import SUBSET
 
 CANARY = "canary-51c0"
 
@@ -41,7 +41,8 @@ def open_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     before = os.umask(0)
     folder = tmp_path / "store"
     folder.mkdir()
-    enter(folder, monkeypatch)
+    monkeypatch.chdir(folder)  # its tables are made here, not copied
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
     yield folder
     os.umask(before)
 

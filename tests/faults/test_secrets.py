@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.sweep.execute import forward_environment
+from tests.conftest import slow
 
 Start = Callable[..., subprocess.Popen[str]]
 CANARY = "canary-7f3a91"
@@ -72,7 +73,7 @@ def test_a_planted_secret_is_nowhere(project: Path, start: Start) -> None:
     assert find_in_files(project) == []
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("scheme", ["https", *slow("http")])
 def test_a_password_in_the_address_of_a_server_is_refused_unsaid(project: Path, start: Start, scheme: str) -> None:
     shutil.rmtree(project / "tests")
     process = start("python", "-m", "pipeline", "train", MLFLOW_TRACKING_URI=f"{scheme}://me:{CANARY}@127.0.0.1:9")
