@@ -125,7 +125,7 @@ def test_a_run_of_an_earlier_version_is_of_the_only_kind_there_was(store_uri: st
     assert runs[["run_id", "precision", "jit"]].to_numpy().tolist() == [[run.info.run_id, "float32", "off"]]
 
 
-def test_the_command_takes_both_options_and_the_model_is_served(store_uri: str) -> None:
+def test_the_command_takes_both_options_and_the_model_is_served(store_uri: str, undrawn: None) -> None:
     from pipeline.serving.predict import load_verified
     from pipeline.tracking.files.registry import find_run
     from pipeline.tracking.store import open_store

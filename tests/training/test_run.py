@@ -20,7 +20,7 @@ from pipeline.training.network import build_network
 from pipeline.training.observer import Observer
 from pipeline.training.run import train_run
 from pipeline.training.runtime import prepare_runtime
-from tests.conftest import ROOT, SUBSET
+from tests.conftest import ROOT, SUBSET, run_python
 
 SMALL = Settings(epochs=1, subset=600, data=str(SUBSET))
 TRAIN = """
@@ -54,21 +54,19 @@ def test_a_seed_decides_the_bits_whatever_surrounds_the_process(tmp_path: Path) 
     (tmp_path / ".keras").mkdir()
     (tmp_path / ".keras" / "keras.json").write_text(KERAS_JSON)
     hostile = {**AMBIENT, "HOME": str(tmp_path)}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", TRAIN, str(SUBSET), seed],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=ROOT,
-            env={**os.environ, **surroundings},
-        )
-        for seed, surroundings in (("0", {}), ("0", hostile), ("1", {}))
-    ]
-    first, second, other = (process.communicate(timeout=300)[0].split()[-1] for process in started)
+    first, second = (
+        run_python(ROOT, "-c", TRAIN, str(SUBSET), "0", **surroundings).stdout.split()[-1]
+        for surroundings in ({}, hostile)
+    )
     assert len(first) == 64
     assert first == second
-    assert first != other
     assert (tmp_path / ".keras" / "keras.json").read_text() == KERAS_JSON
+
+
+def test_another_seed_gives_other_weights() -> None:
+    dataset = load_mnist(str(SUBSET), subset=600)
+    same, other = (train_run(find_variant("conv2_3x3"), replace(SMALL, seed=seed), dataset) for seed in (0, 1))
+    assert same.weights_sha256 != other.weights_sha256
 
 
 @pytest.mark.slow
