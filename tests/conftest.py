@@ -84,6 +84,13 @@ def store_uri(store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a store of the test's own, in which nothing is."""
+    enter(tmp_path, monkeypatch)
+    return tmp_path
+
+
+@pytest.fixture
 def client(store_uri: str) -> MlflowClient:
     """What speaks to the shared store."""
     from pipeline.tracking.store import open_store
@@ -97,11 +104,31 @@ def copy_database(database: Path, folder: Path) -> None:
         source.backup(copy)
 
 
+def execute(database: Path, statement: str, *values: object) -> None:
+    """Change a SQLite file as somebody may by hand."""
+    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        assert connection.execute(statement, values).rowcount, "it changes something"
+
+
 def call(*arguments: str) -> Result:
     """`python -m pipeline ...` in this process."""
     from pipeline.cli.main import main
 
     return CliRunner().invoke(main, list(arguments), prog_name="python -m pipeline", catch_exceptions=False)
+
+
+def succeed(*arguments: str) -> Result:
+    """A command that ends well."""
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def refuse(*arguments: str, code: int = 1) -> str:
+    """The line of a command that ends with one line on standard error, and nothing else."""
+    result = call(*arguments)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (code, "", 1), result.output
+    return result.stderr
 
 
 def undraw(patch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import call, enter
+from tests.conftest import call, enter, succeed
 from tests.tracking.planted import plant_study
 
 PAIR = ("conv2_3x3", "conv2_3x3_reg")
@@ -112,6 +112,5 @@ def test_what_cannot_be_done_is_one_line(
 
 @pytest.mark.parametrize("name", ["export", "import"])
 def test_both_commands_have_help_with_an_example(name: str) -> None:
-    result = call("bundle", name, "--help")
-    assert result.exit_code == 0
+    result = succeed("bundle", name, "--help")
     assert f"  python -m pipeline bundle {name} " in result.output

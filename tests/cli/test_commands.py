@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.cli.main import main
 from pipeline.plain import escape_controls
-from tests.conftest import ROOT, SUBSET, call, run_python
+from tests.conftest import ROOT, SUBSET, call, run_python, succeed
 
 
 def test_variants_prints_one_line_a_variant() -> None:
@@ -37,8 +37,7 @@ def test_light_commands_import_no_heavy_library() -> None:
 
 @pytest.mark.parametrize("name", sorted(main.commands))
 def test_every_command_has_help_with_an_example(name: str) -> None:
-    result = call(name, "--help")
-    assert result.exit_code == 0
+    result = succeed(name, "--help")
     examples = [line.strip() for line in result.output.splitlines()[1:] if line.startswith("  python -m pipeline")]
     assert any(example.startswith(f"python -m pipeline {name}") for example in examples)
 
@@ -100,8 +99,7 @@ def test_an_arch_that_is_no_variant_is_refused(name: str, tmp_path: Path, monkey
 
 
 def test_data_says_what_it_found() -> None:
-    result = call("data", "--data", str(SUBSET))
-    assert result.exit_code == 0
+    result = succeed("data", "--data", str(SUBSET))
     assert result.output == (
         "data-bd5aa66b41f2: 2,000 training and 500 test images\n"
         f"from {SUBSET}, sha256 bd5aa66b41f222125626148248f07ff82039b710219eb1e6f00e83fa42a3ba6d\n"

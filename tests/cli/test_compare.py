@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.study.experiment import hash_plan, load_experiment
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import call, enter
+from tests.conftest import call, enter, refuse, succeed
 from tests.tracking.planted import plant_run, plant_study
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -71,8 +71,7 @@ def test_the_table_has_all_rows_and_lists_what_it_leaves_out(study: str, store_u
 
 @pytest.mark.drawn
 def test_a_declared_experiment_gets_verdicts_that_are_logged(study: str, declared: str) -> None:
-    result = call("compare", declared, "--wide")
-    assert result.exit_code == 0, result.output
+    result = succeed("compare", declared, "--wide")
     assert result.stdout.startswith("SUPPORTED: Regularisation closes the gap\n")
     client, run_id = newest_compare_run(study)
     tags = client.get_run(run_id).data.tags
@@ -132,8 +131,7 @@ def test_a_reading_command_freezes_nothing(study: str, declared: str, command: s
     for tag in (FROZEN, FROZEN_AT):
         client.delete_experiment_tag(study, tag)
     output = {"report": ["--output", str(tmp_path / "page.html")], "compare": ["--wide"]}.get(command, [])
-    result = call(command, declared, *output)
-    assert result.exit_code == 0, result.output
+    result = succeed(command, declared, *output)
     assert not {FROZEN, FROZEN_AT} & set(client.get_experiment(study).tags)
     if command == "plan":
         line = "gap: SUPPORTED, REFUTED, NEGLIGIBLE or INCONCLUSIVE; SUPPORTED with "
@@ -161,8 +159,7 @@ def test_every_number_can_be_traced(study: str, store_uri: str) -> None:
 @pytest.mark.parametrize("form", ["csv", "markdown", "latex", "html", "json"])
 def test_a_format_goes_to_standard_output_or_a_file(study: str, store_uri: str, tmp_path: Path, form: str) -> None:
     path = tmp_path / "table"
-    result = call("compare", "study", "--epochs", "4", "--format", form, "--output", str(path))
-    assert result.exit_code == 0
+    result = succeed("compare", "study", "--epochs", "4", "--format", form, "--output", str(path))
     assert result.stdout == ""
     text = path.read_text()
     assert text.count("0.56250") >= 4 or '"value": 0.5625' in text
@@ -211,10 +208,7 @@ def test_the_gate_passes_the_same_weights_and_fails_others(study: str, store_uri
 )
 def test_what_cannot_be_compared_is_one_line(study: str, store_uri: str, arguments: tuple[str, ...], line: str) -> None:
     find_experiment(open_store(), "empty-study", create=True)
-    result = call("compare", *arguments)
-    assert result.exit_code == 1
-    assert result.output.startswith(line)
-    assert result.output.count("\n") == 1
+    assert refuse("compare", *arguments).startswith(line)
 
 
 def test_a_damaged_result_file_is_one_line(study: str, store_uri: str, tmp_path: Path) -> None:

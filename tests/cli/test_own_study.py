@@ -19,7 +19,7 @@ from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.resume import find_resumable
 from tests.cli.test_resume import interrupt
-from tests.conftest import SUBSET, call, enter, read_run_id, undraw
+from tests.conftest import SUBSET, call, enter, read_run_id, refuse, succeed, undraw
 from tests.serving.pictures import draw, save
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -93,8 +93,7 @@ def test_the_cells_that_train_has_made_are_done(ids: dict[str, str]) -> None:
 
 
 def test_compare_has_the_declared_rows_alone_and_finds_the_twins(ids: dict[str, str]) -> None:
-    result = call("compare", "mine.toml", "--wide")
-    assert result.exit_code == 0, result.output
+    result = succeed("compare", "mine.toml", "--wide")
     assert "UNTESTABLE (NEVER FROZEN): Regularisation closes the gap of a tiny network too\n" in result.stdout
     assert "a verdict needs 5 complete seeds, the runs have 1. So far regularisation " in result.stdout
     table = result.stdout.partition("Conclusion of mine")[2].splitlines()
@@ -122,8 +121,7 @@ def test_a_changed_row_is_no_longer_the_network_that_was_trained(ids: dict[str, 
     assert result.exit_code == 1
     assert result.stderr.endswith("train a variant, or ask for the settings of the newest run\n")
     path.write_text(STUDY.replace('head = "16"', 'head = "24"').replace("twin =", "# twin ="))
-    result = call("compare", str(path), "--wide")
-    assert result.exit_code == 0, result.output
+    result = succeed("compare", str(path), "--wide")
     assert "DEVIATED (LATE): Regularisation closes the gap of a tiny network too\n" in result.stdout
     assert re.search(
         rf"Left out, another network of that name: parameters \d+, now \d+: 1 \({ids['tiny']}\)", result.stdout
@@ -133,8 +131,7 @@ def test_a_changed_row_is_no_longer_the_network_that_was_trained(ids: dict[str, 
 
 
 def test_the_report_says_how_to_train_each_network_again(ids: dict[str, str]) -> None:
-    result = call("report", "mine.toml")
-    assert result.exit_code == 0, result.output
+    succeed("report", "mine.toml")
     page = Path("report.html").read_text()
     assert "mlflow run . --env-manager local -P arch=tiny_reg -P variants=mine.toml -P epochs=2" in page
     assert "4 M D 8 M D" in page
@@ -147,8 +144,7 @@ def test_the_gate_judges_own_variants_by_their_file(ids: dict[str, str], monkeyp
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "again")
     assert train(Path("mine.toml"), "tiny").exit_code == 0
     Path("again.toml").write_text(STUDY)
-    judged = call("gate", "--against", "result.json", "--allow-missing", "again.toml", "--summary", "gate.md")
-    assert judged.exit_code == 0, judged.output
+    judged = succeed("gate", "--against", "result.json", "--allow-missing", "again.toml", "--summary", "gate.md")
     assert judged.output == "Gate passed: 1 passed, 0 failed, 1 not judged\n"
     assert re.search(r"tiny.*weights_sha256.*pass", Path("gate.md").read_text())
     unknown = call("gate", "--against", "result.json", "--allow-missing", "again")
@@ -191,8 +187,7 @@ def test_an_interrupted_run_goes_on_without_its_file(ids: dict[str, str], folder
         f"Error: run {ids['killed']} knows its own variant; leave --variants out beside --resume\n",
         1,
     )
-    result = call("train", "--resume", ids["killed"])
-    assert result.exit_code == 0, result.output
+    result = succeed("train", "--resume", ids["killed"])
     assert "tiny, seed 5, 2 epochs; resumes run" in result.output
 
 
@@ -218,10 +213,7 @@ def test_variants_prints_the_own_ones_behind_the_studys(ids: dict[str, str]) -> 
     ],
 )
 def test_bad_options_are_one_line(ids: dict[str, str], arguments: tuple[str, ...], line: str) -> None:
-    result = call("train", *arguments)
-    assert result.exit_code == 1
-    assert result.output.startswith(f"Error: {line}")
-    assert result.output.count("\n") == 1
+    assert refuse("train", *arguments).startswith(f"Error: {line}")
 
 
 @pytest.mark.slow

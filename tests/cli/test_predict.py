@@ -19,7 +19,7 @@ from pipeline.study.settings import Settings
 from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.files.registry import find_run, register_champion
 from pipeline.tracking.store import open_store
-from tests.conftest import SUBSET, call, read_run_id, slow
+from tests.conftest import SUBSET, call, read_run_id, refuse, slow, succeed
 from tests.serving.pictures import draw, load_test_digits, save
 
 KINDS = {  # size, margin, dark on light, file
@@ -55,8 +55,7 @@ def original(trained: tuple[str, str], store_folder: Path) -> np.ndarray:
 
 
 def test_a_picture_gets_a_digit_and_ten_probabilities(run_id: str, seven: Path) -> None:
-    result = call("predict", str(seven), "--run", run_id)
-    assert result.exit_code == 0, result.output
+    result = succeed("predict", str(seven), "--run", run_id)
     assert result.stderr.startswith(f"conv2_3x3_reg, seed 0, 2 epochs; run {run_id}\n")
     header, line = result.stdout.splitlines()
     assert header.split() == ["digit", "picture", *map(str, range(10))]
@@ -81,8 +80,7 @@ def test_real_digits_are_mostly_read_back(
         for name, (size, margin, dark, ending) in KINDS.items()
         for place, digit in enumerate(digits)
     ]
-    result = call("predict", "--run", run_id, "--", *files)
-    assert result.exit_code == 0, result.output
+    result = succeed("predict", "--run", run_id, "--", *files)
     found = np.array([line.split()[0] for line in result.stdout.splitlines()[1:]], int)
     agree = (found.reshape(len(KINDS), number) == original[:number]).mean(axis=1)
     shares = dict(zip(KINDS, agree.round(3).tolist(), strict=True))
@@ -202,9 +200,8 @@ def test_the_logged_model_says_what_it_takes(run_id: str) -> None:
 def test_two_pictures_of_one_name_are_not_explained_in_one_file(run_id: str, seven: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = shutil.copy(seven, tmp_path / "other")
-    result = call("predict", str(seven), str(other), "--explain-in", str(tmp_path), "--run", run_id)
     line = "Error: two of the pictures have one name and would be explained in one file; predict them apart\n"
-    assert (result.output, result.exit_code) == (line, 1)
+    assert refuse("predict", str(seven), str(other), "--explain-in", str(tmp_path), "--run", run_id) == line
 
 
 @pytest.mark.parametrize(

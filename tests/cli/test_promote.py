@@ -9,7 +9,7 @@ import pytest
 from pipeline.tracking.files.hashes import record_hashes
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import Recorder
-from tests.conftest import call, enter
+from tests.conftest import call, enter, refuse, succeed
 from tests.serving.champion import declare, give_model, plant_seeds
 from tests.serving.pictures import draw, load_test_digits, save
 
@@ -43,8 +43,7 @@ def test_the_run_that_the_claims_carry_becomes_champion(study: tuple[str, str], 
         assert part in card
 
     picture = save(draw(load_test_digits(1)[0], 80, 9), tmp_path / "seven.png")
-    answer = call("predict", str(picture), "--model", "digits")
-    assert answer.exit_code == 0, answer.output
+    answer = succeed("predict", str(picture), "--model", "digits")
     assert answer.stderr == f"digits version 1: conv2_3x3_reg, seed 0, 4 epochs; run {run_id}\n"
 
 
@@ -86,24 +85,21 @@ def test_a_champion_that_somebody_set_by_hand_is_refused(
     version = client.create_model_version("forged", other.model_uri, run_id=study[1])
     client.set_registered_model_alias("forged", "champion", version.version)
     picture = save(draw(load_test_digits(1)[0]), tmp_path / "seven.png")
-    result = call("predict", str(picture), "--model", "forged")
     line = "Error: version 1 of forged is not the model of its run; promote it again\n"
-    assert (result.output, result.exit_code) == (line, 1)
+    assert refuse("predict", str(picture), "--model", "forged") == line
 
 
 def test_an_experiment_with_claims_is_promoted_by_its_file(study: tuple[str, str], store_uri: str) -> None:
-    result = call("promote", "promoted", "--variant", "conv2_3x3_reg")
     line = "Error: the experiment has declared claims; give its file, so that they are judged\n"
-    assert (result.output, result.exit_code) == (line, 1)
+    assert refuse("promote", "promoted", "--variant", "conv2_3x3_reg") == line
 
 
 def test_the_arm_that_lost_is_refused(study: tuple[str, str], store_uri: str) -> None:
-    result = call("promote", study[0], "--variant", "conv2_3x3")
     line = (
         "Error: the claims (loss SUPPORTED) choose the regularised arm, and conv2_3x3 is plain; promote its twin "
         "conv2_3x3_reg\n"
     )
-    assert (result.output, result.exit_code) == (line, 1)
+    assert refuse("promote", study[0], "--variant", "conv2_3x3") == line
 
 
 def test_claims_that_were_written_after_the_runs_choose_nothing(store_uri: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.report.text.numbers import format_effect
 from pipeline.workflows.compare import find_comparison
-from tests.conftest import ROOT, call, enter
+from tests.conftest import ROOT, call, enter, succeed
 
 EVIDENCE = sorted((ROOT / "experiments" / "results").glob("*.zip"))
 
@@ -36,8 +36,7 @@ def store(imported: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_published_results_are_those_of_the_evidence(store: None, tmp_path: Path) -> None:
     page, results = tmp_path / "own.md", tmp_path / "results.md"
     page.write_text("# Mine\n<!-- results -->\nold\n<!-- end of results -->\nmore\n")
-    result = call("publish", "--output", str(results), "--readme", str(page))
-    assert result.exit_code == 0, result.output
+    succeed("publish", "--output", str(results), "--readme", str(page))
     assert results.read_text() == (ROOT / "docs" / "results.md").read_text()
     before, table, after = re.split("<!-- (?:end of )?results -->\n", page.read_text())
     assert (before, after) == ("# Mine\n", "more\n")

@@ -11,7 +11,7 @@ from pipeline.study.experiment import hash_plan, load_experiment
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import call, enter
+from tests.conftest import call, enter, refuse, succeed
 from tests.report.test_html import Page
 from tests.tracking.planted import plant_study
 
@@ -63,8 +63,7 @@ def declared(study: str, store_uri: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_report_is_one_file_and_logged_with_its_comparison(study: str, declared: str, tmp_path: Path) -> None:
-    result = call("report", declared)
-    assert result.exit_code == 0, result.output
+    result = succeed("report", declared)
     text = (tmp_path / "report.html").read_text()
     page = Page(text)
     run_id = result.stdout.split()[-1]
@@ -93,8 +92,7 @@ def test_without_claims_it_describes_and_asks_in_the_words_of_compare(
     study: str, store_uri: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "named.html"
-    result = call("report", NAME, "--epochs", "4", "--rule", "best", "--output", str(path))
-    assert result.exit_code == 0, result.output
+    succeed("report", NAME, "--epochs", "4", "--rule", "best", "--output", str(path))
     text = path.read_text()
     assert "No claim was declared: this report describes the runs and judges nothing." in text
     assert "No claim has an interval." in text
@@ -104,8 +102,7 @@ def test_without_claims_it_describes_and_asks_in_the_words_of_compare(
 
 def test_pdf_is_pdf(study: str, declared: str, tmp_path: Path) -> None:
     pytest.importorskip("plutoprint")
-    result = call("report", declared, "--format", "pdf")
-    assert result.exit_code == 0, result.output
+    succeed("report", declared, "--format", "pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF-")
     assert not (tmp_path / "report.html").exists()
 
@@ -137,8 +134,5 @@ def test_what_cannot_be_reported_is_one_line(
     client = open_store().client
     find_experiment(open_store(), "empty-reported", create=True)
     before = len(client.search_runs([study]))
-    result = call("report", *arguments)
-    assert result.exit_code == code
-    assert result.output.startswith(line)
-    assert result.output.count("\n") == 1
+    assert refuse("report", *arguments, code=code).startswith(line)
     assert len(client.search_runs([study])) == before

@@ -19,7 +19,7 @@ from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.resume import ResumedRecorder, find_resumable, locate_checkpoints, resume_run
 from pipeline.workflows.train import _ViolinImages
-from tests.conftest import SUBSET, call, enter, read_run_id
+from tests.conftest import SUBSET, call, enter, read_run_id, refuse
 
 OPTIONS = ("--arch", "conv2_3x3_reg", "--epochs", "2", "--data", str(SUBSET))
 Histories = dict[str, list[tuple[int, int, float]]]
@@ -142,10 +142,7 @@ DEAD: dict[str, Mapping[str, str]] = {
 def test_a_run_that_cannot_go_on_is_refused_in_one_line(client: MlflowClient, case: str) -> None:
     make, reason = REFUSALS[case]
     run_id = make(client)
-    result = call("train", "--resume", run_id)
-    assert result.exit_code == 1
-    assert result.output.startswith(f"Error: {reason.replace('ID', run_id)}")
-    assert result.output.count("\n") == 1
+    assert refuse("train", "--resume", run_id).startswith(f"Error: {reason.replace('ID', run_id)}")
 
 
 def test_a_deleted_run_and_one_without_a_checkpoint_are_refused(client: MlflowClient) -> None:
@@ -187,10 +184,7 @@ def damaged(client: MlflowClient) -> Iterator[str]:
     ],
 )
 def test_another_option_or_no_usable_checkpoint_is_refused(damaged: str, option: str, reason: str) -> None:
-    result = call("train", option, "--resume", damaged)
-    assert result.exit_code == 1
-    assert result.output.startswith(f"Error: run {damaged} {reason}")
-    assert result.output.count("\n") == 1
+    assert refuse("train", option, "--resume", damaged).startswith(f"Error: run {damaged} {reason}")
 
 
 def test_a_run_of_another_training_is_refused_and_left_alone(client: MlflowClient) -> None:

@@ -16,15 +16,8 @@ from pipeline.tracking.process import identify_process
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.journal import locate_journals
 from pipeline.tracking.write.recorder import record_run
-from tests.conftest import call, enter
+from tests.conftest import call
 from tests.tracking.planted import plant_run
-
-
-@pytest.fixture
-def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a store of its own."""
-    enter(tmp_path, monkeypatch)
-    return tmp_path
 
 
 def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:

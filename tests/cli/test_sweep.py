@@ -21,7 +21,7 @@ from pipeline.sweep.cells import plan_cells
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import record_run
 from tests.cli.test_chaos import tell_kind
-from tests.conftest import SUBSET, call, enter
+from tests.conftest import SUBSET, call, refuse, succeed
 from tests.sweep.test_cells import NO_RUNS
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -43,15 +43,8 @@ def tiny(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.fixture
-def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store of its own, in which nothing has finished."""
-    enter(tmp_path, monkeypatch)
-
-
-def test_a_plan_runs_nothing(tiny: str, empty: None) -> None:
-    result = call("plan", tiny)
-    assert result.exit_code == 0
+def test_a_plan_runs_nothing(tiny: str, empty: Path) -> None:
+    result = succeed("plan", tiny)
     assert result.output == (
         "conv2_3x3-s0                to do\n"
         "conv2_3x3_reg-s0            to do\n"
@@ -95,11 +88,8 @@ def test_runs_of_an_earlier_version_are_named_and_kept_if_asked(
         (["sweep", "{tiny}", "--budget", "1h"], "Error: a budget needs a training that has finished on this machine"),
     ],
 )
-def test_what_cannot_be_swept_is_one_line(tiny: str, empty: None, arguments: list[str], line: str) -> None:
-    result = call(*(argument.replace("{tiny}", tiny) for argument in arguments))
-    assert result.exit_code == 1
-    assert result.stderr.startswith(line)
-    assert result.stderr.count("\n") == 1
+def test_what_cannot_be_swept_is_one_line(tiny: str, empty: Path, arguments: list[str], line: str) -> None:
+    assert refuse(*(argument.replace("{tiny}", tiny) for argument in arguments)).startswith(line)
 
 
 def read_cells(project: Path, tiny: str) -> pd.DataFrame:

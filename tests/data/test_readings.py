@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.data.datasets import load_data, load_mnist
 from pipeline.data.formats import describe_path
 from pipeline.errors import DataError
-from tests.conftest import SUBSET, call
+from tests.conftest import SUBSET, succeed
 
 with np.load(SUBSET) as subset:
     ARRAYS = {name: array[:300] for name, array in subset.items()}
@@ -227,8 +227,7 @@ def test_names_that_are_almost_right_and_the_home_folder(tmp_path: Path, monkeyp
 
 def test_the_command_says_what_it_found_and_what_is_odd(tmp_path: Path) -> None:
     path = write_npz(tmp_path, x_test=X[..., None], y_test=np.full((300, 1), 3))
-    result = call("data", "--data", str(path))
-    assert result.exit_code == 0
+    result = succeed("data", "--data", str(path))
     lines = result.stdout.splitlines()
     assert lines[0].endswith(": 300 training and 300 test images")
     assert lines[2] == "images: 28x28, grey, 0 to 255, ink light"

@@ -16,7 +16,7 @@ from pipeline.tracking.files.hashes import FILE, REMEDY, demand_recorded_metrics
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.write.survey import look_up_run
 from pipeline.workflows.publish import _find_claims
-from tests.conftest import SUBSET, call, enter
+from tests.conftest import SUBSET, call, enter, execute
 from tests.tracking.planted import plant_study
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -82,8 +82,7 @@ def flip(pattern: str, said: str) -> Spoil:
 
 def change(statement: str) -> Spoil:
     def spoil(_folder: Path, database: Path, run_id: str) -> str:
-        with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
-            assert connection.execute(statement, (run_id,)).rowcount == 1
+        execute(database, statement, run_id)
         return "its metric points are changed"
 
     return spoil
@@ -186,11 +185,9 @@ def test_an_address_of_artifacts_that_leads_nowhere_is_one_line(
     for library in ("boto3", "botocore"):  # as where nobody has installed them
         monkeypatch.setitem(sys.modules, library, None)
     before = store.client.get_run(run_id).info.artifact_uri
-    with closing(sqlite3.connect(folder / "mlflow.db", timeout=20)) as connection, connection:
-        connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (address, run_id))
+    execute(folder / "mlflow.db", "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", address, run_id)
     results = [call(*command) for command in (("doctor",), ("doctor", "--deep"), ("doctor", "--fix"), ("compare",))]
-    with closing(sqlite3.connect(folder / "mlflow.db", timeout=20)) as connection, connection:
-        connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (before, run_id))
+    execute(folder / "mlflow.db", "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", before, run_id)
     assert said in results[0].output
     state = store.client.get_run(run_id).info.status
     assert state == ("FINISHED" if address.startswith("s3:") else "FAILED")  # nobody can tell whether it is damaged

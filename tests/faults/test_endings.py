@@ -20,7 +20,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.sweep.execute import open_cluster
-from tests.conftest import ROOT, SUBSET
+from tests.conftest import ROOT, SUBSET, slow
 
 SHORT = ("--subset=600", "--epochs=1", "--batch-size=300", f"--data={SUBSET}")
 WORKER = "multiprocessing.spawn"
@@ -142,7 +142,7 @@ def limit(megabytes: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20,) * 2)
 
 
-@pytest.mark.parametrize("megabytes", [400, 1000])
+@pytest.mark.parametrize("megabytes", [400, *slow(1000)])
 def test_a_library_that_finds_no_memory_is_one_line(
     tmp_path: Path, environment: dict[str, str], megabytes: int
 ) -> None:

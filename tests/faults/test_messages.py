@@ -15,7 +15,7 @@ import pytest
 from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.tracking import reach
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import SUBSET, call, copy_database, run_python
+from tests.conftest import SUBSET, call, copy_database, execute, run_python
 
 
 def test_a_deleted_experiment_says_how_it_comes_back(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,8 +98,7 @@ def test_a_file_that_is_not_a_store_is_left_as_it_is(
     """An address with a slip in it must not make /etc/passwd or the database of a browser private."""
     file = tmp_path / "other"
     if content is None:
-        with closing(sqlite3.connect(file)) as connection, connection:
-            connection.execute("CREATE TABLE cookies (name TEXT)")
+        execute(file, "CREATE TABLE cookies (name TEXT)")
     elif isinstance(content, bytes):
         file.write_bytes(content)
     else:
@@ -127,8 +126,7 @@ def test_a_store_of_a_newer_mlflow_says_so(
 ) -> None:
     open_store()
     copy_database(store_folder / "mlflow.db", tmp_path)
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    execute(tmp_path / "mlflow.db", "UPDATE alembic_version SET version_num = 'ffffffffffff'")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     result = call("status")
     assert result.exit_code == 1

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pipeline.tracking.store import open_store
-from tests.conftest import SUBSET, call
+from tests.conftest import SUBSET, call, execute
 from tests.rig.server import Server
 
 HALVE = "UPDATE metrics SET value = value / 2 WHERE run_uuid = ? AND key = 'final/test_accuracy'"
@@ -58,8 +56,7 @@ def test_damage_on_the_disk_of_an_artifact_server_is_named(disk: Path) -> None:
     assert f"run {run_id}: finished, and since then hashes.json is missing" in call("doctor", "--deep").output
     file.write_bytes(whole)
     assert call("compare").exit_code == 0
-    with closing(sqlite3.connect(disk / "server.db", timeout=20)) as connection, connection:
-        assert connection.execute(HALVE, (run_id,)).rowcount == 1
+    execute(disk / "server.db", HALVE, run_id)
     refused = call("compare")
     assert refused.exit_code == 1
     assert refused.stderr.startswith(f"Error: run {run_id} is damaged: its metric points are changed; ")

@@ -17,7 +17,7 @@ from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.write.recorder import Recorder, record_run
 from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import find_checkpoints
-from tests.conftest import SUBSET, call, copy_database, enter, read_run_id, run_python
+from tests.conftest import SUBSET, call, copy_database, enter, execute, read_run_id, run_python, succeed
 
 LOCKED_SECONDS = 25  # MLflow waits 20 for a lock
 EPOCHS = 3
@@ -55,8 +55,7 @@ def test_a_run_that_is_deleted_while_it_trains_is_one_line_and_keeps_its_checkpo
     if delete is delete_run:
         store.client.restore_run(run_id)
         store.client.set_tag(run_id, "pid_started", "1.00")  # its process is dead, as it would be but for this test
-        again = call("train", "--resume", run_id)
-        assert again.exit_code == 0, again.output
+        succeed("train", "--resume", run_id)
         assert [point.step for point in store.client.get_metric_history(run_id, "test/loss")] == [1, 2]
 
 
@@ -103,8 +102,7 @@ def test_a_kill_while_the_tables_are_made_is_made_good(tmp_path: Path) -> None:
 def test_a_database_of_another_version_says_what_to_run(tmp_path: Path, store_uri: str, store_folder: Path) -> None:
     open_store()
     copy_database(store_folder / "mlflow.db", tmp_path)
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'bd07f7e963c5'")
+    execute(tmp_path / "mlflow.db", "UPDATE alembic_version SET version_num = 'bd07f7e963c5'")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
         result = call("compare", "Default")

@@ -17,7 +17,7 @@ from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import find_checkpoints
-from tests.conftest import SUBSET, call, read_run_id, run_python
+from tests.conftest import SUBSET, call, read_run_id, run_python, succeed
 
 SHORT = ("--data", str(SUBSET), "--subset", "600", "--batch-size", "300", "--threads", "2")
 HOUR = 3600
@@ -65,8 +65,7 @@ def test_weights_that_are_no_longer_finite_leave_the_last_good_checkpoint(client
     assert [point.step for point in client.get_metric_history(run_id, "train/loss")] == [1]
     kept = find_checkpoints(locate_checkpoints(open_store(), run_id))
     assert [path.name for path in kept] == ["epoch-00001.checkpoint"]
-    again = call("train", "--resume", run_id)
-    assert again.exit_code == 0, again.output
+    again = succeed("train", "--resume", run_id)
     whole = call("train", "--arch=conv2_3x3_reg", "--epochs=3", *SHORT)
     first, second = (re.findall(r"weights sha256 \w{64}", result.output) for result in (again, whole))
     assert first == second != []
@@ -109,8 +108,7 @@ def test_a_clock_that_jumps_changes_no_order_and_no_duration(
 
     monkeypatch.setattr(Recorder, "end_epoch", end_and_jump)
     monkeypatch.setattr(Jumping, "shift", timedelta(0))
-    result = call("train", "--arch=conv2_3x3", "--epochs=3", *SHORT)
-    assert result.exit_code == 0, result.output
+    result = succeed("train", "--arch=conv2_3x3", "--epochs=3", *SHORT)
     run = client.get_run(read_run_id(result.output))
     assert (run.info.status, run.data.tags["outcome"]) == ("FINISHED", "finished")
     history = read_history(open_store(), [run.info.run_id], ["test/loss"])

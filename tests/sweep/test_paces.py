@@ -10,13 +10,12 @@ from pipeline.study.variants import find_variant
 from pipeline.sweep.estimate import estimate_epoch
 from pipeline.sweep.paces import read_epoch, read_paces
 from pipeline.tracking.store import open_store
-from tests.conftest import SUBSET, call, enter
+from tests.conftest import SUBSET, call
 from tests.tracking.planted import plant_run, plant_study
 
 
-def test_runs_of_every_experiment_time_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    enter(tmp_path, monkeypatch)
-    path = tmp_path / "tiny.toml"
+def test_runs_of_every_experiment_time_the_machine(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = empty / "tiny.toml"
     settings = f'settings = {{ epochs = 2, subset = 600, data = "{SUBSET}" }}'
     path.write_text(f'variants = ["conv2_3x3"]\nseeds = [0, 1]\n{settings}\n')
     unknown = "time left: unknown until a training has finished on this machine"

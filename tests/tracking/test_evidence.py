@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import SUBSET, call, copy_database
+from tests.conftest import SUBSET, call, copy_database, succeed
 from tests.tracking.carried import open_in
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -28,8 +28,7 @@ def evidence(store_folder: Path, trained: tuple[str, str], tmp_path: Path, monke
     for run in store.client.search_runs([find_experiment(store, "Default")]):
         if run.info.run_id != trained[0]:
             store.client.delete_run(run.info.run_id)
-    result = call("bundle", "export", "Default", str(path), "--evidence", "--seeds", "0")
-    assert result.exit_code == 0, result.output
+    succeed("bundle", "export", "Default", str(path), "--evidence", "--seeds", "0")
     return path
 
 

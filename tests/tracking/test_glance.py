@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,14 +8,13 @@ from pipeline.tracking.quick import glance
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.journal import find_journals, locate_journals
 from pipeline.tracking.write.survey import survey_store
-from tests.conftest import enter
+from tests.conftest import execute
 from tests.tracking.planted import plant_study
 
 
 @pytest.fixture
-def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    enter(tmp_path, monkeypatch)
-    return tmp_path / "mlflow.db"
+def database(empty: Path) -> Path:
+    return empty / "mlflow.db"
 
 
 def test_a_glance_sees_what_mlflow_sees(database: Path) -> None:
@@ -42,8 +39,7 @@ def test_a_store_that_is_not_known_is_left_to_mlflow(database: Path, monkeypatch
     assert not database.exists()
     open_store()
     assert glance.list_names() == ["Default"]
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    execute(database, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
     assert glance.list_names() is None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert glance.list_names() is None

@@ -56,9 +56,8 @@ def count_runs(store: Store, name: str) -> int:
 
 
 def test_a_training_comes_back_with_all_it_had(cluster: Store, laptop: Store, trained: tuple[str, str]) -> None:
-    name = cluster.client.get_experiment(cluster.client.get_run(trained[0]).info.experiment_id).name
     first, again = Path("first.zip"), Path("again.zip")
-    export(cluster, name, first)
+    export(cluster, "Default", first)
     new_id = next(run_id for run, run_id, new in take(laptop, first) if run.run_id == trained[0] and new)
     assert find_missing_artifacts(laptop, new_id) == []
     old, new = cluster.client.get_run(trained[0]), laptop.client.get_run(new_id)
@@ -80,7 +79,7 @@ def test_a_training_comes_back_with_all_it_had(cluster: Store, laptop: Store, tr
         assert len(logged["predicted"]) == 500
     assert network.count_params() == int(new.data.params["parameters"])
     mlflow.keras.load_model(f"runs:/{new_id}/model")
-    export(laptop, name, again)
+    export(laptop, "Default", again)
     assert again.read_bytes() == first.read_bytes(), "the round trip changes no byte"
 
 
@@ -180,10 +179,9 @@ def test_a_model_that_lost_its_files_is_told(cluster: Store, trained: tuple[str,
     run = cluster.client.get_run(trained[0])
     model = cluster.client.create_logged_model(run.info.experiment_id, "model", trained[0])
     cluster.client.finalize_logged_model(model.model_id, "READY")
-    name = cluster.client.get_experiment(run.info.experiment_id).name
     try:
         with pytest.raises(StoreError, match=f"the model of run {trained[0]} has no files; "):
-            export(cluster, name, tmp_path / "x.zip")
+            export(cluster, "Default", tmp_path / "x.zip")
     finally:
         cluster.client.delete_logged_model(model.model_id)
 
@@ -203,18 +201,17 @@ with open_bundle(Path(sys.argv[1])) as reader:
 def test_a_killed_import_started_again_leaves_no_duplicate(
     cluster: Store, laptop: Store, trained: tuple[str, str], point: str
 ) -> None:
-    name = cluster.client.get_experiment(cluster.client.get_run(trained[0]).info.experiment_id).name
-    manifest = export(cluster, name, Path("first.zip"))
+    manifest = export(cluster, "Default", Path("first.zip"))
     killed = run_python(Path(), "-c", KILLED, "first.zip", FAULT=f"{point}:1:kill")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    (half,) = laptop.client.search_runs([find_experiment(laptop, name)])
+    (half,) = laptop.client.search_runs([find_experiment(laptop, "Default")])
     assert half.data.tags["kind"] == "import", "what is half there is not a training yet"
-    assert len(take(laptop, Path("first.zip"))) == len(manifest.runs) == count_runs(laptop, name)
-    deleted = laptop.client.search_runs([find_experiment(laptop, name)], run_view_type=ViewType.DELETED_ONLY)
+    assert len(take(laptop, Path("first.zip"))) == len(manifest.runs) == count_runs(laptop, "Default")
+    deleted = laptop.client.search_runs([find_experiment(laptop, "Default")], run_view_type=ViewType.DELETED_ONLY)
     assert [run.info.run_id for run in deleted] == [half.info.run_id]
-    models = laptop.client.search_logged_models([find_experiment(laptop, name)])
+    models = laptop.client.search_logged_models([find_experiment(laptop, "Default")])
     assert len(models) == sum(len(run.models) for run in manifest.runs)
-    export(laptop, name, Path("again.zip"))
+    export(laptop, "Default", Path("again.zip"))
     assert Path("again.zip").read_bytes() == Path("first.zip").read_bytes()
 
 
@@ -222,9 +219,8 @@ def test_a_killed_import_started_again_leaves_no_duplicate(
 def test_a_server_takes_and_gives_the_same(
     cluster: Store, tmp_path: Path, trained: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = cluster.client.get_experiment(cluster.client.get_run(trained[0]).info.experiment_id).name
     first, again = tmp_path / "first.zip", tmp_path / "again.zip"
-    export(cluster, name, first)
+    export(cluster, "Default", first)
     server = Server(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
     try:
         monkeypatch.chdir(tmp_path)
@@ -236,7 +232,7 @@ def test_a_server_takes_and_gives_the_same(
         assert store.client.get_run(run_id).info.artifact_uri.startswith("mlflow-artifacts:")
         assert find_missing_artifacts(store, run_id) == []
         load_network(run_id)
-        export(store, name, again)
+        export(store, "Default", again)
     finally:
         server.kill()
     assert again.read_bytes() == first.read_bytes()

@@ -21,7 +21,7 @@ from pipeline.training.fingerprint import identify_training
 from pipeline.training.network import build_network, collect_state
 from pipeline.training.run import train_run
 from pipeline.training.step import compile_step, count_dropouts, pool_pairs
-from tests.conftest import SUBSET, call, read_run_id
+from tests.conftest import SUBSET, read_run_id, succeed
 from tests.training.test_resumed import Interrupt
 
 VARIANT = find_variant("conv2_3x3_reg")
@@ -130,8 +130,9 @@ def test_the_command_takes_both_options_and_the_model_is_served(store_uri: str, 
     from pipeline.tracking.files.registry import find_run
     from pipeline.tracking.store import open_store
 
-    result = call("train", "--epochs=1", "--subset=300", f"--data={SUBSET}", "--precision=mixed_bfloat16", "--jit=on")
-    assert result.exit_code == 0, result.output
+    result = succeed(
+        "train", "--epochs=1", "--subset=300", f"--data={SUBSET}", "--precision=mixed_bfloat16", "--jit=on"
+    )
     run_id = read_run_id(result.output)
     params = MlflowClient().get_run(run_id).data.params
     assert (params["precision"], params["jit"]) == ("mixed_bfloat16", "on")
