@@ -21,7 +21,7 @@ from pipeline.sweep.cells import plan_cells
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import record_run
 from tests.cli.test_chaos import tell_kind
-from tests.conftest import SUBSET, call, refuse, succeed
+from tests.conftest import SUBSET, call, succeed
 from tests.sweep.test_cells import NO_RUNS
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -89,7 +89,10 @@ def test_runs_of_an_earlier_version_are_named_and_kept_if_asked(
     ],
 )
 def test_what_cannot_be_swept_is_one_line(tiny: str, empty: Path, arguments: list[str], line: str) -> None:
-    assert refuse(*(argument.replace("{tiny}", tiny) for argument in arguments)).startswith(line)
+    result = call(*(argument.replace("{tiny}", tiny) for argument in arguments))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == 1
 
 
 def read_cells(project: Path, tiny: str) -> pd.DataFrame:
