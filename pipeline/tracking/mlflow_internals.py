@@ -22,6 +22,13 @@ if TYPE_CHECKING:  # the functions import what they need: reading a SQLite file 
 
 LOGGED_IMAGES = "mlflow.loggedImages"
 """The tag that lets MLflow's interface show the images of a run as a grid."""
+COLOUR = "mlflow.runColor"
+"""The tag with the colour of a run in the interface, as #rrggbb."""
+ASSISTANT_CLOSED = {
+    "mlflow.assistant.panelOpen_v1": "false",
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+}
+"""What a browser keeps (localStorage) where the interface's chat panel, which opens at the first visit, was closed."""
 VIEW_TAG = "mlflow.sharedViewState."
 """Prefix of an experiment's tag with a view that the interface lists under Views."""
 ADDRESSES = (

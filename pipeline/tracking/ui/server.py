@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import warnings
 
 import uvicorn
+from flask import Flask, Response
 from mlflow.server import constants
 
+from pipeline.tracking.mlflow_internals import ASSISTANT_CLOSED
 from pipeline.tracking.store import Store, project_root
 
 STOP_SECONDS = 2
@@ -17,6 +20,11 @@ SAFE = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # no page of ours asks for a job
     "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",  # it refuses what another web page sends here
 }
+CLOSE_ASSISTANT = f"""<script>
+for (const [name, value] of Object.entries({json.dumps(ASSISTANT_CLOSED)})) {{
+    if (localStorage.getItem(name) === null) localStorage.setItem(name, value);
+}}
+</script>"""
 
 
 def load_ui(store: Store, port: int) -> uvicorn.Server:
@@ -31,11 +39,23 @@ def load_ui(store: Store, port: int) -> uvicorn.Server:
     hosts = ",".join(f"{name}:{port}" for name in NAMES)
     os.environ.update({**SAFE, "MLFLOW_SERVER_ALLOWED_HOSTS": hosts, **_describe_places(store)})
     with warnings.catch_warnings(action="ignore"):  # between MLflow and Starlette; nobody here can act on them
+        from mlflow.server import app as pages
         from mlflow.server.fastapi_app import app  # reads the environment as it is imported
-
+    close_assistant(pages)
     return uvicorn.Server(
         uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=STOP_SECONDS)
     )
+
+
+def close_assistant(pages: Flask) -> None:
+    """Let the interface's chat panel, which asks a language model, stay closed until it is opened by hand."""
+
+    @pages.after_request
+    def insert(response: Response) -> Response:
+        if response.mimetype == "text/html" and response.status_code == 200:
+            response.direct_passthrough = False
+            response.set_data(response.get_data(as_text=True).replace("<head>", f"<head>{CLOSE_ASSISTANT}", 1))
+        return response
 
 
 def serve_ui(server: uvicorn.Server, listening: socket.socket) -> None:
