@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -21,7 +19,6 @@ from pipeline.report.text.lessons import say_specifications
 from pipeline.report.text.numbers import format_effect, say_unit
 from pipeline.study.facts import Provenance
 
-SAME_BYTES: dict[Any, Any] = {"svg.hashsalt": "report", "svg.fonttype": "path"}
 MOST_VIOLINS = 3 * 2**20  # bytes of all violins in one page
 POINTS_PER_PIXEL = 0.75
 
@@ -107,8 +104,7 @@ def draw_violins(runs: Sequence[Provenance]) -> list[Illustration]:
 
 def embed_figure(figure: Figure, name: str, title: str, finding: str) -> Illustration:
     """The figure as a vector picture; the same figure gives the same bytes."""
-    with matplotlib.rc_context(SAME_BYTES):
-        svg = render_svg(figure)
+    svg = render_svg(figure)
     width, height = (round(inches * 72 / POINTS_PER_PIXEL) for inches in figure.get_size_inches())
     source = _write_uri(svg, "image/svg+xml")
     return Illustration(name=name, title=title, finding=finding, source=source, width=width, height=height)
