@@ -96,7 +96,8 @@ def test_without_claims_it_describes_and_asks_in_the_words_of_compare(
     assert result.exit_code == 0, result.output
     text = path.read_text()
     assert "No claim was declared: this report describes the runs and judges nothing." in text
-    assert "No claim has an interval." in text
+    assert "No claim was tested, so there is no verdict to vary." in text
+    assert 'class="tally"' not in text
     assert "its numbers were chosen on the test images" in text
     assert "nothing is selected" not in text
 

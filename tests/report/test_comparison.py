@@ -106,6 +106,40 @@ def test_gap_draws_every_run_once_and_lines_through_twins_alone():
     assert legend_of(figure) == ["plain", "regularised", "no twin"]
 
 
+def test_axes_and_legends_name_only_what_a_study_has():
+    runs = make_runs(["conv2_3x3", "conv2_3x3_reg", "conv3_3x3", "conv3_3x3_reg"], seeds=range(2))
+    gap, accuracy = plot_gap(runs), plot_accuracy(runs)
+    assert legend_of(gap) == ["plain", "regularised"]
+    assert [list(axes.get_xticks()) for axes in gap.axes] == [[2, 3]]
+    assert gap.axes[0].get_xlim()[1] <= 4
+    assert legend_of(accuracy) == ["plain", "regularised", "2 convs", "3 convs"]
+    low, high = accuracy.axes[0].get_xlim()
+    assert low > runs["parameters"].min() / 2
+    assert high < 2 * runs["parameters"].max()
+
+
+@pytest.mark.parametrize(("variants", "rows"), [(2, 1), (6, 2), (7, 2), (14, 4)])
+def test_panels_stand_in_even_rows_and_no_text_is_cut_or_printed_over(variants, rows):
+    runs = PUBLISHED[PUBLISHED["variant"].isin(PUBLISHED_NAMES[:variants])]
+    figure = plot_spread(make_history(runs), runs, "loss")
+    assert len({axes.get_position().y0 for axes in figure.axes}) == rows
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    titles = [axes.title.get_window_extent(renderer) for axes in figure.axes]
+    ticks = [
+        label.get_window_extent(renderer)
+        for axes in figure.axes
+        for label in (*axes.get_xticklabels(), axes.xaxis.label)
+        if label.get_visible() and label.get_text()
+    ]
+    assert not [title for title in titles if title.count_overlaps(ticks)]
+    head = figure.subfigs[0]
+    for text in (*titles, *(legend.get_window_extent(renderer) for legend in head.legends)):
+        assert figure.bbox.x0 <= text.x0
+        assert text.x1 <= figure.bbox.x1
+
+
 def test_accuracy_stands_at_the_parameters_in_per_cent():
     runs = make_runs(["conv7_5x5"], **{"final/test_accuracy": 0.9911})
     (axes,) = plot_accuracy(runs).axes

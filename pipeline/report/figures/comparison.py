@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
 from pipeline.analysis.statistics import t_interval
 from pipeline.errors import AnalysisError
@@ -90,11 +90,12 @@ def plot_gap(runs: pd.DataFrame, *, caption: str = "") -> Figure:
             spot = (own["depth_counted"].iloc[0] + 0.36, own["final/gap_honest"].max())
             _name_point(axes, str(variant), spot)
         axes.axhline(0, color="black", lw=0.8)
-        depths = sorted({*DEPTH_MARKERS, *map(int, runs["depth_counted"])})
+        depths = sorted({*map(int, runs["depth_counted"])})
         axes.set(xlabel="convolutions (counted)", xticks=depths, xlim=(depths[0] - 0.6, depths[-1] + 1))
     next(iter(panels.values())).set_ylabel("honest gap (nats)")
     handles = [
-        Line2D([], [], **style, marker="o" if group == "plain" else "s", label=group) for group, style in GROUPS.items()
+        Line2D([], [], **style, marker="o" if group == "plain" else "s", label=group)
+        for group, style in _list_groups(runs).items()
     ]
     title = f"Gap of test and train loss in evaluation mode, n = {len(runs)} runs"
     return finish_figure(figure, title, handles)
@@ -112,16 +113,19 @@ def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
                 axes.plot(size.iloc[0], accuracy.mean(), marker, **(style | {"ls": "none"}), ms=8)
                 if group == "no twin":
                     _name_point(axes, str(variant), (size.iloc[0], accuracy.mean()))
-        low, high = min(35_000, 0.7 * runs["parameters"].min()), max(1_300_000, 1.4 * runs["parameters"].max())
+        low, high = 0.7 * runs["parameters"].min(), 1.4 * runs["parameters"].max()
         ticks = [25_000 * 2**power for power in range(-10, 20) if low / 2 < 25_000 * 2**power < high]
         axes.set(xscale="log", xlabel="parameters (log scale)")
         axes.set_xticks(ticks, [f"{tick / 1000:g}k" for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(low, high)
     next(iter(panels.values())).set_ylabel("test accuracy (%)")
-    handles = [Line2D([], [], marker="o", **(style | {"ls": "none"}), label=group) for group, style in GROUPS.items()]
+    groups, depths = _list_groups(runs), set(runs["depth_counted"])
+    handles = [Line2D([], [], marker="o", **(style | {"ls": "none"}), label=group) for group, style in groups.items()]
     handles += [
-        Line2D([], [], color="black", marker=m, ls="none", label=f"{d} convs") for d, m in DEPTH_MARKERS.items()
+        Line2D([], [], color="black", marker=marker, ls="none", label=f"{depth} convs")
+        for depth, marker in DEPTH_MARKERS.items()
+        if depth in depths
     ]
     return finish_figure(figure, f"Test accuracy against size, n = {len(runs)} runs", handles)
 
@@ -144,6 +148,8 @@ def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: 
         axes.plot(*_join_lines(intervals), "-", color=VERMILLION, lw=2)
         axes.plot([mean for mean, _, _ in means.values()], np.array([*means]) - 0.25, "D", color=VERMILLION, ms=5)
     axes.set_xlabel(QUANTITIES[metric])
+    if metric.endswith("accuracy"):
+        axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     handles = [
         Line2D([], [], color=BLUE, marker="o", mfc="none", ls="none", label="one seed"),
         Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"),
@@ -198,10 +204,20 @@ def order_variants(rows: pd.DataFrame) -> list[str]:
 
 
 def _pick(runs: pd.DataFrame, group: str, kernel: int) -> pd.DataFrame:
-    """The runs of one group (a key of GROUPS) and kernel size; rows without a twin differ in more than one way."""
+    """The runs of one group (a key of GROUPS) and kernel size."""
+    return runs[(_name_groups(runs) == group) & (runs["kernel"] == kernel)]
+
+
+def _name_groups(runs: pd.DataFrame) -> pd.Series:
+    """The group of each run; rows without a twin differ in more than one way."""
     twins = runs["twin"] if "twin" in runs else runs["variant"].map({name: row.twin for name, row in VARIANTS.items()})
-    kinds = runs["regularised"].map({True: "regularised", False: "plain"}).where(twins.fillna("") != "", "no twin")
-    return runs[(kinds == group) & (runs["kernel"] == kernel)]
+    return runs["regularised"].map({True: "regularised", False: "plain"}).where(twins.fillna("") != "", "no twin")
+
+
+def _list_groups(runs: pd.DataFrame) -> dict[str, Style]:
+    """Those of GROUPS that occur: a legend names nothing that is not drawn."""
+    occurring = set(_name_groups(runs))
+    return {group: style for group, style in GROUPS.items() if group in occurring}
 
 
 def _open_kernels(runs: pd.DataFrame, caption: str) -> tuple[Figure, dict[int, Axes]]:

@@ -14,9 +14,9 @@ from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.entries import measure_entry
 from pipeline.report.figures.comparison import QUANTITIES, order_variants, plot_gap, plot_onset, plot_seeds
 from pipeline.report.figures.render import render_svg
-from pipeline.report.figures.verdicts import has_effect, plot_intervals, plot_specifications, plot_spread
+from pipeline.report.figures.verdicts import has_effect, plot_interval, plot_specifications, plot_spread
 from pipeline.report.text.lessons import say_specifications
-from pipeline.report.text.numbers import format_effect, say_unit
+from pipeline.report.text.numbers import format_effect, format_final, say_unit
 from pipeline.study.facts import Provenance
 
 MOST_VIOLINS = 3 * 2**20  # bytes of all violins in one page
@@ -35,12 +35,11 @@ class Illustration:
     height: int = 0
 
 
-def draw_intervals(verdicts: Sequence[Verdict]) -> Iterator[Illustration]:
-    """The claims' intervals, if one has any."""
-    drawn = [verdict for verdict in verdicts if has_effect(verdict)]
-    if drawn:
-        finding = "; ".join(map(say_interval, drawn))
-        yield embed_figure(plot_intervals(drawn), "intervals", "Effects and intervals of the claims", f"{finding}.")
+def draw_interval(verdict: Verdict) -> Illustration | None:
+    """The claim's interval, if it has any."""
+    if not has_effect(verdict):
+        return None
+    return embed_figure(plot_interval(verdict), "interval", "Effect and interval", f"{say_interval(verdict)}.")
 
 
 def draw_specifications(comparison: Comparison) -> Iterator[Illustration]:
@@ -103,7 +102,9 @@ def draw_violins(runs: Sequence[Provenance]) -> list[Illustration]:
 
 
 def embed_figure(figure: Figure, name: str, title: str, finding: str) -> Illustration:
-    """The figure as a vector picture; the same figure gives the same bytes."""
+    """The figure as a vector picture on no ground, so that it fits a light and a dark page."""
+    for ground in (figure.patch, *(axes.patch for axes in figure.axes)):
+        ground.set_alpha(0)
     svg = render_svg(figure)
     width, height = (round(inches * 72 / POINTS_PER_PIXEL) for inches in figure.get_size_inches())
     source = _write_uri(svg, "image/svg+xml")
@@ -125,7 +126,7 @@ def rank_variants(runs: pd.DataFrame, metric: str) -> str:
         return f"No run has a finite {QUANTITIES[metric]}."
     order = order_variants(runs)
     measured.sort(key=lambda found: (found[0], order.index(found[1])))
-    said = [f"{value:.5f} for {name} (n = {n})" for value, name, n in measured]
+    said = [f"{format_final(metric, float(value or 0))} for {name} (n = {n})" for value, name, n in measured]
     ends = said[0] if len(said) == 1 else f"highest {said[-1]}, lowest {said[0]}"
     return f"Mean over seeds at the last epoch of {QUANTITIES[metric]}: {ends}."
 
