@@ -74,7 +74,7 @@ def plot_interval(verdict: Verdict) -> Figure:
 
     Small, to stand beside the claim's text, so without title and legend.
     """
-    figure = Figure(figsize=(4.2, 1.1 + 0.24 * len(verdict.by_twin)), layout="constrained")
+    figure = Figure(figsize=(3.6, 0.9 + 0.24 * len(verdict.by_twin)), layout="constrained")
     axes = figure.subplots()
     _draw_interval(axes, verdict)
     return settle_figure(figure)
@@ -137,7 +137,7 @@ def _draw_interval(axes: Axes, verdict: Verdict) -> None:
     axes.set_yticks([-place for place in range(len(names))], names)
     axes.set_ylim(-len(twins) - 0.7, 0.7)
     axes.margins(x=0.08)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.xaxis.set_major_formatter(partial(_format_tick, verdict))
     axes.tick_params(labelsize=8)
     axes.set_xlabel(f"effect ({say_unit(verdict)})", fontsize=8)

@@ -31,7 +31,7 @@ from pipeline.report.figures.illustrations import (
 from pipeline.report.pages.claims import count_verdicts, describe_finding, order_verdicts
 from pipeline.report.pages.provenance import Sources
 from pipeline.report.pages.surroundings import describe_surroundings
-from pipeline.report.pages.table import TEMPLATES, format_entry, tabulate, write_caption
+from pipeline.report.pages.table import LIKE_BEST, TEMPLATES, format_entry, tabulate, write_caption
 from pipeline.report.text.checklist import YES, answer_checklist, check_claims
 from pipeline.report.text.conclusion import say_remarks
 from pipeline.report.text.lessons import say_specifications
@@ -110,6 +110,7 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
         "rows": rows,
         "frame": frame,
         "columns": order_columns(conclusion, frame),
+        "like_best": LIKE_BEST,
         "format_final": format_final,
         "labels": _list_labels(comparison),
         "left_out": conclusion.left_out.groupby("reason", sort=False)["run_id"].apply(list).to_dict(),
