@@ -117,7 +117,7 @@ def test_pdf_without_its_library_is_one_line_and_no_run(
     client = open_store().client
     before = len(client.search_runs([study]))
     result = call("report", declared, "--format", "pdf")
-    line = "Error: PDF needs a library more; run `pip install 'mnist-study-pipeline[pdf]'`\n"
+    line = "Error: PDF output needs an extra package: pip install 'mnist-study-pipeline[pdf]'\n"
     assert (result.exit_code, result.output) == (1, line)
     assert len(client.search_runs([study])) == before
 

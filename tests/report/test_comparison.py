@@ -161,7 +161,10 @@ def test_seeds_are_dots_with_an_interval_from_two_on():
     assert interval.get_xdata()[0] < mean.get_xdata()[0] < interval.get_xdata()[1]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["conv2_3x3 (n = 4)"]
     assert axes.get_xlabel() == QUANTITIES["final/gap_honest"]
-    assert len(plot_seeds(runs[:1]).axes[0].lines) == 1
+    assert legend_of(figure) == ["one seed", "mean, 95 % t-interval"]
+    alone = plot_seeds(runs[:1])
+    assert len(alone.axes[0].lines) == 1
+    assert legend_of(alone) == ["one seed"]
 
 
 def test_variants_run_from_the_top_in_the_order_of_the_study():
@@ -187,7 +190,8 @@ def test_onset_marks_each_run_once_seen_or_censored():
     assert (seen.get_marker(), censored.get_marker()) == ("o", ">")
     assert [label.get_text() for label in axes.get_yticklabels()] == ["conv2_3x3 (n = 3)", "conv2_3x3_reg (n = 2)"]
     assert "n = 5 runs" in title_of(figure)
-    assert legend_of(figure)[-1] == "epochs 10 to 15, as claimed"
+    assert legend_of(figure) == ["onset", "not seen up to this epoch", "epochs 10 to 15, as claimed"]
+    assert legend_of(plot_onset(onsets[onsets["onset"].isna()], runs)) == ["not seen up to this epoch"]
     (band,) = axes.patches
     assert (band.get_x(), band.get_x() + band.get_width()) == (10, 15)
 

@@ -48,6 +48,19 @@ def test_results_come_first_in_both_tables(text: str) -> None:
     assert text.index('id="results"') < text.index('id="conclusion"')
 
 
+def test_declared_variants_without_a_run_are_named_and_others_are_not_missed(study: Comparison) -> None:
+    question = replace(study.question, variants=(*TWINS[1:], "conv7_3x3"))
+    text = render(replace(study, question=question))
+    rows = re.findall(r'<tr><th scope="row">(\w+)</th><td class="number">([^<]+)', text.partition('id="results"')[2])
+    assert [name for name, _ in rows][:4] == [*TWINS[1:], "conv7_3x3"]
+    assert rows[3][1] == "(no run)"
+    assert "No run: " not in text
+    assert "no run of conv7_3x3;" in text
+    found = Page(text)
+    places = {element.get("id") for element in found.elements}
+    assert {link["href"][1:] for link in found.all("a")} <= places
+
+
 def test_the_page_begins_with_the_count_of_verdicts_and_the_finding(study: Comparison, text: str, page: Page) -> None:
     top = text.partition("<nav")[0]
     counts = Counter(verdict.verdict for verdict in study.verdicts)

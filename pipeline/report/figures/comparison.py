@@ -150,10 +150,9 @@ def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: 
     axes.set_xlabel(QUANTITIES[metric])
     if metric.endswith("accuracy"):
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    handles = [
-        Line2D([], [], color=BLUE, marker="o", mfc="none", ls="none", label="one seed"),
-        Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"),
-    ]
+    handles = [Line2D([], [], color=BLUE, marker="o", mfc="none", ls="none", label="one seed")]
+    if means:
+        handles.append(Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"))
     title = metric.removeprefix("final/").replace("_", " ").capitalize()
     return finish_figure(figure, f"{title} by variant and seed", handles)
 
@@ -180,10 +179,10 @@ def plot_onset(
     axes.plot(drawn["epochs"].where(drawn["onset"].isna()), heights, ">", color=BLUE, mfc="none", ms=5)
     axes.set(xlabel="epoch", xlim=(0, drawn["epochs"].max() * 1.04))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    handles = [
-        Line2D([], [], color=VERMILLION, marker="o", ls="none", label="onset"),
-        Line2D([], [], color=BLUE, marker=">", mfc="none", ls="none", label="not seen up to this epoch"),
-    ]
+    seen = Line2D([], [], color=VERMILLION, marker="o", ls="none", label="onset")
+    censored = Line2D([], [], color=BLUE, marker=">", mfc="none", ls="none", label="not seen up to this epoch")
+    known = drawn["onset"].notna()
+    handles = [handle for handle, drawn_any in ((seen, known.any()), (censored, not known.all())) if drawn_any]
     if claimed:
         axes.axvspan(*claimed, color=ORANGE, alpha=0.2, lw=0)
         label = f"epochs {claimed[0]} to {claimed[1]}, as claimed"

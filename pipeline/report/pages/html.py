@@ -95,18 +95,20 @@ def _judge(comparison: Comparison, sources: Sources) -> dict[str, Any]:
 def _tabulate(comparison: Comparison) -> dict[str, Any]:
     """What the page's tables of numbers are made of."""
     conclusion, runs = comparison.conclusion, comparison.runs
-    records, frame, declared = list_records(runs), tabulate(conclusion), comparison.question.variants
+    records, frame = list_records(runs), tabulate(conclusion)
+    results = list_variants(comparison)
     rows = {row.variant: row.entries for row in conclusion.rows if any(e.run_ids for e in row.entries.values())}
     return {
         "conclusion": conclusion,
         "caption": write_caption(conclusion),
         "heads": VARIANTS,
-        "results": list_variants(comparison),
+        "results": results,
+        "listed": {name for name, *_ in results},
         "units": say_units(comparison),
         "parameters": {
             str(name): int(number) for name, number in runs.groupby("variant")["parameters"].first().items()
         },
-        "missing": [name for name in conclusion.missing if name in (declared or conclusion.missing)],
+        "missing": [] if comparison.question.variants else comparison.missing,  # the table has a row for each declared
         "rows": rows,
         "frame": frame,
         "columns": order_columns(conclusion, frame),

@@ -20,7 +20,7 @@ def load_printer() -> Callable[[str], bytes]:
     try:
         plutoprint = importlib.import_module("plutoprint")
     except ImportError as error:
-        raise PrinterMissing("PDF needs a library more; run `pip install 'mnist-study-pipeline[pdf]'`") from error
+        raise PrinterMissing("PDF output needs an extra package: pip install 'mnist-study-pipeline[pdf]'") from error
 
     def print_page(page: str) -> bytes:
         book = plutoprint.Book(plutoprint.PAGE_SIZE_A4, media=plutoprint.MEDIA_TYPE_PRINT)
