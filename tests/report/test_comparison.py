@@ -16,9 +16,9 @@ from pipeline.report.figures.comparison import (
     plot_accuracy,
     plot_gap,
     plot_loss_curves,
-    plot_onset,
     plot_seeds,
 )
+from pipeline.report.figures.onset import plot_onset
 from pipeline.report.figures.verdicts import plot_spread
 from pipeline.study.variants import VARIANTS
 from tests.frames import PUBLISHED_NAMES, make_history, make_onsets, make_runs

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 
 from pipeline.analysis.statistics import t_interval
 from pipeline.errors import AnalysisError
@@ -135,7 +135,7 @@ def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: 
     if metric not in QUANTITIES:
         raise AnalysisError(f'"{metric}" is not a final metric to plot; choose one of {", ".join(QUANTITIES)}')
     variants = order_variants(runs)
-    figure, axes = _open_lines(variants, runs, caption)
+    figure, axes = open_lines(variants, runs, caption)
     seeds = {
         place: runs.loc[runs["variant"] == variant, metric].dropna().to_numpy(dtype=float)
         for place, variant in enumerate(variants)
@@ -155,39 +155,6 @@ def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: 
         handles.append(Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"))
     title = metric.removeprefix("final/").replace("_", " ").capitalize()
     return finish_figure(figure, f"{title} by variant and seed", handles)
-
-
-def plot_onset(
-    onsets: pd.DataFrame, runs: pd.DataFrame, claimed: tuple[int, int] | None = None, *, caption: str = ""
-) -> Figure:
-    """Onset of overfitting of each run: a dot at its epoch, an open triangle at its last epoch where it was not seen.
-
-    `onsets` is as `find_onsets` gives it, indexed by run_id: `epochs` watched and `onset` (epoch, from 1; nan where
-    censored). Runs without a row there are not drawn and not counted. `claimed` are the first and last epoch of a
-    claim's window, which is shaded.
-    """
-    drawn = runs[["run_id", "variant", "seed"]].join(onsets, on="run_id", how="inner")
-    variants = order_variants(drawn)
-    figure, axes = _open_lines(variants, drawn, caption)
-    drawn = drawn.sort_values("seed")
-    heights = pd.Series(0.0, drawn.index)
-    for place, variant in enumerate(variants):
-        own = drawn["variant"] == variant
-        heights[own] = place + (np.linspace(-0.3, 0.3, own.sum()) if own.sum() > 1 else 0)
-    # A nan is not drawn, so each run leaves one mark: its onset, or the end of what was watched.
-    axes.plot(drawn["onset"], heights, "o", color=VERMILLION, ms=5)
-    axes.plot(drawn["epochs"].where(drawn["onset"].isna()), heights, ">", color=BLUE, mfc="none", ms=5)
-    axes.set(xlabel="epoch", xlim=(0, drawn["epochs"].max() * 1.04))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    seen = Line2D([], [], color=VERMILLION, marker="o", ls="none", label="onset")
-    censored = Line2D([], [], color=BLUE, marker=">", mfc="none", ls="none", label="not seen up to this epoch")
-    known = drawn["onset"].notna()
-    handles = [handle for handle, drawn_any in ((seen, known.any()), (censored, not known.all())) if drawn_any]
-    if claimed:
-        axes.axvspan(*claimed, color=ORANGE, alpha=0.2, lw=0)
-        label = f"epochs {claimed[0]} to {claimed[1]}, as claimed"
-        handles.append(Line2D([], [], color=ORANGE, alpha=0.4, lw=8, label=label))
-    return finish_figure(figure, f"Onset of overfitting (honest test loss), n = {len(drawn)} runs", handles)
 
 
 def order_variants(rows: pd.DataFrame) -> list[str]:
@@ -231,7 +198,7 @@ def _open_kernels(runs: pd.DataFrame, caption: str) -> tuple[Figure, dict[int, A
     return figure, dict(zip(kernels, panels, strict=True))
 
 
-def _open_lines(variants: Sequence[str], rows: pd.DataFrame, caption: str) -> tuple[Figure, Axes]:
+def open_lines(variants: Sequence[str], rows: pd.DataFrame, caption: str) -> tuple[Figure, Axes]:
     """A figure with a horizontal line for each variant, the first on top, named with its n."""
     figure, body = open_figure(8, 0.36 * len(variants) + 1.8, caption)
     axes = body.subplots()

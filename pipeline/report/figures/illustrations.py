@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.entries import measure_entry
-from pipeline.report.figures.comparison import QUANTITIES, order_variants, plot_gap, plot_onset, plot_seeds
+from pipeline.report.figures.comparison import QUANTITIES, order_variants, plot_gap, plot_seeds
+from pipeline.report.figures.onset import plot_onset
 from pipeline.report.figures.render import render_svg
 from pipeline.report.figures.verdicts import has_effect, plot_interval, plot_specifications, plot_spread
 from pipeline.report.text.lessons import say_specifications
