@@ -30,8 +30,8 @@ def plot_losses(history: History, name: str) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     _plot_curves(panels[0], history, {"test/loss": "test loss", "train/loss": "train loss"})
     _plot_curves(panels[1], history, {"honest/test_loss": "test loss", "honest/train_loss": "train loss"})
-    panels[0].set_title("as fit reports it: dropout on in training, penalty in both", fontsize=10)
-    panels[1].set_title("honest: last weights of the epoch, dropout off, no penalty", fontsize=10)
+    panels[0].set_title("as fit reports it: dropout on in training, any L2 penalty included", fontsize=10)
+    panels[1].set_title("honest: the epoch's last weights, dropout off, no penalty", fontsize=10)
     panels[0].set_ylabel("categorical cross-entropy (nats)")
     figure.suptitle(f"{name}: loss")
     return figure
