@@ -82,6 +82,12 @@ class Comparison:
         return find_onsets(self.history, rise)
 
     @property
+    def missing(self) -> list[str]:
+        """The variants without a run, of those declared, or of the study's where none was."""
+        wanted = self.question.variants or self.conclusion.missing
+        return [name for name in self.conclusion.missing if name in wanted]
+
+    @property
     def claimed_onset(self) -> tuple[int, int] | None:
         """The epochs in which a claim says that overfitting begins, None where none does."""
         return next((claim.epochs for claim in self.question.claims if claim.epochs), None)

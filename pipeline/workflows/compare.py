@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from pipeline.analysis.comparison import Comparison, Question, ask_experiment
 from pipeline.plain import escape_controls
-from pipeline.report.figures.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
+from pipeline.report.figures.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_seeds
+from pipeline.report.figures.onset import plot_onset
 from pipeline.report.figures.render import render_png
 from pipeline.report.figures.verdicts import plot_specifications
 from pipeline.report.pages.table import render_table, tabulate, write_caption

@@ -99,7 +99,7 @@ def test_the_logged_model_is_given_pixels_and_refuses_anything_else(ids: dict[st
 def test_a_study_is_compared_and_reported_with_the_networks_it_has(ids: dict[str, str], tmp_path: Path) -> None:
     result = call("compare", "studies/things.toml", "--truth")
     assert result.exit_code == 0, result.output
-    assert "2 runs for 2 variants" in result.output
+    assert "2 runs of 2 variants" in result.output
     run = open_store().client.get_run(ids["things tiny"])
     assert re.search(rf"^tiny .* {run.data.params['parameters']} ", result.output, re.MULTILINE)
     report = call("report", "studies/things.toml", "--output", str(tmp_path / "things.html"))

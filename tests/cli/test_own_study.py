@@ -101,7 +101,7 @@ def test_compare_has_the_declared_rows_alone_and_finds_the_twins(ids: dict[str, 
     assert "a verdict needs 5 complete seeds, the runs have 1. So far regularisation " in result.stdout
     table = result.stdout.partition("Conclusion of mine")[2].splitlines()
     assert [line.split()[0] for line in table[3:5]] == ["tiny", "tiny_reg"]
-    assert "2 runs for 2 variants" in table[0]
+    assert "2 runs of 2 variants" in table[0]
     assert f"Left out, not declared in the experiment: 1 ({ids['killed']})" in result.stdout
     assert not set(VARIANTS) & set(result.stdout.split())
 

@@ -96,7 +96,8 @@ def write_caption(conclusion: Conclusion) -> str:
     return (
         f"Conclusion of {experiments}: last of {shared.epochs} epochs, batch size {shared.batch_size}, "
         f"{shared.normalization} normalisation, {shared.arithmetic}, {images}, data sha256 {shared.data_sha256[:12]}. "
-        f"{len(conclusion.runs)} runs for {len(conclusion.rows)} variants; {conclusion.query.partition('; ')[2]}."
+        f"{len(conclusion.runs)} runs of {conclusion.runs['variant'].nunique()} variants; "
+        f"{conclusion.query.partition('; ')[2]}."
     )
 
 
