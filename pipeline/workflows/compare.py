@@ -47,12 +47,13 @@ class Logged:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A comparison with the place it came from, and when its claims were frozen (ISO 8601, "" if never)."""
+    """A comparison with the place it came from, when its claims were frozen (ISO 8601, "" if never), what it is for."""
 
     store: Store
     experiment_id: str
     comparison: Comparison
     frozen_at: str = ""
+    description: str = ""
 
     @property
     def link(self) -> str:
@@ -64,7 +65,7 @@ class Found:
     def text(self) -> str:
         """The conclusion as Markdown."""
         name = self.store.client.get_experiment(self.experiment_id).name
-        return write_conclusion(self.comparison, f"Conclusion of {name}")
+        return write_conclusion(self.comparison, name, self.description)
 
     def record(self) -> Logged:
         """Log the comparison, unless the same one is there and `mlflow run` wants no run of its own."""
@@ -102,7 +103,13 @@ def find_comparison(
         question = ask_experiment(declared, question, frozen, judge_freezing(frozen_at, runs))
     comparison = compare_in(store, experiment_id, runs, question)
     demand_recorded_metrics(store, experiment_id, comparison.runs["run_id"])
-    return Found(store=store, experiment_id=experiment_id, comparison=comparison, frozen_at=escape_controls(frozen_at))
+    return Found(
+        store=store,
+        experiment_id=experiment_id,
+        comparison=comparison,
+        frozen_at=escape_controls(frozen_at),
+        description=declared.description if declared else "",
+    )
 
 
 def record_comparison(recorder: Recorder, found: Found, tags: Mapping[str, str]) -> None:

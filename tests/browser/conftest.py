@@ -28,15 +28,11 @@ HARMLESS = (
     "Failed to load resource",  # judged by its answer
     "> attribute ",  # MLflow draws its charts in the middle of their size changing, and then again
 )
-NO_ASSISTANT = """if (window === top && location.protocol === "http:") {
-    localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
-    localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
-}"""
 
 
 @pytest.fixture(scope="session")
 def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a store, where three variants are trained for two epochs, compared and reported."""
+    """A folder with a store, where pairs is imported, and three variants are trained for two epochs and reported."""
     folder = tmp_path_factory.mktemp("studied")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -45,8 +41,12 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in VARIANTS:
             result = call("train", "--arch", name, "--epochs", "2", "--data", str(SUBSET))
             assert result.exit_code == 0, result.output
-        result = call("report", EXPERIMENT)
-        assert result.exit_code == 0, result.output
+        for words in (
+            ("report", EXPERIMENT),
+            ("bundle", "import", str(ROOT / "experiments" / "results" / "pairs.zip")),
+        ):
+            result = call(*words)
+            assert result.exit_code == 0, result.output
     return folder
 
 
@@ -79,7 +79,6 @@ def page(browser: Browser) -> Iterator[Page]:
     """A fresh page; the test fails if anything on it did, or asked for anything outside this machine."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE)
-    context.add_init_script(NO_ASSISTANT)
     page = context.new_page()
     wrong: list[str] = []
 

@@ -108,7 +108,8 @@ def test_a_terminal_gets_the_verdicts_first_and_the_way_on(study: str, declared:
     again = call("compare", declared)
     assert again.stderr.splitlines()[0] == f"Logged before as run {run_id}."
     assert (again.stdout, newest_compare_run(study)[1]) == (result.stdout, run_id)
-    assert client.get_experiment(study).tags["mlflow.note.content"].startswith("# Conclusion of study")
+    note = client.get_experiment(study).tags["mlflow.note.content"]
+    assert note.startswith("# study: 1 supported\n\nRegularisation lowered the honest loss gap by 0.1")
 
 
 def test_claims_frozen_late_say_so_everywhere(study: str, declared: str) -> None:
