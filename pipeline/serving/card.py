@@ -28,11 +28,9 @@ from pipeline.study.tags import (
     WEIGHTS_SHA256,
 )
 
-NUMBERS = (
-    ("test accuracy", metrics.FINAL_TEST_ACCURACY),
-    ("test loss (nats), evaluation mode, no penalty", metrics.FINAL_HONEST_TEST_LOSS),
-    ("train loss (nats), evaluation mode, no penalty", metrics.FINAL_HONEST_TRAIN_LOSS),
-    ("gap, test less train loss (nats)", metrics.FINAL_GAP_HONEST),
+NUMBERS = tuple(
+    row.final
+    for row in (metrics.TEST_ACCURACY, metrics.HONEST_TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.GAP_HONEST)
 )
 MOST_NAMES = 30  # classes that a card names
 DIGITS = {
@@ -160,12 +158,12 @@ def _list_numbers(choice: Choice) -> list[str]:
     """A table row for each metric: this run, the mean over seeds, its interval."""
     own = choice.runs[choice.runs["run_id"] == choice.run_id].iloc[0]
     rows = []
-    for label, metric in NUMBERS:
+    for metric in NUMBERS:
         entry = measure_entry(choice.runs, metric)
         # Fewer seeds than the table's heading says would be a lie.
         measured = entry.value is not None and entry.low is not None and len(entry.run_ids) == len(choice.runs)
         numbers = f"{entry.value:.5f} | {entry.low:.5f} to {entry.high:.5f}" if measured else "- | -"
-        rows.append(f"| {label} | {own[metric]:.5f} | {numbers} |")
+        rows.append(f"| {metric.title} | {own[metric]:.5f} | {numbers} |")
     return rows
 
 

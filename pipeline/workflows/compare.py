@@ -20,6 +20,7 @@ from pipeline.report.text.conclusion import (
     shorten_note,
     write_conclusion,
 )
+from pipeline.study import metrics
 from pipeline.study.experiment import open_experiment
 from pipeline.study.tags import NOTE, TABLE_SHA256
 from pipeline.tracking.files.hashes import demand_recorded_metrics
@@ -118,7 +119,7 @@ def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     yield "losses_honest", plot_loss_curves(history, runs, source="honest", caption=caption)
     yield "gap", plot_gap(runs, caption=caption)
     yield "accuracy", plot_accuracy(runs, caption=caption)
-    yield "seeds_test_loss", plot_seeds(runs, "final/honest_test_loss", caption=caption)
-    yield "seeds_test_accuracy", plot_seeds(runs, "final/test_accuracy", caption=caption)
+    yield "seeds_test_loss", plot_seeds(runs, metrics.HONEST_TEST_LOSS.final, caption=caption)
+    yield "seeds_test_accuracy", plot_seeds(runs, metrics.TEST_ACCURACY.final, caption=caption)
     if not comparison.onsets.empty:
         yield "onset", plot_onset(comparison.onsets, runs, comparison.claimed_onset, caption=caption)

@@ -18,6 +18,7 @@ import pandas as pd
 from pipeline.analysis.table.entries import Entry, compare_published, label_row, measure_entry, tell_truth
 from pipeline.analysis.table.selection import METRICS, Selection, SharedSettings, describe_query, find_images
 from pipeline.errors import AnalysisError
+from pipeline.study import metrics
 from pipeline.study.variants import TABLE, Variant, published_variants
 
 
@@ -126,6 +127,7 @@ def conclude(
     variants = rows if rows is not None else TABLE if controls else published_variants()
     shown = selection.chosen["variant"].isin([variant.name for variant in variants])
     runs = selection.chosen[shown]
+    runs = runs.drop(columns=[name for name in metrics.LATER if name in runs and runs[name].isna().all()])
     if runs.empty:
         raise AnalysisError(
             f"no run to compare: none of {len(selection.left_out) + len(selection.chosen)} is finished, has the "
@@ -160,8 +162,8 @@ def list_records(frame: pd.DataFrame) -> list[dict[str, object]]:
 def _keep_evidence(runs: pd.DataFrame) -> pd.DataFrame:
     """The columns of the chosen runs that identify them and carry their final numbers."""
     names = ["run_id", "run_name", "experiment", "variant", "seed", "threads", "fingerprint", "weights_sha256", "ended"]
-    metrics = [column for column in runs.columns if column.startswith("final/")]
+    finals = [column for column in runs.columns if column.startswith("final/")]
     evidence = runs[names].assign(ended=runs["ended"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     if "origin" in runs:
         evidence["origin"] = runs["origin"].where(runs["origin"] != "", runs["run_id"])
-    return evidence.join(runs[metrics].replace([np.inf, -np.inf], np.nan)).reset_index(drop=True)
+    return evidence.join(runs[finals].replace([np.inf, -np.inf], np.nan)).reset_index(drop=True)

@@ -16,6 +16,7 @@ import pandas as pd
 
 from pipeline.errors import AnalysisError
 from pipeline.images import CLASSES, MNIST, SHAPE, Images, restore_images
+from pipeline.study import metrics
 from pipeline.study.layers import count_parameters
 from pipeline.study.settings import COMPARED, Settings, describe_arithmetic
 from pipeline.study.settings import RULES as SETTINGS
@@ -23,10 +24,10 @@ from pipeline.study.variants import VARIANTS, Variant, Variants
 
 METRICS: Mapping[str, str] = MappingProxyType(
     {
-        "TRAIN_LOSS": "final/train_loss",
-        "TEST_LOSS": "final/test_loss",
-        "TRAIN_ACC": "final/train_accuracy",
-        "TEST_ACC": "final/test_accuracy",
+        "TRAIN_LOSS": metrics.TRAIN_LOSS.final,
+        "TEST_LOSS": metrics.TEST_LOSS.final,
+        "TRAIN_ACC": metrics.TRAIN_ACCURACY.final,
+        "TEST_ACC": metrics.TEST_ACCURACY.final,
     }
 )
 """The conclusion table's four measured columns, with the metric that each shows."""
@@ -189,7 +190,7 @@ def _choose(usable: pd.DataFrame, rule: str, variants: Variants) -> pd.DataFrame
     """One row a variant (or a variant and seed) by the rule; equals are settled by age, then by run id."""
     ordered = _sort_by_age(usable)
     if rule == "best":
-        ordered = ordered.sort_values("final/test_accuracy", kind="stable")
+        ordered = ordered.sort_values(metrics.TEST_ACCURACY.final, kind="stable")
     chosen = ordered.drop_duplicates(_keys(rule), keep="last")
     places = {name: place for place, name in enumerate(variants)}
     placed = chosen.assign(place=chosen["variant"].map(places)).sort_values(["place", "seed"])

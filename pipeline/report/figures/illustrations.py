@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.entries import measure_entry
-from pipeline.report.figures.comparison import QUANTITIES, order_variants, plot_gap, plot_onset, plot_seeds
+from pipeline.report.figures.comparison import TITLES, order_variants, plot_gap, plot_onset, plot_seeds
 from pipeline.report.figures.render import render_svg
 from pipeline.report.figures.verdicts import has_effect, plot_intervals, plot_specifications, plot_spread
 from pipeline.report.text.lessons import say_specifications
 from pipeline.report.text.numbers import format_effect, say_unit
+from pipeline.study import metrics
 from pipeline.study.facts import Provenance
 
 SAME_BYTES: dict[Any, Any] = {"svg.hashsalt": "report", "svg.fonttype": "path"}
@@ -59,8 +60,8 @@ def draw_curves(comparison: Comparison, history: pd.DataFrame) -> Iterator[Illus
     """Curves of loss and accuracy; `history` has the accuracies (run_id, metric, epoch, value)."""
     runs = comparison.runs
     for quantity, points, metric in (
-        ("loss", comparison.history, "final/honest_test_loss"),
-        ("accuracy", history, "final/test_accuracy"),
+        ("loss", comparison.history, metrics.HONEST_TEST_LOSS.final),
+        ("accuracy", history, metrics.TEST_ACCURACY.final),
     ):
         if not points.empty:
             figure = plot_spread(points, runs, quantity)
@@ -71,13 +72,13 @@ def draw_curves(comparison: Comparison, history: pd.DataFrame) -> Iterator[Illus
 def draw_spreads(comparison: Comparison) -> Iterator[Illustration]:
     """What the runs end with: every seed, the gap, and the onsets where they were watched."""
     runs = comparison.runs
-    metrics: tuple[tuple[str, str, Callable[..., Figure]], ...] = (
-        ("final/test_accuracy", "Test accuracy of every seed", lambda: plot_seeds(runs, "final/test_accuracy")),
-        ("final/honest_test_loss", "Test loss of every seed", lambda: plot_seeds(runs, "final/honest_test_loss")),
-        ("final/gap_honest", "Honest gap by depth and kernel", lambda: plot_gap(runs)),
+    spreads: tuple[tuple[str, str, Callable[..., Figure]], ...] = (
+        (metrics.TEST_ACCURACY.final, "Test accuracy of every seed", plot_seeds),
+        (metrics.HONEST_TEST_LOSS.final, "Test loss of every seed", plot_seeds),
+        (metrics.GAP_HONEST.final, "Honest gap by depth and kernel", lambda runs, _: plot_gap(runs)),
     )
-    for metric, title, draw in metrics:
-        yield embed_figure(draw(), metric.replace("/", "_"), title, rank_variants(runs, metric))
+    for metric, title, draw in spreads:
+        yield embed_figure(draw(runs, metric), metric.replace("/", "_"), title, rank_variants(runs, metric))
     onsets = comparison.onsets
     if not onsets.empty:
         seen = int(onsets["onset"].notna().sum())
@@ -126,12 +127,12 @@ def rank_variants(runs: pd.DataFrame, metric: str) -> str:
     entries = {name: measure_entry(own, metric) for name, own in runs.groupby("variant")}
     measured = [(entry.value, str(name), len(entry.run_ids)) for name, entry in entries.items() if entry.run_ids]
     if not measured:
-        return f"No run has a finite {QUANTITIES[metric]}."
+        return f"No run has a finite {TITLES[metric]}."
     order = order_variants(runs)
     measured.sort(key=lambda found: (found[0], order.index(found[1])))
     said = [f"{value:.5f} for {name} (n = {n})" for value, name, n in measured]
     ends = said[0] if len(said) == 1 else f"highest {said[-1]}, lowest {said[0]}"
-    return f"Mean over seeds at the last epoch of {QUANTITIES[metric]}: {ends}."
+    return f"Mean over seeds at the last epoch of {TITLES[metric]}: {ends}."
 
 
 def _write_uri(content: bytes, kind: str) -> str:

@@ -20,11 +20,12 @@ from pipeline.errors import AnalysisError
 from pipeline.report.figures.comparison import BLUE, GREY, ORANGE, VERMILLION, Style, order_variants
 from pipeline.report.figures.layout import finish_figure, label_panels, open_figure, open_panels, use_log_scale
 from pipeline.report.text.numbers import format_effect, say_unit
+from pipeline.study.metrics import HONEST_TEST_LOSS, HONEST_TRAIN_LOSS, TEST_ACCURACY, TRAIN_ACCURACY
 
 QUANTITIES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
-        "loss": ("honest/train_loss", "honest/test_loss", "cross-entropy, evaluation mode (nats, log scale)"),
-        "accuracy": ("train/accuracy", "test/accuracy", "accuracy"),
+        "loss": (HONEST_TRAIN_LOSS, HONEST_TEST_LOSS, "cross-entropy, evaluation mode (nats, log scale)"),
+        "accuracy": (TRAIN_ACCURACY, TEST_ACCURACY, "accuracy"),
     }
 )
 """What can be drawn by epoch: its train metric, its test metric, its axis."""

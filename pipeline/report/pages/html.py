@@ -22,7 +22,6 @@ from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.conclusion import list_records
 from pipeline.analysis.table.entries import Entry
-from pipeline.report.figures.comparison import QUANTITIES
 from pipeline.report.figures.illustrations import (
     draw_curves,
     draw_intervals,
@@ -37,6 +36,7 @@ from pipeline.report.text.checklist import YES, answer_checklist, check_claims
 from pipeline.report.text.conclusion import say_remarks
 from pipeline.report.text.numbers import format_effect, format_p, say_unit
 from pipeline.report.text.sentences import say_look, say_twins, say_verdict
+from pipeline.study import metrics
 from pipeline.study.facts import Provenance, format_options
 
 SYMBOLS = {
@@ -48,8 +48,6 @@ SYMBOLS = {
     "DEVIATED": "≠",
 }
 POLICY = "default-src 'none'; img-src data:; style-src '{css}'; script-src '{js}'; base-uri 'none'; form-action 'none'"
-SHOWN = ("train_loss", "test_loss", "test_accuracy", "honest_train_loss", "honest_test_loss", "gap_honest")
-FINALS = {f"final/{name}": QUANTITIES[f"final/{name}"] for name in SHOWN}
 DASH = "-"
 
 
@@ -115,9 +113,9 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
         "format_entry": format_entry,
         "labels": _list_labels(comparison),
         "left_out": conclusion.left_out.groupby("reason", sort=False)["run_id"].apply(list).to_dict(),
-        "finals": FINALS,
+        "finals": [metric for metric in metrics.FINALS if metric.reported and metric in runs],
         "seeds": sorted({int(seed) for seed in runs["seed"]}),
-        "accuracies": {(run["variant"], run["seed"]): run["final/test_accuracy"] for run in records},
+        "accuracies": {(run["variant"], run["seed"]): run[metrics.TEST_ACCURACY.final] for run in records},
         "by_variant": [(name, list(own)) for name, own in groupby(records, _name_variant)],
         "networks": [comparison.question.table[name] for name in dict.fromkeys(runs["variant"])],
     }

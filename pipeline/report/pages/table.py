@@ -17,6 +17,7 @@ from pipeline.analysis.table.entries import Entry
 from pipeline.analysis.table.results import dump_conclusion
 from pipeline.errors import AnalysisError
 from pipeline.report.text.escape import escape_latex, escape_markdown
+from pipeline.study import metrics
 from pipeline.study.variants import published_variants
 
 NO_RUN = "(no run)"
@@ -63,7 +64,7 @@ def _tell_from_best(conclusion: Conclusion) -> list[str]:
 
     Empty below three complete seeds.
     """
-    errors = 1 - conclusion.runs.pivot(index="seed", columns="variant", values="final/test_accuracy").dropna()
+    errors = 1 - conclusion.runs.pivot(index="seed", columns="variant", values=metrics.TEST_ACCURACY.final).dropna()
     if len(errors) < FEWEST_SEEDS_TO_EXPLORE or errors.shape[1] < 2:
         return []
     ties = find_ties(errors)
