@@ -14,8 +14,9 @@ from pipeline.report.text.note import describe_network
 from pipeline.report.text.numbers import format_effect, say_unit
 from pipeline.serving.promote import SEED_RULE, Choice
 from pipeline.study import metrics
+from pipeline.study.facts import restore_settings
 from pipeline.study.layers import count_parameters
-from pipeline.study.settings import LATER, describe_arithmetic
+from pipeline.study.settings import describe_arithmetic
 from pipeline.study.tags import (
     COMMIT,
     DATA_INK,
@@ -99,8 +100,7 @@ class Source:
 
 def write_card(choice: Choice, source: Source) -> str:
     """The card of the chosen run, in Markdown."""
-    facts = source.facts
-    images = source.images
+    facts, images, settings = source.facts, source.images, restore_settings(source.facts)
     return TEMPLATE.format(
         **(DIGITS if shows_digits(facts.get(PARAM_DATA_NAME, ""), images) else _name_classes(images)),
         size=images.size,
@@ -108,18 +108,18 @@ def write_card(choice: Choice, source: Source) -> str:
         number=len(images.classes),
         input=_describe_input(facts, images),
         name=choice.variant.name,
-        seed=facts["seed"],
+        seed=settings.seed,
         network=describe_network(choice.variant),
         parameters=count_parameters(choice.variant, images)[0],
         data=quote_code(facts.get(PARAM_DATA_NAME, "unknown")),
         data_sha256=facts.get(PARAM_DATA_SHA256, "unknown"),
-        train=f"{int(facts['subset']):,}" if int(facts["subset"]) else "all",
+        train=f"{settings.subset:,}" if settings.subset else "all",
         test=source.test_images,
-        normalization=facts["normalization"],
-        epochs=facts["epochs"],
-        batch_size=facts["batch-size"],
+        normalization=settings.normalization,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
         learning_rate=facts["learning-rate"],
-        arithmetic=describe_arithmetic(**{name: str(facts.get(name, default)) for name, default in LATER.items()}),
+        arithmetic=describe_arithmetic(settings),
         experiment=escape_markdown(source.experiment),
         n=len(choice.runs),
         seeds=", ".join(map(str, sorted(choice.runs["seed"]))),

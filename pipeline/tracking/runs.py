@@ -13,8 +13,7 @@ import pandas as pd
 from pipeline.images import CLASSES, SHAPE
 from pipeline.plain import escape_controls
 from pipeline.study import metrics
-from pipeline.study.settings import LATER, RULES, name_option
-from pipeline.study.settings import NUMBERS as NUMERIC
+from pipeline.study.settings import RULES, name_option
 from pipeline.study.tags import (
     ATTEMPT,
     BOOT_ID,
@@ -111,18 +110,8 @@ CURVES = (
     *(metrics.TRAIN_LOSS, metrics.TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.HONEST_TEST_LOSS),
     metrics.TEST_ACCURACY,
 )
-NUMBERS = (
-    *(name for name in SETTINGS if name in NUMERIC),
-    *("depth_called", "depth_counted", "kernel", "parameters", "trainable_parameters", "classes"),
-)
-TEXTS = (
-    *TAGS.values(),
-    *(name for name in SETTINGS if name not in (*NUMERIC, *LATER)),
-    "data_sha256",
-    "data_name",
-    "image_shape",
-    "status",
-)
+NUMBERS = ("depth_called", "depth_counted", "kernel", "parameters", "trainable_parameters", "classes")
+TEXTS = (*TAGS.values(), "data_sha256", "data_name", "image_shape", "status")
 UNKNOWN = -1
 logger = logging.getLogger(__name__)
 PAGE = 1000
@@ -259,14 +248,16 @@ def _search_runs(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:
 def _type_columns(rows: pd.DataFrame) -> pd.DataFrame:
     """The raw rows with the types that the analysis expects."""
     typed = rows.assign(variant=rows["variant"].fillna(rows["arch"])).drop(columns=["arch", "artifact_uri"])
+    for name in SETTINGS:
+        rule = RULES[name]
+        missing = rule.default if rule.later else "" if isinstance(rule.default, str) else UNKNOWN
+        typed[name] = typed[name].fillna(missing).map(rule.kind).astype(type(rule.default))
     for name in NUMBERS:
         typed[name] = pd.to_numeric(typed[name], errors="coerce").fillna(UNKNOWN).astype(int)
     for name in metrics.FINALS:
         typed[name] = typed[name].astype(float)
     for name in TEXTS:
         typed[name] = typed[name].fillna("").astype(str)
-    for name, only in LATER.items():
-        typed[name] = typed[name].fillna(only).astype(str)
     for name in ("started", "ended"):
         typed[name] = pd.to_datetime(pd.to_numeric(typed[name]), unit="ms", utc=True)
     typed["dropout"] = pd.to_numeric(typed["dropout"], errors="coerce").fillna(0) > 0

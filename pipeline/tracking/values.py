@@ -75,7 +75,8 @@ def _accept_setting(name: str) -> Check:
     rule = RULES[name]
     if rule.choices:
         return lambda text: text in rule.choices
-    return lambda text: (number := read_count(text)) is not None and rule.low <= number <= rule.high
+    read = read_count if isinstance(rule.default, int) else read_number
+    return lambda text: (number := read(text)) is not None and rule.low <= number <= rule.high
 
 
 PARAMS: Mapping[str, Check] = {

@@ -69,7 +69,7 @@ class SharedSettings(Settings):
     @property
     def arithmetic(self) -> str:
         """How the networks were computed, in words."""
-        return describe_arithmetic(self.precision, self.jit)
+        return describe_arithmetic(self)
 
     def describe_differences(self, run: Mapping[str, Any]) -> str:
         """The settings in which `run` is another one, as `epochs 5, asked 25; ...`; empty if there are none."""
@@ -119,7 +119,7 @@ def newest_settings(runs: pd.DataFrame, variants: Variants = VARIANTS, **asked: 
             f"no finished run{f' with {wanted}' if asked else ''} to compare; train a variant first{hint}"
         )
     newest = _sort_by_age(finished).iloc[-1]
-    shared: dict[str, Any] = {name: type(SETTINGS[name].default)(newest[name]) for name in COMPARED}
+    shared: dict[str, Any] = {name: SETTINGS[name].kind(newest[name]) for name in COMPARED}
     return SharedSettings(**shared, data_sha256=str(newest["data_sha256"]))
 
 

@@ -36,7 +36,7 @@ LOSSES = {
     "notebook": (metrics.TRAIN_LOSS, metrics.TEST_LOSS),
     "honest": (metrics.HONEST_TRAIN_LOSS, metrics.HONEST_TEST_LOSS),
 }
-TITLES = {str(metric): metric.title for metric in metrics.FINALS}
+QUANTITIES = {str(metric): metric.title for metric in metrics.FINALS}
 """What each final metric is called on an axis."""
 COLUMNS = 5
 
@@ -124,8 +124,8 @@ def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
 
 def plot_seeds(runs: pd.DataFrame, metric: str = metrics.TEST_LOSS.final, *, caption: str = "") -> Figure:
     """One final metric: every seed a dot, from two on their mean with its 95 % t-interval; a line a variant."""
-    if metric not in TITLES:
-        raise AnalysisError(f'"{metric}" is not a final metric to plot; choose one of {", ".join(TITLES)}')
+    if metric not in QUANTITIES:
+        raise AnalysisError(f'"{metric}" is not a final metric to plot; choose one of {", ".join(QUANTITIES)}')
     variants = order_variants(runs)
     figure, axes = _open_lines(variants, runs, caption)
     seeds = {
@@ -139,7 +139,7 @@ def plot_seeds(runs: pd.DataFrame, metric: str = metrics.TEST_LOSS.final, *, cap
         intervals = [np.array([[low, place - 0.25], [high, place - 0.25]]) for place, (_, low, high) in means.items()]
         axes.plot(*_join_lines(intervals), "-", color=VERMILLION, lw=2)
         axes.plot([mean for mean, _, _ in means.values()], np.array([*means]) - 0.25, "D", color=VERMILLION, ms=5)
-    axes.set_xlabel(TITLES[metric])
+    axes.set_xlabel(QUANTITIES[metric])
     handles = [
         Line2D([], [], color=BLUE, marker="o", mfc="none", ls="none", label="one seed"),
         Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"),

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.entries import measure_entry
-from pipeline.report.figures.comparison import TITLES, order_variants, plot_gap, plot_onset, plot_seeds
+from pipeline.report.figures.comparison import QUANTITIES, order_variants, plot_gap, plot_onset, plot_seeds
 from pipeline.report.figures.render import render_svg
 from pipeline.report.figures.verdicts import has_effect, plot_intervals, plot_specifications, plot_spread
 from pipeline.report.text.lessons import say_specifications
@@ -127,12 +127,12 @@ def rank_variants(runs: pd.DataFrame, metric: str) -> str:
     entries = {name: measure_entry(own, metric) for name, own in runs.groupby("variant")}
     measured = [(entry.value, str(name), len(entry.run_ids)) for name, entry in entries.items() if entry.run_ids]
     if not measured:
-        return f"No run has a finite {TITLES[metric]}."
+        return f"No run has a finite {QUANTITIES[metric]}."
     order = order_variants(runs)
     measured.sort(key=lambda found: (found[0], order.index(found[1])))
     said = [f"{value:.5f} for {name} (n = {n})" for value, name, n in measured]
     ends = said[0] if len(said) == 1 else f"highest {said[-1]}, lowest {said[0]}"
-    return f"Mean over seeds at the last epoch of {TITLES[metric]}: {ends}."
+    return f"Mean over seeds at the last epoch of {QUANTITIES[metric]}: {ends}."
 
 
 def _write_uri(content: bytes, kind: str) -> str:
