@@ -29,15 +29,7 @@ from pipeline.tracking.files.addresses import find_moved, fix_moved_artifacts
 from pipeline.tracking.files.artifacts import find_damage, is_in_reach, locate_artifacts
 from pipeline.tracking.store import Store
 from pipeline.tracking.write.resume import locate_checkpoints
-from pipeline.tracking.write.survey import (
-    RunRecord,
-    Survey,
-    delete_run,
-    end_run,
-    lives,
-    look_up_run,
-    survey_store,
-)
+from pipeline.tracking.write.survey import RunRecord, Survey, delete_run, end_run, lives, look_up_run, survey_store
 
 STATUS = {"finished": "FINISHED", "killed": "KILLED", "failed": "FAILED"}
 PARAMETERS = {"main": "arch", "sweep": "experiment", "compare": "experiment"}
