@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.analysis.comparison import Comparison, Question, ask_experiment
@@ -21,7 +22,7 @@ from pipeline.report.text.conclusion import (
     write_conclusion,
 )
 from pipeline.study import metrics
-from pipeline.study.experiment import open_experiment
+from pipeline.study.experiment import Experiment, open_experiment
 from pipeline.study.tags import NOTE, TABLE_SHA256
 from pipeline.tracking.files.hashes import demand_recorded_metrics
 from pipeline.tracking.frozen import judge_freezing, read_frozen
@@ -68,10 +69,7 @@ def find_comparison(
 
     Raises RunsDamaged where the metrics of one of them are not those that were recorded.
     """
-    declared = open_experiment(experiment)
-    store = open_store()
-    experiment_id = find_experiment(store, declared.name if declared else experiment)
-    runs = read_runs(store, experiment_id)
+    declared, store, experiment_id, runs = read_experiment(experiment)
     question = Question(rule=rule or ("all-seeds" if declared else "newest"), asked=asked or {}, show=show)
     frozen, frozen_at = read_frozen(store, experiment_id)
     if declared:
@@ -79,6 +77,14 @@ def find_comparison(
     comparison = compare_in(store, experiment_id, runs, question)
     demand_recorded_metrics(store, experiment_id, comparison.runs["run_id"])
     return Found(store=store, experiment_id=experiment_id, comparison=comparison, frozen_at=escape_controls(frozen_at))
+
+
+def read_experiment(experiment: str) -> tuple[Experiment | None, Store, str, pd.DataFrame]:
+    """What a file declares (None for the name of an MLflow experiment), the store, the experiment's id and runs."""
+    declared = open_experiment(experiment)
+    store = open_store()
+    experiment_id = find_experiment(store, declared.name if declared else experiment)
+    return declared, store, experiment_id, read_runs(store, experiment_id)
 
 
 def record_comparison(recorder: Recorder, found: Found) -> None:

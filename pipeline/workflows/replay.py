@@ -12,13 +12,13 @@ from pipeline import interrupts
 from pipeline.data.datasets import load_data
 from pipeline.errors import AnalysisError
 from pipeline.study import metrics
-from pipeline.study.experiment import open_experiment
 from pipeline.study.facts import restore_row, restore_settings
 from pipeline.study.tags import FINGERPRINT
 from pipeline.tracking.provenance import ENVIRONMENT, name_cpu
-from pipeline.tracking.runs import read_history, read_runs
-from pipeline.tracking.store import Store, find_experiment, open_store, store_errors
+from pipeline.tracking.runs import read_history
+from pipeline.tracking.store import Store, store_errors
 from pipeline.training.fingerprint import fingerprint_training
+from pipeline.workflows.compare import read_experiment
 from pipeline.workflows.train import LOADING, TRAINING, RunProgress
 
 COMPARED = tuple(metric for metric in metrics.BY_EPOCH if metric.unit != metrics.SECONDS)
@@ -70,9 +70,7 @@ def replay_run(
     """
     interrupts.follow_launcher()
     progress = progress or RunProgress()
-    declared = open_experiment(experiment)
-    store = open_store()
-    runs = read_runs(store, find_experiment(store, declared.name if declared else experiment))
+    _, store, _, runs = read_experiment(experiment)
     chosen = runs[(runs["outcome"] == "finished") & (not variant or runs["variant"] == variant)]
     chosen = chosen[chosen["seed"] == seed] if seed is not None else chosen
     if chosen.empty:

@@ -25,7 +25,8 @@ from pipeline.study.facts import describe_settings, describe_variant, restore_se
 from pipeline.study.metrics import FINALS
 from pipeline.study.settings import COMPARED, Settings, describe_arithmetic, make_settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.runs import PARAMS, read_runs
+from pipeline.tracking.columns import PARAMS
+from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import record_run
 from pipeline.training.fingerprint import fingerprint_training
