@@ -17,7 +17,6 @@ from pipeline.study.tags import ATTEMPT, BOOT_ID, EPOCH, HEARTBEAT, HOST, PID, P
 
 WHOLE = re.compile(r"[0-9]{1,12}", re.ASCII)
 SHOWN = 40  # characters of a bad value
-LAST_YEAR = 9999
 FACTORS = ("depth-called", "depth-counted", "kernel", "parameters", "parameters-trainable")
 Check = Callable[[Any], bool]
 

@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.analysis.claims.verdict import Verdict
@@ -29,9 +28,16 @@ from pipeline.report.figures.illustrations import (
     draw_spreads,
     draw_violins,
 )
-from pipeline.report.pages.provenance import Sources
-from pipeline.report.pages.surroundings import describe_surroundings
-from pipeline.report.pages.table import TEMPLATES, format_entry, tabulate, write_caption
+from pipeline.report.pages.provenance import Sources, describe_surroundings
+from pipeline.report.pages.table import (
+    TEMPLATES,
+    format_entry,
+    group_left_out,
+    list_words,
+    open_templates,
+    tabulate,
+    write_caption,
+)
 from pipeline.report.text.checklist import YES, answer_checklist, check_claims
 from pipeline.report.text.conclusion import say_remarks
 from pipeline.report.text.numbers import format_effect, format_p, say_unit
@@ -65,13 +71,7 @@ def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sou
 
     The same runs give the same page but for the line with `written`. Raises AnalysisError where nothing can be drawn.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates(autoescape=True)
     environment.filters["raw"] = _write_raw
     environment.filters["say"] = say_verdict
     css, js = (_read_piece(name) for name in ("report.css", "report.js"))
@@ -111,8 +111,8 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
         "caption": write_caption(conclusion),
         "frame": tabulate(conclusion),
         "format_entry": format_entry,
-        "labels": _list_labels(comparison),
-        "left_out": conclusion.left_out.groupby("reason", sort=False)["run_id"].apply(list).to_dict(),
+        "labels": list_words(conclusion),
+        "left_out": group_left_out(conclusion),
         "finals": [metric for metric in metrics.FINALS if metric.reported and metric in runs],
         "seeds": sorted({int(seed) for seed in runs["seed"]}),
         "accuracies": {(run["variant"], run["seed"]): run[metrics.TEST_ACCURACY.final] for run in records},
@@ -173,16 +173,6 @@ def _list_numbers(verdict: Verdict) -> Iterator[tuple[str, str]]:
         yield "held against", f"{format_effect(verdict.claim.reference, verdict)} {say_unit(verdict)}"
     if verdict.p_adjusted == verdict.p_adjusted:
         yield "adjusted p", format_p(verdict.p_adjusted).removeprefix("= ")
-
-
-def _list_labels(comparison: Comparison) -> set[str]:
-    """The columns of words, which stand left."""
-    return {
-        name
-        for row in comparison.conclusion.rows
-        for name, entry in row.entries.items()
-        if isinstance(entry.value, str | bool)
-    }
 
 
 def _write_raw(entry: Entry | float | int | None) -> str:
