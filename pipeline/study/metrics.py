@@ -29,9 +29,11 @@ class Metric(str):
     later: bool
 
     def __new__(cls, name: str, label: str, unit: str = "", **more: bool | str) -> Self:
-        """A text that is the name; `more` as said above."""
+        """A text that is the name; `more` as said above, raises TypeError for anything else."""
         metric = super().__new__(cls, name)
         row = {"better": "", "column": "", "reported": True, "lasting": True, "later": False}
+        if unknown := set(more) - set(row):
+            raise TypeError(f"a metric has no {', '.join(sorted(unknown))}; choose one of {', '.join(row)}")
         vars(metric).update(row, label=label, unit=unit, **more)
         return metric
 

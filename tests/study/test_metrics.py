@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.study.metrics import BY_EPOCH, EPOCH_SECONDS, FINALS, HONEST_TEST_LOSS, TEST_ACCURACY, TRAIN_SECONDS
+from pipeline.study.metrics import (
+    BY_EPOCH,
+    EPOCH_SECONDS,
+    FINALS,
+    HONEST_TEST_LOSS,
+    TEST_ACCURACY,
+    TRAIN_SECONDS,
+    Metric,
+)
 from tests.conftest import SUBSET
 
 ROW = """TEST_ERRORS = Metric("test/errors", "wrong test images", "images", better="lower", column="errors", later=True)
@@ -65,6 +73,11 @@ def test_every_metric_has_a_name_a_label_a_unit_and_a_final() -> None:
     assert (HONEST_TEST_LOSS.final, TEST_ACCURACY.final) == ("final/honest_test_loss", "final/test_accuracy")
     assert EPOCH_SECONDS.final.title == "time per epoch (s)"
     assert (TEST_ACCURACY.better, HONEST_TEST_LOSS.final.better) == ("higher", "lower")
+
+
+def test_a_row_knows_no_other_columns() -> None:
+    with pytest.raises(TypeError, match="a metric has no colum; choose one of better, column, reported"):
+        Metric("test/errors", "wrong test images", colum="errors")
 
 
 def test_a_copy_of_a_metric_is_its_name() -> None:

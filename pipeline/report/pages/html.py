@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
@@ -74,7 +75,7 @@ def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sou
     environment = open_templates(autoescape=True)
     environment.filters["raw"] = _write_raw
     environment.filters["say"] = say_verdict
-    css, js = (_read_piece(name) for name in ("report.css", "report.js"))
+    css, js = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     return environment.get_template("report.html").render(
         policy=POLICY.format(css=_hash_piece(css), js=_hash_piece(js)),
         css=Markup(css),
@@ -116,7 +117,7 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
         "finals": [metric for metric in metrics.FINALS if metric.reported and metric in runs],
         "seeds": sorted({int(seed) for seed in runs["seed"]}),
         "accuracies": {(run["variant"], run["seed"]): run[metrics.TEST_ACCURACY.final] for run in records},
-        "by_variant": [(name, list(own)) for name, own in groupby(records, _name_variant)],
+        "by_variant": [(name, list(own)) for name, own in groupby(records, itemgetter("variant"))],
         "networks": [comparison.question.table[name] for name in dict.fromkeys(runs["variant"])],
     }
 
@@ -179,14 +180,6 @@ def _write_raw(entry: Entry | float | int | None) -> str:
     """A number as it is kept, to sort by and to check against the result file; empty where there is none."""
     value = entry.value if isinstance(entry, Entry) else entry
     return "" if value is None or value != value else repr(value) if isinstance(value, float) else str(value)
-
-
-def _name_variant(run: dict[str, object]) -> str:
-    return str(run["variant"])
-
-
-def _read_piece(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _hash_piece(text: str) -> str:
