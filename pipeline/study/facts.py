@@ -19,6 +19,9 @@ POOLING = "max 2x2 "
 OWN_FILE = "FILE.toml"
 """Stands for the file of a user's own variant: a run knows its row, not where that was written down."""
 
+COLOURS = {False: "#D55E00", True: "#0072B2"}
+"""Of plain and regularised networks, in every figure and in MLflow's interface: Okabe and Ito's vermillion and blue."""
+
 
 def describe_settings(settings: Settings) -> dict[str, object]:
     """The settings under the names that they have on the command line and in MLproject."""

@@ -24,6 +24,13 @@ if TYPE_CHECKING:  # the functions import what they need: reading a SQLite file 
 
 LOGGED_IMAGES = "mlflow.loggedImages"
 """The tag that lets MLflow's interface show the images of a run as a grid."""
+COLOUR = "mlflow.runColor"
+"""The tag with the colour of a run in the interface, as #rrggbb."""
+ASSISTANT_CLOSED = {
+    "mlflow.assistant.panelOpen_v1": "false",
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+}
+"""What a browser keeps (localStorage) where the interface's chat panel, which opens at the first visit, was closed."""
 VIEW_TAG = "mlflow.sharedViewState."
 """Prefix of an experiment's tag with a view that the interface lists under Views."""
 ADDRESSES = (
@@ -105,11 +112,11 @@ def correct_git_context(correct: Callable[[Mapping[str, str]], Mapping[str, str]
             provider._cache["git_info"] = {name: value for name, value in {**found, **correct(found)}.items() if value}
 
 
-def load_application(uri: str, folder: Path, hosts: str) -> Any:
+def load_application(uri: str, folder: Path, hosts: str) -> tuple[Any, Any]:
     """MLflow's web application on the store at `uri`, which answers to these names alone and keeps files in `folder`.
 
-    It reads the environment as it is imported, by the variables in which `mlflow server` tells its workers where runs
-    and files are: `ps` shows no URI.
+    The second is the Flask application within it, which gives out the pages. Both read the environment as they are
+    imported, by the variables in which `mlflow server` tells its workers where runs and files are: `ps` shows no URI.
     """
     from mlflow.server import constants
 
@@ -124,8 +131,9 @@ def load_application(uri: str, folder: Path, hosts: str) -> Any:
     }
     os.environ.update(places)
     with warnings.catch_warnings(action="ignore"):  # between MLflow and Starlette; nobody here can act on them
+        from mlflow.server import app as pages
         from mlflow.server.fastapi_app import app
-    return app
+    return app, pages
 
 
 def open_artifacts(uri: str, tracking_uri: str | None = None) -> ArtifactRepository:

@@ -181,7 +181,7 @@ def test_a_files_data_are_found_from_the_files_own_folder(ids: dict[str, str], m
     """The plan that is frozen keeps what the file says, so that it is the same from every folder."""
     assert load_experiment("studies/things.toml").settings.data == "studies/things.npz"
     plan = call("plan", "studies/things.toml").output
-    assert f"{'tiny-s0':<28}finished  {ids['things tiny']}" in plan
+    assert f"{'tiny-s0':<26}finished  {ids['things tiny']}" in plan
     monkeypatch.chdir("studies")
     assert load_experiment("things.toml").settings.data == "things.npz"
     assert call("plan", "things.toml").output == plan

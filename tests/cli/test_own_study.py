@@ -83,10 +83,13 @@ def ids(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def test_the_cells_that_train_has_made_are_done(ids: dict[str, str]) -> None:
     result = call("plan", "mine.toml")
-    lines = [f"{'tiny-s0':<28}finished  {ids['tiny']}", f"{'tiny_reg-s0':<28}finished  {ids['tiny_reg']}"]
-    claim = "gap: UNTESTABLE whatever the runs say: a verdict needs 5 seeds, and the experiment declares 1"
+    lines = [f"{'tiny-s0':<26}finished  {ids['tiny']}", f"{'tiny_reg-s0':<26}finished  {ids['tiny_reg']}"]
+    claim = (
+        "What the claims can come to with 1 seed:\n"
+        "  gap  UNTESTABLE: a verdict needs 5 seeds, and the experiment declares 1"
+    )
     assert (result.output, result.exit_code) == (
-        "\n".join([*lines, "2 finished, 0 running, 0 stopped, 0 to do", claim, ""]),
+        "\n".join([*lines, "2 cells: 2 finished, 0 running, 0 stopped, 0 to do", claim, ""]),
         0,
     )
 
@@ -128,7 +131,7 @@ def test_a_changed_row_is_no_longer_the_network_that_was_trained(ids: dict[str, 
         rf"Left out, another network of that name: parameters \d+, now \d+: 1 \({ids['tiny']}\)", result.stdout
     )
     assert "2 to do" not in call("plan", "mine.toml").output
-    assert "1 finished, 0 running, 0 stopped, 1 to do" in call("plan", str(path)).output
+    assert "2 cells: 1 finished, 0 running, 0 stopped, 1 to do" in call("plan", str(path)).output
 
 
 def test_the_report_says_how_to_train_each_network_again(ids: dict[str, str]) -> None:

@@ -78,9 +78,10 @@ def test_experiments_and_trainings_are_those_of_the_client(client: MlflowClient,
 
 def test_the_web_application_is_loaded_on_a_store(database: Path, tmp_path: Path) -> None:
     code = f"from pathlib import Path; from pipeline.tracking.mlflow_internals import load_application; \
-app = load_application('sqlite:///{database}', Path({str(tmp_path)!r}), '127.0.0.1:9'); print(type(app).__name__)"
+apps = load_application('sqlite:///{database}', Path({str(tmp_path)!r}), '127.0.0.1:9'); \
+print([type(app).__name__ for app in apps])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "FastAPI\n"
+    assert done.stdout == "['FastAPI', 'Flask']\n"
 
 
 def test_rows_and_points_are_those_of_the_client(client: MlflowClient, tmp_path: Path) -> None:

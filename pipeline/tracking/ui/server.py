@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import uvicorn
+from flask import Flask, Response
 
-from pipeline.tracking.mlflow_internals import load_application
+from pipeline.tracking.mlflow_internals import ASSISTANT_CLOSED, load_application
 from pipeline.tracking.store import Store, project_root
 
 STOP_SECONDS = 2
 NAMES = ("127.0.0.1", "localhost")
+CLOSE_ASSISTANT = f"""<script>
+for (const [name, value] of Object.entries({json.dumps(ASSISTANT_CLOSED)})) {{
+    if (localStorage.getItem(name) === null) localStorage.setItem(name, value);
+}}
+</script>"""
 
 
 def load_ui(store: Store, port: int) -> uvicorn.Server:
@@ -25,10 +32,22 @@ def load_ui(store: Store, port: int) -> uvicorn.Server:
     """
     hosts = ",".join(f"{name}:{port}" for name in NAMES)
     folder = store.database.resolve().parent if store.database else project_root()
-    app = load_application(store.uri, folder, hosts)
+    app, pages = load_application(store.uri, folder, hosts)
+    close_assistant(pages)
     return uvicorn.Server(
         uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=STOP_SECONDS)
     )
+
+
+def close_assistant(pages: Flask) -> None:
+    """Let the interface's chat panel, which asks a language model, stay closed until it is opened by hand."""
+
+    @pages.after_request
+    def insert(response: Response) -> Response:
+        if response.mimetype == "text/html" and response.status_code == 200:
+            response.direct_passthrough = False
+            response.set_data(response.get_data(as_text=True).replace("<head>", f"<head>{CLOSE_ASSISTANT}", 1))
+        return response
 
 
 def serve_ui(server: uvicorn.Server, listening: socket.socket) -> None:
