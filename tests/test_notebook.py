@@ -21,7 +21,7 @@ STORED = ROOT / NOTEBOOK
 def list_kinds(notebook: Any) -> list[list[str]]:
     """What kinds of output each cell of code has."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return [[kind for output in cell.outputs for kind in output.get("data", ["text"])] for cell in cells]
+    return [[kind for output in cell.outputs for kind in sorted(output.get("data", ["text"]))] for cell in cells]
 
 
 @pytest.mark.slow

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+from typing import Any
 
 import uvicorn
-from flask import Flask, Response
 
 from pipeline.tracking.mlflow_internals import ASSISTANT_CLOSED, load_application
 from pipeline.tracking.store import Store, project_root
@@ -39,15 +39,16 @@ def load_ui(store: Store, port: int) -> uvicorn.Server:
     )
 
 
-def close_assistant(pages: Flask) -> None:
-    """Let the interface's chat panel, which asks a language model, stay closed until it is opened by hand."""
+def close_assistant(pages: Any) -> None:
+    """Let the chat panel of MLflow's Flask application, which asks a language model, stay closed until it is opened."""
 
-    @pages.after_request
-    def insert(response: Response) -> Response:
+    def insert(response: Any) -> Any:
         if response.mimetype == "text/html" and response.status_code == 200:
             response.direct_passthrough = False
             response.set_data(response.get_data(as_text=True).replace("<head>", f"<head>{CLOSE_ASSISTANT}", 1))
         return response
+
+    pages.after_request(insert)
 
 
 def serve_ui(server: uvicorn.Server, listening: socket.socket) -> None:
