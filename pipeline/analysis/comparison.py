@@ -18,6 +18,7 @@ from pipeline.analysis.statistics import compare_all_pairs
 from pipeline.analysis.table.conclusion import Conclusion, conclude
 from pipeline.analysis.table.selection import MNIST_SHA256, SharedSettings, newest_settings, select_runs
 from pipeline.errors import AnalysisError
+from pipeline.study import metrics
 from pipeline.study.claims import Claim, Standing
 from pipeline.study.custom import list_own
 from pipeline.study.experiment import Experiment, hash_plan
@@ -213,7 +214,7 @@ def _find_broken(runs: pd.DataFrame, left_out: pd.DataFrame, settings: SharedSet
 
 def _explore_pairs(runs: pd.DataFrame) -> pd.DataFrame | None:
     """All pairs of variants in test error over the seeds that all of them have."""
-    errors = 1 - runs.pivot(index="seed", columns="variant", values="final/test_accuracy").dropna()
+    errors = 1 - runs.pivot(index="seed", columns="variant", values=metrics.TEST_ACCURACY.final).dropna()
     if len(errors) < FEWEST_SEEDS_TO_EXPLORE:
         return None
     try:

@@ -97,7 +97,7 @@ class EpochLines(RunProgress):
 
     def end_run(self, trained: TrainedRun) -> None:
         """Say the result."""
-        loss, accuracy = (trained.finals[name] for name in (metrics.FINAL_TEST_LOSS, metrics.FINAL_TEST_ACCURACY))
+        loss, accuracy = (trained.finals[name] for name in (metrics.TEST_LOSS.final, metrics.TEST_ACCURACY.final))
         self.console.say(f"weights sha256 {trained.weights_sha256}")
         self.console.say(f"test accuracy {accuracy:.5f}, test loss {loss:.5f}")
         if self.hint:

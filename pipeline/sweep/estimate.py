@@ -125,7 +125,7 @@ def measure_rates(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> tuple
         count_work(variants[run["variant"]], run["subset"] or WHOLE, read_images(run))
         for run in seen.to_dict("records")
     ]
-    low, middle, high = (seen[metrics.FINAL_EPOCH_SECONDS] / work).quantile([0.1, 0.5, 0.9])
+    low, middle, high = (seen[metrics.EPOCH_SECONDS.final] / work).quantile([0.1, 0.5, 0.9])
     return float(low), float(middle), float(high)
 
 

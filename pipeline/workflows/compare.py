@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.analysis.comparison import Comparison, Question, ask_experiment
@@ -23,7 +24,8 @@ from pipeline.report.text.conclusion import (
     shorten_note,
     write_conclusion,
 )
-from pipeline.study.experiment import open_experiment
+from pipeline.study import metrics
+from pipeline.study.experiment import Experiment, open_experiment
 from pipeline.study.tags import KIND, NOTE, OUTCOME, TABLE_SHA256
 from pipeline.tracking.files.hashes import demand_recorded_metrics
 from pipeline.tracking.frozen import judge_freezing, read_frozen
@@ -93,10 +95,7 @@ def find_comparison(
 
     Raises RunsDamaged where the metrics of one of them are not those that were recorded.
     """
-    declared = open_experiment(experiment)
-    store = open_store()
-    experiment_id = find_experiment(store, declared.name if declared else experiment)
-    runs = read_runs(store, experiment_id)
+    declared, store, experiment_id, runs = read_experiment(experiment)
     question = Question(rule=rule or ("all-seeds" if declared else "newest"), asked=asked or {}, show=show)
     frozen, frozen_at = read_frozen(store, experiment_id)
     if declared:
@@ -110,6 +109,14 @@ def find_comparison(
         frozen_at=escape_controls(frozen_at),
         description=declared.description if declared else "",
     )
+
+
+def read_experiment(experiment: str) -> tuple[Experiment | None, Store, str, pd.DataFrame]:
+    """What a file declares (None for the name of an MLflow experiment), the store, the experiment's id and runs."""
+    declared = open_experiment(experiment)
+    store = open_store()
+    experiment_id = find_experiment(store, declared.name if declared else experiment)
+    return declared, store, experiment_id, read_runs(store, experiment_id)
 
 
 def record_comparison(recorder: Recorder, found: Found, tags: Mapping[str, str]) -> None:
@@ -151,7 +158,7 @@ def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     yield "losses_honest", plot_loss_curves(history, runs, source="honest", caption=caption)
     yield "gap", plot_gap(runs, caption=caption)
     yield "accuracy", plot_accuracy(runs, caption=caption)
-    yield "seeds_test_loss", plot_seeds(runs, "final/honest_test_loss", caption=caption)
-    yield "seeds_test_accuracy", plot_seeds(runs, "final/test_accuracy", caption=caption)
+    yield "seeds_test_loss", plot_seeds(runs, metrics.HONEST_TEST_LOSS.final, caption=caption)
+    yield "seeds_test_accuracy", plot_seeds(runs, metrics.TEST_ACCURACY.final, caption=caption)
     if not comparison.onsets.empty:
         yield "onset", plot_onset(comparison.onsets, runs, comparison.claimed_onset, caption=caption)

@@ -14,8 +14,7 @@ from pipeline.analysis.table.results import dump_conclusion
 from pipeline.report.figures.illustrations import MOST_VIOLINS, draw_violins
 from pipeline.report.pages.claims import SYMBOLS
 from pipeline.report.pages.html import render_report
-from pipeline.report.pages.provenance import Sources
-from pipeline.report.pages.surroundings import describe_surroundings
+from pipeline.report.pages.provenance import Sources, describe_surroundings
 from pipeline.report.text.checklist import answer_checklist
 from pipeline.report.text.sentences import say_verdict
 from pipeline.study.claims import Claim

@@ -20,9 +20,12 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from pipeline.analysis.statistics import t_interval
 from pipeline.errors import AnalysisError
 from pipeline.report.figures.layout import finish_figure, label_panels, open_figure, open_panels, use_log_scale
+from pipeline.study import metrics
+from pipeline.study.facts import COLOURS
 from pipeline.study.variants import VARIANTS
 
-BLUE, VERMILLION, ORANGE, GREY = "#0072B2", "#D55E00", "#E69F00", "#555555"
+VERMILLION, BLUE = COLOURS[False], COLOURS[True]
+ORANGE, GREY = "#E69F00", "#555555"
 Style = dict[str, Any]  # keywords of a Line2D
 GROUPS: dict[str, Style] = {
     "plain": {"color": VERMILLION, "ls": "--"},
@@ -31,17 +34,12 @@ GROUPS: dict[str, Style] = {
 }
 """How the two kinds of a matched twin, and the rows that are in no twin, are drawn."""
 DEPTH_MARKERS = {2: "o", 3: "^", 5: "s", 7: "D"}
-LOSSES = {"notebook": ("train/loss", "test/loss"), "honest": ("honest/train_loss", "honest/test_loss")}
-QUANTITIES = {
-    "final/train_loss": "train loss as fit reports it (nats)",
-    "final/test_loss": "test loss with penalty (nats)",
-    "final/test_accuracy": "test accuracy",
-    "final/honest_train_loss": "train loss, evaluation mode (nats)",
-    "final/honest_test_loss": "test loss, evaluation mode (nats)",
-    "final/gap_notebook": "gap as the notebook reads it (nats)",
-    "final/gap_honest": "honest gap: test - train loss, evaluation mode (nats)",
-    "final/epoch_seconds": "seconds per epoch",
+LOSSES = {
+    "notebook": (metrics.TRAIN_LOSS, metrics.TEST_LOSS),
+    "honest": (metrics.HONEST_TRAIN_LOSS, metrics.HONEST_TEST_LOSS),
 }
+QUANTITIES = {str(metric): metric.title for metric in metrics.FINALS}
+"""What each final metric is called on an axis."""
 COLUMNS = 5
 
 
@@ -83,11 +81,11 @@ def plot_gap(runs: pd.DataFrame, *, caption: str = "") -> Figure:
         for (group, style), offset in zip(GROUPS.items(), (-0.12, 0.12, 0.36), strict=True):
             own = _pick(runs, group, kernel)
             marks = style | {"marker": "o" if group == "plain" else "s", "ls": "none"}
-            axes.plot(own["depth_counted"] + offset, own["final/gap_honest"], **marks)
-            means = own.groupby("depth_counted")["final/gap_honest"].mean()
+            axes.plot(own["depth_counted"] + offset, own[metrics.GAP_HONEST.final], **marks)
+            means = own.groupby("depth_counted")[metrics.GAP_HONEST.final].mean()
             axes.plot(means.index + offset, means, color=style["color"], ls=style["ls"])
         for variant, own in _pick(runs, "no twin", kernel).groupby("variant"):
-            spot = (own["depth_counted"].iloc[0] + 0.36, own["final/gap_honest"].max())
+            spot = (own["depth_counted"].iloc[0] + 0.36, own[metrics.GAP_HONEST.final].max())
             _name_point(axes, str(variant), spot)
         axes.axhline(0, color="black", lw=0.8)
         depths = sorted({*map(int, runs["depth_counted"])})
@@ -107,7 +105,7 @@ def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
     for kernel, axes in panels.items():
         for group, style in GROUPS.items():
             for variant, own in _pick(runs, group, kernel).groupby("variant"):
-                size, accuracy = own["parameters"], 100 * own["final/test_accuracy"]
+                size, accuracy = own["parameters"], 100 * own[metrics.TEST_ACCURACY.final]
                 marker = DEPTH_MARKERS.get(int(own["depth_counted"].iloc[0]), "P")
                 axes.plot(size, accuracy, ".", color=style["color"], alpha=0.4, ms=4)
                 axes.plot(size.iloc[0], accuracy.mean(), marker, **(style | {"ls": "none"}), ms=8)
@@ -130,7 +128,7 @@ def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
     return finish_figure(figure, f"Test accuracy against size, n = {len(runs)} runs", handles)
 
 
-def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: str = "") -> Figure:
+def plot_seeds(runs: pd.DataFrame, metric: str = metrics.TEST_LOSS.final, *, caption: str = "") -> Figure:
     """One final metric: every seed a dot, from two on their mean with its 95 % t-interval; a line a variant."""
     if metric not in QUANTITIES:
         raise AnalysisError(f'"{metric}" is not a final metric to plot; choose one of {", ".join(QUANTITIES)}')

@@ -18,6 +18,7 @@ from pipeline.report.figures.render import render_svg
 from pipeline.report.figures.verdicts import has_effect, plot_interval, plot_specifications, plot_spread
 from pipeline.report.text.lessons import say_specifications
 from pipeline.report.text.numbers import format_effect, format_final, say_unit
+from pipeline.study import metrics
 from pipeline.study.facts import Provenance
 
 MOST_VIOLINS = 3 * 2**20  # bytes of all violins in one page
@@ -56,8 +57,8 @@ def draw_curves(comparison: Comparison, history: pd.DataFrame) -> Iterator[Illus
     """Curves of loss and accuracy; `history` has the accuracies (run_id, metric, epoch, value)."""
     runs = comparison.runs
     for quantity, points, metric in (
-        ("loss", comparison.history, "final/honest_test_loss"),
-        ("accuracy", history, "final/test_accuracy"),
+        ("loss", comparison.history, metrics.HONEST_TEST_LOSS.final),
+        ("accuracy", history, metrics.TEST_ACCURACY.final),
     ):
         if not points.empty:
             figure = plot_spread(points, runs, quantity)
@@ -68,13 +69,13 @@ def draw_curves(comparison: Comparison, history: pd.DataFrame) -> Iterator[Illus
 def draw_spreads(comparison: Comparison) -> Iterator[Illustration]:
     """What the runs end with: every seed, the gap, and the onsets where they were watched."""
     runs = comparison.runs
-    metrics: tuple[tuple[str, str, Callable[..., Figure]], ...] = (
-        ("final/test_accuracy", "Test accuracy of every seed", lambda: plot_seeds(runs, "final/test_accuracy")),
-        ("final/honest_test_loss", "Test loss of every seed", lambda: plot_seeds(runs, "final/honest_test_loss")),
-        ("final/gap_honest", "Honest gap by depth and kernel", lambda: plot_gap(runs)),
+    spreads: tuple[tuple[str, str, Callable[..., Figure]], ...] = (
+        (metrics.TEST_ACCURACY.final, "Test accuracy of every seed", plot_seeds),
+        (metrics.HONEST_TEST_LOSS.final, "Test loss of every seed", plot_seeds),
+        (metrics.GAP_HONEST.final, "Honest gap by depth and kernel", lambda runs, _: plot_gap(runs)),
     )
-    for metric, title, draw in metrics:
-        yield embed_figure(draw(), metric.replace("/", "_"), title, rank_variants(runs, metric))
+    for metric, title, draw in spreads:
+        yield embed_figure(draw(runs, metric), metric.replace("/", "_"), title, rank_variants(runs, metric))
     onsets = comparison.onsets
     if not onsets.empty:
         seen = int(onsets["onset"].notna().sum())

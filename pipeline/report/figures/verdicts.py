@@ -27,11 +27,12 @@ from pipeline.report.figures.layout import (
     use_log_scale,
 )
 from pipeline.report.text.numbers import format_effect, say_unit
+from pipeline.study.metrics import HONEST_TEST_LOSS, HONEST_TRAIN_LOSS, TEST_ACCURACY, TRAIN_ACCURACY
 
 QUANTITIES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
-        "loss": ("honest/train_loss", "honest/test_loss", "cross-entropy, evaluation mode (nats, log scale)"),
-        "accuracy": ("train/accuracy", "test/accuracy", "accuracy"),
+        "loss": (HONEST_TRAIN_LOSS, HONEST_TEST_LOSS, "cross-entropy, evaluation mode (nats, log scale)"),
+        "accuracy": (TRAIN_ACCURACY, TEST_ACCURACY, "accuracy"),
     }
 )
 """What can be drawn by epoch: its train metric, its test metric, its axis."""

@@ -11,17 +11,16 @@ import hashlib
 import re
 from collections.abc import Mapping
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.conclusion import Conclusion, list_records
 from pipeline.analysis.table.entries import Entry
-from pipeline.report.figures.comparison import QUANTITIES
 from pipeline.report.figures.illustrations import (
     draw_curves,
     draw_specifications,
@@ -29,20 +28,27 @@ from pipeline.report.figures.illustrations import (
     draw_violins,
 )
 from pipeline.report.pages.claims import count_verdicts, describe_finding, order_verdicts
-from pipeline.report.pages.provenance import Sources
-from pipeline.report.pages.surroundings import describe_surroundings
-from pipeline.report.pages.table import LIKE_BEST, TEMPLATES, format_entry, tabulate, write_caption
+from pipeline.report.pages.provenance import Sources, describe_surroundings
+from pipeline.report.pages.table import (
+    LIKE_BEST,
+    TEMPLATES,
+    format_entry,
+    group_left_out,
+    list_words,
+    open_templates,
+    tabulate,
+    write_caption,
+)
 from pipeline.report.text.checklist import YES, answer_checklist, check_claims
 from pipeline.report.text.conclusion import say_remarks
 from pipeline.report.text.lessons import say_specifications
 from pipeline.report.text.numbers import format_final
 from pipeline.report.text.sentences import say_finding, say_verdict
 from pipeline.report.text.summary import VARIANTS, list_variants, say_units
+from pipeline.study import metrics
 from pipeline.study.facts import Provenance, format_options
 
 POLICY = "default-src 'none'; img-src data:; style-src '{css}'; script-src '{js}'; base-uri 'none'; form-action 'none'"
-SHOWN = ("train_loss", "test_loss", "test_accuracy", "honest_train_loss", "honest_test_loss", "gap_honest")
-FINALS = {f"final/{name}": QUANTITIES[f"final/{name}"] for name in SHOWN}
 
 
 def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sources, written: str) -> str:
@@ -50,19 +56,13 @@ def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sou
 
     The same runs give the same page but for the line with `written`. Raises AnalysisError where nothing can be drawn.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates(autoescape=True)
     environment.filters["raw"] = _write_raw
     environment.filters["say"] = say_verdict
     environment.filters["write"] = _write_entry
     environment.filters["bounds"] = _write_bounds
     environment.filters["breakable"] = _allow_breaks
-    css, js = (_read_piece(name) for name in ("report.css", "report.js"))
+    css, js = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     return environment.get_template("report.html").render(
         policy=POLICY.format(css=_hash_piece(css), js=_hash_piece(js)),
         css=Markup(css),
@@ -114,13 +114,13 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
         "columns": order_columns(conclusion, frame),
         "like_best": LIKE_BEST,
         "format_final": format_final,
-        "labels": _list_labels(comparison),
-        "left_out": conclusion.left_out.groupby("reason", sort=False)["run_id"].apply(list).to_dict(),
-        "finals": FINALS,
+        "labels": list_words(conclusion),
+        "left_out": group_left_out(conclusion),
+        "finals": [metric for metric in metrics.FINALS if metric.reported and metric in runs],
         "seeds": sorted({int(seed) for seed in runs["seed"]}),
-        "accuracies": {(run["variant"], run["seed"]): run["final/test_accuracy"] for run in records},
-        "run_ids": {name: [str(run["run_id"]) for run in own] for name, own in groupby(records, _name_variant)},
-        "by_variant": [(name, list(own)) for name, own in groupby(records, _name_variant)],
+        "accuracies": {(run["variant"], run["seed"]): run[metrics.TEST_ACCURACY.final] for run in records},
+        "run_ids": {name: [str(run["run_id"]) for run in own] for name, own in groupby(records, itemgetter("variant"))},
+        "by_variant": [(name, list(own)) for name, own in groupby(records, itemgetter("variant"))],
         "networks": [comparison.question.table[name] for name in dict.fromkeys(runs["variant"])],
     }
 
@@ -149,16 +149,6 @@ def order_columns(conclusion: Conclusion, frame: pd.DataFrame) -> list[str]:
     return sorted(shown, key=lambda name: (kinds.get(name, "n") == "label", kinds.get(name, "n") != "measured"))
 
 
-def _list_labels(comparison: Comparison) -> set[str]:
-    """The columns of words, which stand left."""
-    return {
-        name
-        for row in comparison.conclusion.rows
-        for name, entry in row.entries.items()
-        if isinstance(entry.value, str | bool)
-    }
-
-
 def _write_raw(entry: Entry | float | int | None) -> str:
     """A number as it is kept, to sort by and to check against the result file; empty where there is none."""
     value = entry.value if isinstance(entry, Entry) else entry
@@ -179,14 +169,6 @@ def _write_bounds(entry: Entry) -> str:
 def _allow_breaks(head: str) -> Markup:
     """A column's name that may be broken where its parts meet: TRAIN_LOSS, BatchNormalization, #Kernels/Filters."""
     return Markup("<wbr>").join(re.split(r"(?<=[_/])|(?<=[a-z])(?=[A-Z])", head))
-
-
-def _name_variant(run: dict[str, object]) -> str:
-    return str(run["variant"])
-
-
-def _read_piece(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _hash_piece(text: str) -> str:

@@ -84,12 +84,12 @@ def describe_onsets(comparison: Comparison) -> pd.DataFrame:
     return onsets[["run_id", "variant", "seed", "onset", "censored", "epochs"]]
 
 
-def shorten_note(text: str, limit: int = NOTE_LIMIT) -> str:
+def shorten_note(text: str) -> str:
     """`text`, cut at a line's end where MLflow would not keep it all, with a word on where the rest is."""
-    if len(text) <= limit:
+    if len(text) <= NOTE_LIMIT:
         return text
     ending = "\n\n(cut; the whole is in the artifact `conclusion.md` of the newest compare run)"
-    return text[: limit - len(ending)].rpartition("\n")[0] + ending
+    return text[: NOTE_LIMIT - len(ending)].rpartition("\n")[0] + ending
 
 
 def describe_verdict(verdict: Verdict) -> dict[str, object]:

@@ -14,7 +14,7 @@ from pipeline.tracking.store import Store, store_errors
 
 VIEW = "study"
 """The interface opens it where an address has viewStateShareKey=study."""
-RESULTS = (metrics.FINAL_TEST_ACCURACY, metrics.FINAL_HONEST_TEST_LOSS, metrics.FINAL_GAP_HONEST)
+RESULTS = (metrics.TEST_ACCURACY.final, metrics.HONEST_TEST_LOSS.final, metrics.GAP_HONEST.final)
 FACTORS = ("depth-counted", "kernel", "regularised", "parameters", "seed", "epochs", "subset")
 AXES = ("depth-counted", "kernel", "dropout")
 SECTIONS = ("overview", "train", "test", "honest", "gap", "time", "final")

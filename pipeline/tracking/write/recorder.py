@@ -44,14 +44,7 @@ from pipeline.tracking.mlflow_internals import COLOUR
 from pipeline.tracking.process import identify_process
 from pipeline.tracking.provenance import describe_environment
 from pipeline.tracking.source import correct_tags, read_source
-from pipeline.tracking.store import (
-    STORE_ERRORS,
-    Store,
-    first_line,
-    fix_artifact_root,
-    project_root,
-    store_errors,
-)
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, fix_artifact_root, project_root, store_errors
 from pipeline.tracking.write.adoption import adopt_run, create_run
 from pipeline.tracking.write.journal import Journal
 from pipeline.training.observer import Observer
