@@ -142,7 +142,7 @@ def compare(experiment: str | Path = "", *, rule: str | None = None, **asked: in
     from pipeline.workflows.compare import find_comparison
 
     found = find_comparison(str(experiment), rule, asked)
-    run_id, comparison = found.record(), found.comparison
+    run_id, comparison = found.record().run_id, found.comparison
     return Compared(
         table=tabulate(comparison.conclusion),
         runs=comparison.runs,

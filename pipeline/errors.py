@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class PipelineError(Exception):
-    """Base of every error that is the input's or the surroundings' fault: one line, no traceback."""
+    """Base of every error that is the fault of the input or the environment: one line, no traceback."""
 
     exit_code = 1
 
@@ -22,7 +22,7 @@ class UnknownVariant(PipelineError):
 
 
 class ExperimentError(PipelineError):
-    """An experiment file that cannot be read or breaks its schema."""
+    """An experiment file that cannot be read or has not the form of one."""
 
 
 class DataError(PipelineError):

@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -20,6 +20,7 @@ FOLLOW = "PIPELINE_FOLLOW_PARENT"
 _report = sys.unraisablehook
 _received: int | None = None
 _shields = 0
+_notices: list[Callable[[], None]] = []
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:
@@ -28,6 +29,8 @@ def _handle(number: int, _frame: FrameType | None) -> None:
     if _received is not None:
         return
     _received = number
+    for notice in _notices:
+        notice()
     if not _shields:
         raise RunKilled(number)
 
@@ -66,6 +69,19 @@ def check() -> None:
     """Raise RunKilled if a signal came; a raise inside a destructor or C callback would have been swallowed."""
     if _received is not None:
         raise RunKilled(_received)
+
+
+@contextmanager
+def noticing(notice: Callable[[], None]) -> Iterator[None]:
+    """Call `notice` at once when the first signal comes in the block, whose orderly end takes a while.
+
+    It must not write to a stream, which the signal may have found in the middle of a write.
+    """
+    _notices.append(notice)
+    try:
+        yield
+    finally:
+        _notices.remove(notice)
 
 
 @contextmanager

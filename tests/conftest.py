@@ -169,14 +169,19 @@ def trained(store_folder: Path) -> tuple[str, str]:
     return read_run_id(result.output), result.output
 
 
+def copy_project(folder: Path) -> None:
+    """What a clone would have of the project, without most of its tests."""
+    shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in PROJECT_FILES:
+        shutil.copy(ROOT / name, folder)
+    (folder / "tests").mkdir()
+    shutil.copy(SUBSET, folder / "tests")
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project in an empty folder, as a clone would be."""
-    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in PROJECT_FILES:
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "tests").mkdir()
-    shutil.copy(SUBSET, tmp_path / "tests")
+    copy_project(tmp_path)
     return tmp_path
 
 

@@ -18,6 +18,7 @@ from pipeline.analysis.statistics import compare_all_pairs
 from pipeline.analysis.table.conclusion import Conclusion, conclude
 from pipeline.analysis.table.selection import MNIST_SHA256, SharedSettings, newest_settings, select_runs
 from pipeline.errors import AnalysisError
+from pipeline.study import metrics
 from pipeline.study.claims import Claim, Standing
 from pipeline.study.custom import list_own
 from pipeline.study.experiment import Experiment, hash_plan
@@ -80,6 +81,12 @@ class Comparison:
         """One row a run (analysis.onset.find_onsets); raises AnalysisError if a run has an epoch twice."""
         rise = max((claim.smallest_rise for claim in self.question.claims), default=0.0)
         return find_onsets(self.history, rise)
+
+    @property
+    def missing(self) -> list[str]:
+        """The variants without a run, of those declared, or of the study's where none was."""
+        wanted = self.question.variants or self.conclusion.missing
+        return [name for name in self.conclusion.missing if name in wanted]
 
     @property
     def claimed_onset(self) -> tuple[int, int] | None:
@@ -207,7 +214,7 @@ def _find_broken(runs: pd.DataFrame, left_out: pd.DataFrame, settings: SharedSet
 
 def _explore_pairs(runs: pd.DataFrame) -> pd.DataFrame | None:
     """All pairs of variants in test error over the seeds that all of them have."""
-    errors = 1 - runs.pivot(index="seed", columns="variant", values="final/test_accuracy").dropna()
+    errors = 1 - runs.pivot(index="seed", columns="variant", values=metrics.TEST_ACCURACY.final).dropna()
     if len(errors) < FEWEST_SEEDS_TO_EXPLORE:
         return None
     try:

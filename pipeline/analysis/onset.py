@@ -23,6 +23,7 @@ import pandas as pd
 
 from pipeline.analysis.statistics import Array
 from pipeline.errors import AnalysisError
+from pipeline.study import metrics
 from pipeline.study.claims import CONFIRMING_EPOCHS
 
 THRESHOLD = 10.5
@@ -34,7 +35,7 @@ FASTEST, SLOWEST = 0.4, 2.5
 HINGE_STEP = 1.0  # epochs
 FREE = 5  # floor, height and rate of the fall, place and slope of the rise
 CHUNK = 250  # curves fitted at once: some 30 MB
-METRIC = "honest/test_loss"
+METRIC = metrics.HONEST_TEST_LOSS
 
 
 def locate_onset(losses: npt.ArrayLike, smallest_rise: float = 0.0) -> Array:

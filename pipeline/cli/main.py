@@ -1,4 +1,4 @@
-"""The door: the group of commands, and how each way to end is told."""
+"""The group of commands, and what is said of each way to end."""
 
 from __future__ import annotations
 

@@ -8,21 +8,31 @@ from typing import Any
 
 import click
 
-from pipeline.study.settings import NUMBERS, RULES, Settings, name_option
+from pipeline.study.settings import RULES, Rule, Settings, name_option
 from pipeline.study.variants import TABLE
 
 DEFAULT = Settings()
 
 
-class Number(click.IntRange):
-    """A whole number in plain digits: `mlflow run` logs what was typed, and 03 or 1_0 would not be found as 3 or 10."""
+class _Plain(click.ParamType[Any]):
+    """A number as a store has it: `mlflow run` logs what was typed, and 03 or 1_0 would not be found as 3 or 10."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number; fails for another way to write it."""
         number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is not a number.", param, ctx)
         if isinstance(value, str) and value != str(number):
             self.fail(f"{value!r} is not written in plain digits; write {number}.", param, ctx)
         return number
+
+
+class Number(_Plain, click.IntRange):
+    """A whole number in plain digits."""
+
+
+class Decimal(_Plain, click.FloatRange):
+    """A number with a point, in plain digits."""
 
 
 VARIANTS_OPTION = click.option(
@@ -30,11 +40,17 @@ VARIANTS_OPTION = click.option(
 )
 
 
+def name_kind(rule: Rule) -> click.ParamType[Any]:
+    """What click is to take for a setting."""
+    if isinstance(rule.default, str):
+        return click.Choice(rule.choices) if rule.choices else click.STRING
+    return Number(int(rule.low), int(rule.high)) if isinstance(rule.default, int) else Decimal(rule.low, rule.high)
+
+
 def setting_option(name: str, **more: Any) -> Callable[..., Any]:
     """The option of a setting; `more` of what click knows wins over what the setting's rule says."""
     rule = RULES[name]
-    kind = click.Choice(rule.choices) if rule.choices else Number(rule.low, rule.high) if name in NUMBERS else str
-    known = {"type": kind, "default": rule.default, "show_default": True, "help": rule.help}
+    known = {"type": name_kind(rule), "default": rule.default, "show_default": True, "help": rule.help}
     return click.option(f"--{name_option(name)}", **{**known, **more})
 
 

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pipeline.errors import StoreError
+from pipeline.sweep.estimate import EVALUATION_SHARE
 
 if TYPE_CHECKING:
     from pipeline.study.settings import Settings
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 LEAST_SHARE = 0.05
 """The share of an epoch or a sweep that must be done before the time left is estimated from it."""
-EVALUATION_SHARE = 1.15
-"""A whole epoch in terms of its batches, evaluation included, until one has been seen."""
 
 
 def expect_epoch(variant: Variant, settings: Settings) -> float | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from pipeline import interrupts
 from pipeline.background import repeat
 from pipeline.cli.pace import LEAST_SHARE, Pace, expect_epoch
 from pipeline.cli.quiet import close_stdout, outliving_terminal, quiet_stderr
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # importing them would import MLflow and Dask
     from pipeline.workflows.train import TrainedRun
 
 LOOK_SECONDS = 2.0
+STOPPING = "stopping ..."
 
 
 class Lines(Console):
@@ -86,7 +88,7 @@ class EpochLines(RunProgress):
         if phase == TRAINING:
             self.pace.start_epoch()
             self._show_left(0.0, self.epochs - self.finished - 1)
-            with self.bar:
+            with self.bar, interrupts.noticing(lambda: self.bar.update(self.task, description=STOPPING)):
                 yield
         else:
             silent = quiet_stderr() if phase == LOADING else nullcontext()
@@ -95,7 +97,7 @@ class EpochLines(RunProgress):
 
     def end_run(self, trained: TrainedRun) -> None:
         """Say the result."""
-        loss, accuracy = (trained.finals[name] for name in (metrics.FINAL_TEST_LOSS, metrics.FINAL_TEST_ACCURACY))
+        loss, accuracy = (trained.finals[name] for name in (metrics.TEST_LOSS.final, metrics.TEST_ACCURACY.final))
         self.console.say(f"weights sha256 {trained.weights_sha256}")
         self.console.say(f"test accuracy {accuracy:.5f}, test loss {loss:.5f}")
         if self.hint:
@@ -172,6 +174,7 @@ class CellLines(AbstractContextManager["CellLines"]):
 
     def __enter__(self) -> CellLines:
         self.live.enter_context(self.bars)
+        self.live.enter_context(interrupts.noticing(lambda: self.bars.update(self.whole, description=STOPPING)))
         if self.console.is_terminal:
             self.live.enter_context(repeat(self._look_on, LOOK_SECONDS))
         return self

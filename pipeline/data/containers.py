@@ -147,11 +147,11 @@ def _walk(folder: Path) -> Iterator[Path]:
         level = [entry for entry in entries if entry.is_dir()]
 
 
-def _read_head(path: Path, unpack: bool = True) -> bytes:
+def _read_head(path: Path) -> bytes:
     """The first bytes of a file, of what it packs if it is gzipped."""
     with path.open("rb") as stream:
         head = stream.read(256)
-    if unpack and head.startswith(b"\x1f\x8b"):
+    if head.startswith(b"\x1f\x8b"):
         with gzip.open(path) as packed:
             return packed.read(256)
     return head

@@ -14,8 +14,9 @@ from pipeline.report.text.note import describe_network
 from pipeline.report.text.numbers import format_effect, say_unit
 from pipeline.serving.promote import SEED_RULE, Choice
 from pipeline.study import metrics
+from pipeline.study.facts import restore_settings
 from pipeline.study.layers import count_parameters
-from pipeline.study.settings import LATER, describe_arithmetic
+from pipeline.study.settings import describe_arithmetic
 from pipeline.study.tags import (
     COMMIT,
     DATA_INK,
@@ -28,11 +29,9 @@ from pipeline.study.tags import (
     WEIGHTS_SHA256,
 )
 
-NUMBERS = (
-    ("test accuracy", metrics.FINAL_TEST_ACCURACY),
-    ("test loss (nats), evaluation mode, no penalty", metrics.FINAL_HONEST_TEST_LOSS),
-    ("train loss (nats), evaluation mode, no penalty", metrics.FINAL_HONEST_TRAIN_LOSS),
-    ("gap, test less train loss (nats)", metrics.FINAL_GAP_HONEST),
+NUMBERS = tuple(
+    row.final
+    for row in (metrics.TEST_ACCURACY, metrics.HONEST_TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.GAP_HONEST)
 )
 MOST_NAMES = 30  # classes that a card names
 DIGITS = {
@@ -101,8 +100,7 @@ class Source:
 
 def write_card(choice: Choice, source: Source) -> str:
     """The card of the chosen run, in Markdown."""
-    facts = source.facts
-    images = source.images
+    facts, images, settings = source.facts, source.images, restore_settings(source.facts)
     return TEMPLATE.format(
         **(DIGITS if shows_digits(facts.get(PARAM_DATA_NAME, ""), images) else _name_classes(images)),
         size=images.size,
@@ -110,18 +108,18 @@ def write_card(choice: Choice, source: Source) -> str:
         number=len(images.classes),
         input=_describe_input(facts, images),
         name=choice.variant.name,
-        seed=facts["seed"],
+        seed=settings.seed,
         network=describe_network(choice.variant),
         parameters=count_parameters(choice.variant, images)[0],
         data=quote_code(facts.get(PARAM_DATA_NAME, "unknown")),
         data_sha256=facts.get(PARAM_DATA_SHA256, "unknown"),
-        train=f"{int(facts['subset']):,}" if int(facts["subset"]) else "all",
+        train=f"{settings.subset:,}" if settings.subset else "all",
         test=source.test_images,
-        normalization=facts["normalization"],
-        epochs=facts["epochs"],
-        batch_size=facts["batch-size"],
+        normalization=settings.normalization,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
         learning_rate=facts["learning-rate"],
-        arithmetic=describe_arithmetic(**{name: str(facts.get(name, default)) for name, default in LATER.items()}),
+        arithmetic=describe_arithmetic(settings),
         experiment=escape_markdown(source.experiment),
         n=len(choice.runs),
         seeds=", ".join(map(str, sorted(choice.runs["seed"]))),
@@ -160,12 +158,12 @@ def _list_numbers(choice: Choice) -> list[str]:
     """A table row for each metric: this run, the mean over seeds, its interval."""
     own = choice.runs[choice.runs["run_id"] == choice.run_id].iloc[0]
     rows = []
-    for label, metric in NUMBERS:
+    for metric in NUMBERS:
         entry = measure_entry(choice.runs, metric)
         # Fewer seeds than the table's heading says would be a lie.
         measured = entry.value is not None and entry.low is not None and len(entry.run_ids) == len(choice.runs)
         numbers = f"{entry.value:.5f} | {entry.low:.5f} to {entry.high:.5f}" if measured else "- | -"
-        rows.append(f"| {label} | {own[metric]:.5f} | {numbers} |")
+        rows.append(f"| {metric.title} | {own[metric]:.5f} | {numbers} |")
     return rows
 
 

@@ -13,7 +13,8 @@ from skimage.color import label2rgb
 from pipeline.data.likeness import UNUSUAL, Sample
 from pipeline.errors import DataError
 from pipeline.images import DIGITS, MNIST, Images
-from pipeline.serving.image import Array, Digit, Reading, read_digit
+from pipeline.serving.image import Digit, Reading, read_digit
+from pipeline.serving.ink import Array
 from pipeline.serving.picture import read_grey, read_picture, take_edge
 
 PANEL = 280  # pixels, the height of each step in a drawing

@@ -31,7 +31,7 @@ from pipeline.study.fields import (
     title,
     whole,
 )
-from pipeline.study.settings import LATER, RULES, Rule, Settings
+from pipeline.study.settings import LATER, RULES, Rule, Settings, restore_values
 from pipeline.study.variants import VARIANTS, Variants, find_variant
 
 
@@ -61,9 +61,9 @@ class Experiment:
 
 def _read_rule(rule: Rule) -> Key:
     """What a file may say of a setting."""
-    if rule.choices:
-        return choice(*rule.choices)
-    return whole(rule.low, rule.high) if isinstance(rule.default, int) else text()
+    if isinstance(rule.default, str):
+        return choice(*rule.choices) if rule.choices else text()
+    return Key(says=rule.says, accepts=rule.accepts)
 
 
 EXPERIMENT_KEYS: Mapping[str, Key] = {
@@ -100,7 +100,7 @@ def load_experiment(path: str | Path) -> Experiment:
         except UnknownVariant as error:
             raise refuse(path, "variants", str(error)) from None
     check_table(path, "settings.", table.get("settings", {}), SETTINGS_KEYS)
-    declared = Settings(**table.get("settings", {}))
+    declared = restore_values(table.get("settings", {}))
     settings = replace(declared, data=find_data(path, declared.data))
     return Experiment(
         name=table.get("name", path.stem),

@@ -12,12 +12,15 @@ from pipeline.errors import ExperimentError
 from pipeline.images import MNIST, Images
 from pipeline.study.custom import build_row
 from pipeline.study.layers import count_parameters, plan_layers
-from pipeline.study.settings import RULES, Settings, name_option
+from pipeline.study.settings import RULES, Settings, name_option, restore_values
 from pipeline.study.variants import DROPOUT_RATE, LEARNING_RATE, VARIANTS, Variant
 
 POOLING = "max 2x2 "
 OWN_FILE = "FILE.toml"
 """Stands for the file of a user's own variant: a run knows its row, not where that was written down."""
+
+COLOURS = {False: "#D55E00", True: "#0072B2"}
+"""Of plain and regularised networks, in every figure and in MLflow's interface: Okabe and Ito's vermillion and blue."""
 
 
 def describe_settings(settings: Settings) -> dict[str, object]:
@@ -27,12 +30,8 @@ def describe_settings(settings: Settings) -> dict[str, object]:
 
 def restore_settings(facts: Mapping[str, Any]) -> Settings:
     """The settings that describe_settings described, as they were or as texts; raises KeyError or ValueError."""
-    said: dict[str, Any] = {}
-    for name, rule in RULES.items():
-        if rule.later and name_option(name) not in facts:
-            continue
-        said[name] = type(rule.default)(facts[name_option(name)])
-    return Settings(**said)
+    names = {name: name_option(name) for name in RULES}
+    return restore_values({name: facts[key] for name, key in names.items() if key in facts or not RULES[name].later})
 
 
 def describe_variant(variant: Variant, images: Images = MNIST) -> dict[str, object]:

@@ -6,31 +6,55 @@ columns that are read back, what runs must share to be compared, and the tables 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
 from pipeline.errors import ExperimentError
 
+Value = int | float | str
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """What a setting may be, and where it counts.
 
-    A whole number lies in `low` to `high`, both allowed; a word is one of `choices`, or free where there are none.
+    A number lies in `low` to `high`, both allowed, and is whole where the default is; a word is one of `choices`, or
+    free where there are none.
     `declared` says whether an experiment's file may say it, `compared` whether runs that differ in it can stand in one
     table, `later` whether runs of earlier versions do not know it: they had its default.
     """
 
-    default: int | str
+    default: Value
     help: str
-    low: int = 0
-    high: int = 0
+    low: float = 0
+    high: float = 0
     choices: tuple[str, ...] = ()
     declared: bool = True
     compared: bool = True
     later: bool = False
+
+    @property
+    def kind(self) -> Callable[[Any], Value]:
+        """int, float or str: makes the value of what a store or a file says."""
+        return type(self.default)
+
+    @property
+    def says(self) -> str:
+        """What the setting may be, in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        what = {int: "a whole number", float: "a number"}.get(type(self.default))
+        return f"{what} from {self.low} to {self.high}" if what else "one line of text"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the setting may be this; for a number also a whole one."""
+        if isinstance(self.default, str):
+            return value in self.choices if self.choices else isinstance(value, str)
+        if type(value) not in (int, type(self.default)):
+            return False
+        return bool(self.low <= value <= self.high)
 
 
 def setting(default: Any, help: str, **more: Any) -> Any:
@@ -77,8 +101,7 @@ class Settings:
 RULES: Mapping[str, Rule] = MappingProxyType({each.name: each.metadata["rule"] for each in fields(Settings)})
 """Every setting's rule by its name, in order."""
 COMPARED = tuple(name for name, rule in RULES.items() if rule.compared)
-NUMBERS = tuple(name for name, rule in RULES.items() if isinstance(rule.default, int))
-LATER: Mapping[str, int | str] = MappingProxyType({name: rule.default for name, rule in RULES.items() if rule.later})
+LATER: Mapping[str, Value] = MappingProxyType({name: rule.default for name, rule in RULES.items() if rule.later})
 """Settings that runs and plans of earlier versions do not know, with what those had."""
 
 
@@ -88,14 +111,16 @@ def make_settings(**values: Any) -> Settings:
         if name not in RULES:
             raise ExperimentError(f'"{name}" is not a setting; choose one of {", ".join(RULES)}')
         rule = RULES[name]
-        number = isinstance(rule.default, int)
-        if rule.choices and value not in rule.choices:
-            raise ExperimentError(f"{name} {value!r} is not allowed; choose one of {', '.join(rule.choices)}")
-        if number and not (type(value) is int and rule.low <= value <= rule.high):
-            raise ExperimentError(
-                f"{name} {value!r} is not allowed; give a whole number from {rule.low} to {rule.high}"
-            )
-    return Settings(**values)
+        if not rule.accepts(value):
+            verb = "choose" if rule.choices else "give"
+            raise ExperimentError(f"{name} {value!r} is not allowed; {verb} {rule.says}")
+    return restore_values(values)
+
+
+def restore_values(values: Mapping[str, Any]) -> Settings:
+    """Settings from allowed values, or their texts, each of the type that its rule has: 1 is 1.0 for a number."""
+    typed: dict[str, Any] = {name: RULES[name].kind(value) for name, value in values.items()}
+    return Settings(**typed)
 
 
 def name_option(name: str) -> str:
@@ -103,6 +128,12 @@ def name_option(name: str) -> str:
     return name.replace("_", "-")
 
 
-def describe_arithmetic(precision: str, jit: str) -> str:
-    """How a network is computed, as `float32` or `mixed_float16, compiled by XLA`."""
-    return f"{precision}, compiled by XLA" if jit == "on" else precision
+def describe_arithmetic(settings: Settings) -> str:
+    """How a network is computed, as `mixed_float16, compiled by XLA`, with later settings that are not the default."""
+    compiled = ["compiled by XLA"] if settings.jit == "on" else []
+    others = [
+        f"{name_option(name)} {value}"
+        for name, default in LATER.items()
+        if name not in ("precision", "jit") and (value := getattr(settings, name)) != default
+    ]
+    return ", ".join([settings.precision, *compiled, *others])

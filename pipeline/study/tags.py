@@ -24,6 +24,7 @@ HOST = "host"
 BOOT_ID = "boot_id"
 PID = "pid"
 PID_STARTED = "pid_started"
+OF_PROCESS = (BOOT_ID, PID, PID_STARTED, HEARTBEAT)  # of no use to anybody once a run has finished
 
 GIT_DIRTY = "git.dirty"
 DATA_SHA256 = "data.sha256"

@@ -10,7 +10,7 @@ from pipeline.sweep.finding import Finding
 from pipeline.tracking.files.artifacts import is_in_reach
 from pipeline.tracking.files.hashes import find_changes
 from pipeline.tracking.store import Store
-from pipeline.tracking.write.survey import RunRecord, end_run, look_up_run
+from pipeline.tracking.write.survey import RunRecord, fail_run
 
 logger = logging.getLogger(__name__)
 
@@ -26,19 +26,13 @@ def find_changed(store: Store, finished: Sequence[RunRecord]) -> Iterator[Findin
                 subject=f"run {run.run_id}",
                 problem=f"finished, and since then {', '.join(changes)}",
                 remedy="ended as failed, so that a sweep trains it again",
-                fix=partial(_fail_changed, store, run.run_id),
+                fix=partial(fail_run, store, run.run_id, _explain_change),
             )
     if unknown:
         logger.warning("%d runs of an earlier version have no hashes, so damage to them cannot be seen", unknown)
 
 
-def _fail_changed(store: Store, run_id: str) -> bool:
-    """End a finished training as failed, if it is still the one and still damaged."""
-    run = look_up_run(store, run_id)
-    if run is None or run.deleted or run.state != "finished":
-        return False
-    changes = find_changes(store, run)
-    if not changes:
-        return False
-    end_run(store, run, "failed", f"since it finished, {', '.join(changes)}", "FAILED")
-    return True
+def _explain_change(store: Store, run: RunRecord) -> str:
+    """Why a finished training is no result any more; "" if it is one."""
+    changes = [] if run.deleted or run.state != "finished" else find_changes(store, run)
+    return f"since it finished, {', '.join(changes)}" if changes else ""

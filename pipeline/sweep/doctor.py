@@ -34,6 +34,7 @@ from pipeline.tracking.write.survey import (
     Survey,
     delete_run,
     end_run,
+    fail_run,
     lives,
     look_up_run,
     survey_store,
@@ -67,7 +68,7 @@ def find_faults(survey: Survey, *, deep: bool = False) -> Iterator[Finding]:
     if not find_moved(survey.store):
         yield from _find_lost_folders(survey, lost)
     for run_id, missing in damage.items():
-        fix = partial(_fail_damaged, survey.store, run_id)
+        fix = partial(fail_run, survey.store, run_id, _explain_damage)
         remedy = "ended as failed, so that a sweep trains it again"
         yield Finding(subject=f"run {run_id}", problem=f"finished without {missing}", remedy=remedy, fix=fix)
     if deep:
@@ -137,7 +138,7 @@ def _find_untaken(survey: Survey) -> Iterator[Finding]:
     """Runs that `mlflow run` made for an environment that failed."""
     for run in survey.runs:
         if run.run_id not in survey.undelivered and _is_untaken(survey.store, run):
-            fix = partial(_fail_untaken, survey.store, run.run_id)
+            fix = partial(fail_run, survey.store, run.run_id, _explain_untaken)
             yield Finding(subject=f"run {run.run_id}", problem=UNTAKEN, remedy="ended as failed", fix=fix)
 
 
@@ -149,13 +150,9 @@ def _is_untaken(store: Store, run: RunRecord) -> bool:
     return is_ours and waits and not taken and not lives(store, run)
 
 
-def _fail_untaken(store: Store, run_id: str) -> bool:
-    """End the run unless somebody took it up."""
-    run = look_up_run(store, run_id)
-    if run is None or not _is_untaken(store, run):
-        return False
-    end_run(store, run, "failed", UNTAKEN, "FAILED")
-    return True
+def _explain_untaken(store: Store, run: RunRecord) -> str:
+    """Why the run has failed, "" if somebody took it up."""
+    return UNTAKEN if _is_untaken(store, run) else ""
 
 
 def _find_contradictions(survey: Survey) -> Iterator[Finding]:
@@ -197,14 +194,10 @@ def _find_lost_folders(survey: Survey, lost: Collection[str]) -> Iterator[Findin
             )
 
 
-def _fail_damaged(store: Store, run_id: str) -> bool:
-    """End a finished training as failed, if it is still the one and still misses something."""
-    run = look_up_run(store, run_id)
-    missing = find_damage(store, [run]) if run and _is_result(run) else {}
-    if run is None or not missing:
-        return False
-    end_run(store, run, "failed", f"lacks {missing[run_id]}", "FAILED")
-    return True
+def _explain_damage(store: Store, run: RunRecord) -> str:
+    """Why a finished training is no result any more; "" if it is one."""
+    missing = find_damage(store, [run]) if _is_result(run) else {}
+    return f"lacks {missing[run.run_id]}" if missing else ""
 
 
 def _find_duplicates(store: Store, finished: list[RunRecord]) -> Iterator[Finding]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import multiprocessing
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,6 +16,7 @@ import pandas as pd
 from pipeline.analysis.table.selection import read_images
 from pipeline.errors import ExperimentError
 from pipeline.images import MNIST, Images
+from pipeline.plain import count
 from pipeline.study import metrics
 from pipeline.study.layers import plan_layers
 from pipeline.study.settings import Settings
@@ -21,6 +25,8 @@ from pipeline.sweep.cells import Cell
 
 WHOLE = 60_000
 STARTUP_SECONDS = 12.0  # start, figures and model of one cell, as seen on two cores: 4 to 12, the first ones 27
+EVALUATION_SHARE = 1.15
+"""A whole epoch in terms of its batches, evaluation included, until one has been seen."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -67,8 +73,35 @@ def order_cells(cells: Sequence[Cell]) -> list[Cell]:
 def estimate_cells(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> Estimate | None:
     """Seconds for the cells that are not done, one after the other; None where this host has finished no run."""
     rates = measure_rates(cells, runs, host)
-    if rates is None:
-        return None
+    return None if rates is None else _estimate_by(rates, cells)
+
+
+def probe_cells(cells: Sequence[Cell]) -> tuple[Estimate, str]:
+    """The same from some seconds of the network that has most of the work left, and its name.
+
+    They are trained in a process of its own, whose threads are the cell's. What one network tells of another is rough:
+    a factor of 1.5 either way. Raises ExperimentError where that process is killed.
+    """
+    longest = max((cell for cell in cells if cell.state != "done"), key=count_cell_work)
+    try:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            seconds = pool.submit(_time_image, longest).result() * EVALUATION_SHARE
+    except BrokenProcessPool as error:
+        raise ExperimentError(
+            f"the time left is unknown: the process that tried some steps of {longest.variant.name} was killed"
+        ) from error
+    rate = seconds / count_work(longest.variant, 1, longest.images)
+    return _estimate_by((rate / 1.5, rate, rate * 1.5), cells), longest.variant.name
+
+
+def _time_image(cell: Cell) -> float:
+    from pipeline.training.probe import time_image
+
+    return time_image(cell.variant, cell.settings, cell.images)
+
+
+def _estimate_by(rates: tuple[float, float, float], cells: Sequence[Cell]) -> Estimate:
+    """Seconds for the cells that are not done, by low, middle and high seconds for a multiply-add."""
     left = [cell for cell in cells if cell.state != "done"]
     total = sum(map(count_cell_work, left))
     low, middle, high = (rate * total + STARTUP_SECONDS * len(left) for rate in rates)
@@ -92,7 +125,7 @@ def measure_rates(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> tuple
         count_work(variants[run["variant"]], run["subset"] or WHOLE, read_images(run))
         for run in seen.to_dict("records")
     ]
-    low, middle, high = (seen[metrics.FINAL_EPOCH_SECONDS] / work).quantile([0.1, 0.5, 0.9])
+    low, middle, high = (seen[metrics.EPOCH_SECONDS.final] / work).quantile([0.1, 0.5, 0.9])
     return float(low), float(middle), float(high)
 
 
@@ -120,6 +153,13 @@ def parse_duration(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise ExperimentError(f'"{text}" is not a duration; give more than nothing')
     return seconds
+
+
+def say_estimate(estimate: Estimate, workers: int) -> str:
+    """The time that so many workers take: about 3.4 h (2.9 h to 4.1 h) with 2 workers."""
+    low, middle, high = (format_duration(each / workers) for each in (estimate.low, estimate.middle, estimate.high))
+    between = f" ({low} to {high})" if low != high else ""
+    return f"about {middle}{between} with {count(workers, 'worker')}"
 
 
 def format_duration(seconds: float) -> str:

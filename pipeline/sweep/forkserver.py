@@ -22,7 +22,7 @@ Ended = tuple[int, str]
 _threads = threading.local()
 
 
-class Template:
+class ForkServer:
     """A `cells` process of this machine, which ends when the thread that started it does."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -60,21 +60,21 @@ class Template:
 
 
 def run_cell(words: Sequence[str], environment: Mapping[str, str]) -> Ended:
-    """Run the `cell` command with these words in a process of its own, a fork of this thread's template.
+    """Run the `cell` command with these words in a process of its own, a fork of this thread's fork server.
 
-    Where a fork is not safe, or the template has died before the cell has ended, a new interpreter runs it; not if it
+    Where a fork is not safe, or the server has died before the cell has ended, a new interpreter runs it; not if it
     died of SIGTERM.
     """
     if FORKS:
-        template: Template | None = getattr(_threads, "template", None)
-        if template and not template.serves(environment):
-            template.end()
-            template = None
-        _threads.template = template = template or Template(environment)
-        ended = template.run(words)
+        server: ForkServer | None = getattr(_threads, "server", None)
+        if server and not server.serves(environment):
+            server.end()
+            server = None
+        _threads.server = server = server or ForkServer(environment)
+        ended = server.run(words)
         if ended is not None:
             return ended
-        if template.process.wait() == -signal.SIGTERM:  # the sweep is being stopped
+        if server.process.wait() == -signal.SIGTERM:  # the sweep is being stopped
             return 128 + signal.SIGTERM, ""
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", "cell", *words],
@@ -94,16 +94,16 @@ def stamp_code() -> Mapping[Path, int]:
 
 
 def settle_signals() -> None:
-    """Let SIGTERM end a template at once, and leave Ctrl-C and a terminal that closes to the sweep and the cells."""
+    """Let SIGTERM end a fork server at once, and leave Ctrl-C and a terminal that closes to the sweep and the cells."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def serve_cells(train: Callable[[list[str]], object], code: Mapping[Path, int]) -> None:
-    """Be a template: for each line of stdin, a JSON list of words, let a fork `train` them and print how it ended.
+    """Be a fork server: for each line of stdin, a JSON list of words, let a fork `train` them and print how it ended.
 
-    Returns in the template when stdin ends or the files are no longer the `code` that it has imported; without a line
+    Returns in the server when stdin ends or the files are no longer the `code` that it has imported; without a line
     for IDLE_SECONDS it dies of SIGALRM.
     """
     settle_signals()

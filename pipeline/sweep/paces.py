@@ -24,7 +24,7 @@ PACES: Keys = MappingProxyType(
     {
         "params": {"arch": "variant", "subset": "subset"},
         "tags": {OUTCOME: "outcome", HOST: "host"},
-        "latest_metrics": {str(metrics.FINAL_EPOCH_SECONDS): str(metrics.FINAL_EPOCH_SECONDS)},
+        "latest_metrics": {str(metrics.EPOCH_SECONDS.final): str(metrics.EPOCH_SECONDS.final)},
     }
 )
 PAGE = 1000
@@ -37,9 +37,9 @@ def read_paces(store: Store) -> pd.DataFrame:
     """
     with store_errors(store):
         rows = pd.concat([read_rows(store, experiment_id, PACES) for experiment_id in _list_experiments(store)])
-    for name in ("subset", metrics.FINAL_EPOCH_SECONDS):
+    for name in ("subset", metrics.EPOCH_SECONDS.final):
         rows[name] = pd.to_numeric(rows[name], errors="coerce")
-    return rows[(rows["subset"] >= 0) & (rows[metrics.FINAL_EPOCH_SECONDS] > 0)].astype({"subset": int})
+    return rows[(rows["subset"] >= 0) & (rows[metrics.EPOCH_SECONDS.final] > 0)].astype({"subset": int})
 
 
 def _list_experiments(store: Store) -> list[str]:

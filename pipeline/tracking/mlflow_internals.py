@@ -5,23 +5,32 @@ tests/tracking/test_mlflow_internals.py tries each of them, and names the versio
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from pipeline.tracking.tracking_uri import name_database
 
 if TYPE_CHECKING:  # the functions import what they need: reading a SQLite file needs nothing of MLflow
+    import pandas as pd
     from mlflow.entities import Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 LOGGED_IMAGES = "mlflow.loggedImages"
 """The tag that lets MLflow's interface show the images of a run as a grid."""
+COLOUR = "mlflow.runColor"
+"""The tag with the colour of a run in the interface, as #rrggbb."""
+ASSISTANT_CLOSED = {
+    "mlflow.assistant.panelOpen_v1": "false",
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+}
+"""What a browser keeps (localStorage) where the interface's chat panel, which opens at the first visit, was closed."""
 VIEW_TAG = "mlflow.sharedViewState."
 """Prefix of an experiment's tag with a view that the interface lists under Views."""
 ADDRESSES = (
@@ -31,6 +40,8 @@ ADDRESSES = (
     ("model_versions", "storage_location"),
 )
 """Where a SQLite store keeps an absolute path to artifacts; the last is the registry's copy of a model's."""
+FIRST_TABLES = {"experiments", "runs", "metrics", "params", "tags"}
+"""What MLflow makes before anything else: a store that is half made has some of them."""
 INFO = ("status", "started", "ended", "artifact_uri")
 BATCH = 500  # run ids in one SQL statement
 TIMEOUT = 20  # seconds that SQLite waits for another connection
@@ -53,6 +64,24 @@ def list_revisions() -> set[str]:
     from mlflow.store.db.utils import _get_alembic_config
 
     return {found.revision for found in ScriptDirectory.from_config(_get_alembic_config("")).walk_revisions()}
+
+
+def knows_tables(database: Path) -> bool:
+    """Whether a SQLite file has tables that this MLflow knows, found out without importing it; False where unsure."""
+    try:
+        with closing(_connect(database)) as connection:
+            (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except (sqlite3.Error, TypeError):
+        return False
+    mlflow = find_spec("mlflow")
+    known = Path(mlflow.origin).parent / "store" / "db_migrations" / "versions" if mlflow and mlflow.origin else Path()
+    return str(version).isalnum() and any(known.glob(f"{version}_*.py"))
+
+
+def list_tables(database: Path) -> set[str]:
+    """The tables of a SQLite file; raises sqlite3.Error."""
+    with closing(_connect(database)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def find_packages() -> None:
@@ -83,6 +112,30 @@ def correct_git_context(correct: Callable[[Mapping[str, str]], Mapping[str, str]
             provider._cache["git_info"] = {name: value for name, value in {**found, **correct(found)}.items() if value}
 
 
+def load_application(uri: str, folder: Path, hosts: str) -> tuple[Any, Any]:
+    """MLflow's web application on the store at `uri`, which answers to these names alone and keeps files in `folder`.
+
+    The second is the Flask application within it, which gives out the pages. Both read the environment as they are
+    imported, by the variables in which `mlflow server` tells its workers where runs and files are: `ps` shows no URI.
+    """
+    from mlflow.server import constants
+
+    places = {
+        constants.BACKEND_STORE_URI_ENV_VAR: uri,
+        constants.ARTIFACT_ROOT_ENV_VAR: (folder / "mlruns").as_posix(),
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: (folder / "mlartifacts").as_posix(),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": hosts,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # no page of ours asks for a job
+        "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",  # it refuses what another web page sends here
+    }
+    os.environ.update(places)
+    with warnings.catch_warnings(action="ignore"):  # between MLflow and Starlette; nobody here can act on them
+        from mlflow.server import app as pages
+        from mlflow.server.fastapi_app import app
+    return app, pages
+
+
 def open_artifacts(uri: str, tracking_uri: str | None = None) -> ArtifactRepository:
     """The artifacts at an address; the client would ask for their run each time."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -101,11 +154,47 @@ def name_step_image(name: str, step: int, milliseconds: int, run_id: str) -> str
     return f"{name}+step+{step}+timestamp+{milliseconds}+{run_id[:8]}-{step:05}"
 
 
+def query_experiments(database: Path) -> list[tuple[int, str, str | None]]:
+    """(number, name, address of its artifacts) of every experiment that is not deleted, oldest first."""
+    with closing(_connect(database)) as connection:
+        return connection.execute(
+            "SELECT experiment_id, name, artifact_location FROM experiments WHERE lifecycle_stage = 'active' "
+            "ORDER BY experiment_id"
+        ).fetchall()
+
+
+def query_trainings(
+    database: Path, numbers: Sequence[int]
+) -> tuple[list[tuple[Any, ...]], dict[str, dict[str, dict[str, Any]]]]:
+    """All trainings of experiments that are not deleted, oldest first, and all that tags, params and metrics say.
+
+    A row is (run id, number of the experiment, status, start, address); what is said is by table, run and key.
+    """
+    chosen = (
+        "FROM runs JOIN tags AS kind ON kind.run_uuid = runs.run_uuid AND kind.key = 'kind' AND kind.value = 'train' "
+        f"WHERE lifecycle_stage = 'active' AND experiment_id IN ({', '.join('?' * len(numbers))})"
+    )
+    said: dict[str, dict[str, dict[str, Any]]] = {"tags": {}, "params": {}, "latest_metrics": {}}
+    with closing(_connect(database)) as connection:
+        runs = connection.execute(
+            f"SELECT runs.run_uuid, experiment_id, status, start_time, artifact_uri {chosen} ORDER BY start_time",
+            numbers,
+        ).fetchall()
+        for table, of_runs in said.items():
+            for run_id, key, value in connection.execute(
+                f"SELECT run_uuid, key, value FROM {table} WHERE run_uuid IN (SELECT runs.run_uuid {chosen})", numbers
+            ):
+                of_runs.setdefault(run_id, {})[key] = value
+    return runs, said
+
+
 def query_runs(database: Path, experiment_id: str, keys: Keys) -> pd.DataFrame:
     """One raw row for each training run of an experiment that is not deleted: run_id, INFO and the columns of `keys`.
 
     Only these keys are read, in as many statements whatever the number of runs.
     """
+    import pandas as pd
+
     with closing(_connect(database)) as connection:
         found = connection.execute(
             "SELECT run_uuid, status, start_time, end_time, artifact_uri FROM tags JOIN runs USING (run_uuid) "

@@ -91,7 +91,7 @@ def record_report(store: Store, run_id: str, page: str) -> None:
 
 def _describe_run(row: Mapping[Any, Any], origin: Mapping[Any, Any], pictured: bool) -> Provenance:
     """Where one run comes from, by its rows of `read_runs` and `read_origins` and by its files."""
-    given: dict[str, Any] = {name: type(rule.default)(row[name]) for name, rule in RULES.items() if name in row}
+    given: dict[str, Any] = {name: rule.kind(row[name]) for name, rule in RULES.items() if name in row}
     picture = _read_file(origin["artifact_uri"], WEIGHTS) if pictured else b""
     return Provenance(
         run_id=row["run_id"],

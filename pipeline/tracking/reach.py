@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import mlflow
@@ -20,15 +20,13 @@ from requests.exceptions import RequestException
 from pipeline.background import answer_within
 from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.plain import hide_secrets
-from pipeline.tracking.mlflow_internals import list_revisions
+from pipeline.tracking.mlflow_internals import FIRST_TABLES, list_revisions, list_tables
 
 SECONDS = 8
 """For a connection and the whole answer, also of a server that drips; MLflow itself asks for minutes."""
 QUIET_SECONDS = 1.5
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "afs", "ceph", "lustre", "gluster", "beegfs", "gpfs", "fuse.sshfs")
-FIRST_TABLES = {"experiments", "runs", "metrics", "params", "tags"}
-"""What MLflow makes before anything else: a store that is half made has some of them."""
 VERSION = re.compile(r"found version (\w+)|revision identified by '(\w+)'")
 logger = logging.getLogger(__name__)
 
@@ -103,8 +101,7 @@ def _check_database(database: Path) -> None:
         raise StoreError(f"{database} is not a regular file; {remedy}")
     tables = set()
     try:  # by SQLite alone: closing a plain file would drop this process's locks on it
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        tables = list_tables(database)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
             raise StoreError(f"{database} is not a SQLite database; {remedy}") from error

@@ -4,39 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipeline.images import CLASSES, SHAPE
 from pipeline.plain import escape_controls
-from pipeline.study import metrics
-from pipeline.study.settings import LATER, RULES, name_option
-from pipeline.study.settings import NUMBERS as NUMERIC
-from pipeline.study.tags import (
-    ATTEMPT,
-    BOOT_ID,
-    COMMIT,
-    EVIDENCE,
-    FINGERPRINT,
-    GIT_DIRTY,
-    HEARTBEAT,
-    HOST,
-    ORIGIN,
-    OUTCOME,
-    PARAM_DATA_NAME,
-    PARAM_DATA_SHA256,
-    PID,
-    PID_STARTED,
-    REASON,
-    REPOSITORY,
-    RUN_NAME,
-    SOURCE_TYPE,
-    VARIANT,
-    WEIGHTS_SHA256,
-)
+from pipeline.tracking.columns import CURVES, ORIGINS, PARAMS, PROCESS, RESULTS, ROWS, type_columns
 from pipeline.tracking.mlflow_internals import INFO, Keys, flatten_run, query_points, query_runs
 from pipeline.tracking.process import is_alive
 from pipeline.tracking.quick.glance import read_experiments
@@ -47,83 +21,6 @@ from pipeline.tracking.values import accept_start, find_bad
 if TYPE_CHECKING:
     from pipeline.tracking.store import Store
 
-SETTINGS = tuple(name for name in RULES if name != "data")
-"""The settings that are read back for every run; where the data lie is looked up when somebody asks."""
-PARAMS: Mapping[str, str] = MappingProxyType(
-    {
-        "arch": "arch",
-        **{name_option(name): name for name in SETTINGS},
-        PARAM_DATA_SHA256: "data_sha256",
-        PARAM_DATA_NAME: "data_name",
-        "depth-called": "depth_called",
-        "depth-counted": "depth_counted",
-        "kernel": "kernel",
-        "regularised": "regularised",
-        "dropout": "dropout",
-        "batch-norm": "batch_norm",
-        "parameters": "parameters",
-        "parameters-trainable": "trainable_parameters",
-        SHAPE: "image_shape",
-        CLASSES: "classes",
-    }
-)
-TAGS: Mapping[str, str] = MappingProxyType(
-    {
-        RUN_NAME: "run_name",
-        VARIANT: "variant",
-        OUTCOME: "outcome",
-        REASON: "reason",
-        WEIGHTS_SHA256: "weights_sha256",
-        FINGERPRINT: "fingerprint",
-        HOST: "host",
-        EVIDENCE: "evidence",
-        ORIGIN: "origin",
-    }
-)
-RESULTS: Keys = MappingProxyType(
-    {"params": PARAMS, "tags": TAGS, "latest_metrics": {str(name): str(name) for name in metrics.FINALS}}
-)
-"""Of each table of MLflow's the keys that are read, with the columns that they become."""
-PROCESS: Keys = MappingProxyType({"tags": {name: name for name in (HOST, BOOT_ID, PID, PID_STARTED, HEARTBEAT)}})
-"""What says whether a run's process lives."""
-ORIGINS: Keys = MappingProxyType(
-    {
-        "params": {"data": "data", PARAM_DATA_NAME: "data_name"},
-        "tags": {
-            SOURCE_TYPE: "source_type",
-            COMMIT: "commit",
-            REPOSITORY: "repository",
-            GIT_DIRTY: "dirty",
-            ATTEMPT: "attempts",
-        },
-    }
-)
-ROWS: Keys = MappingProxyType(
-    {
-        "params": {
-            name: name
-            for name in ("arch", "kernel", "features", "head", "padding", "pooling", "regularised", "depth-called")
-        }
-    }
-)
-"""The params from which study.facts.restore_row rebuilds what a run has trained."""
-CURVES = (
-    *(metrics.TRAIN_LOSS, metrics.TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.HONEST_TEST_LOSS),
-    metrics.TEST_ACCURACY,
-)
-NUMBERS = (
-    *(name for name in SETTINGS if name in NUMERIC),
-    *("depth_called", "depth_counted", "kernel", "parameters", "trainable_parameters", "classes"),
-)
-TEXTS = (
-    *TAGS.values(),
-    *(name for name in SETTINGS if name not in (*NUMERIC, *LATER)),
-    "data_sha256",
-    "data_name",
-    "image_shape",
-    "status",
-)
-UNKNOWN = -1
 logger = logging.getLogger(__name__)
 PAGE = 1000
 
@@ -141,7 +38,7 @@ def read_runs(store: Store, experiment_id: str) -> pd.DataFrame:
         experiment = read_name(store, experiment_id)
         rows = _leave_out(read_rows(store, experiment_id, RESULTS))
         alive = _find_alive(store, experiment_id, rows.loc[rows["outcome"] == "running", "run_id"])
-    return _type_columns(rows).assign(experiment=experiment, alive=rows["run_id"].isin(alive))
+    return type_columns(rows).assign(experiment=experiment, alive=rows["run_id"].isin(alive))
 
 
 def read_name(store: Store, experiment_id: str) -> str:
@@ -198,7 +95,7 @@ def _name_left_out(run_id: str, reason: str) -> None:
 def make_no_runs() -> pd.DataFrame:
     """What `read_runs` gives where there is no run."""
     columns = [column for names in RESULTS.values() for column in names.values()]
-    return _type_columns(pd.DataFrame(columns=["run_id", *INFO, *columns])).assign(experiment="", alive=False)
+    return type_columns(pd.DataFrame(columns=["run_id", *INFO, *columns])).assign(experiment="", alive=False)
 
 
 def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
@@ -254,22 +151,3 @@ def _search_runs(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:
     return pd.DataFrame(
         rows, columns=["run_id", *INFO, *(column for names in keys.values() for column in names.values())]
     )
-
-
-def _type_columns(rows: pd.DataFrame) -> pd.DataFrame:
-    """The raw rows with the types that the analysis expects."""
-    typed = rows.assign(variant=rows["variant"].fillna(rows["arch"])).drop(columns=["arch", "artifact_uri"])
-    for name in NUMBERS:
-        typed[name] = pd.to_numeric(typed[name], errors="coerce").fillna(UNKNOWN).astype(int)
-    for name in metrics.FINALS:
-        typed[name] = typed[name].astype(float)
-    for name in TEXTS:
-        typed[name] = typed[name].fillna("").astype(str)
-    for name, only in LATER.items():
-        typed[name] = typed[name].fillna(only).astype(str)
-    for name in ("started", "ended"):
-        typed[name] = pd.to_datetime(pd.to_numeric(typed[name]), unit="ms", utc=True)
-    typed["dropout"] = pd.to_numeric(typed["dropout"], errors="coerce").fillna(0) > 0
-    for name in ("regularised", "batch_norm"):
-        typed[name] = typed[name] == "True"
-    return typed

@@ -34,7 +34,7 @@ from pipeline.tracking.tracking_uri import project_root as project_root
 DEFAULT_EXPERIMENT = "Default"
 LOCK_SECONDS = 120
 CONNECT_SECONDS = 10
-FIRST_SECONDS = 30  # for a server's whole first answer: MLflow waits for each byte of it anew
+FIRST_SECONDS = 30  # for a server's whole first answer: MLflow waits for each byte of it again
 QUIET_LOGGERS = {
     **dict.fromkeys(("alembic", "mlflow.tracking.fluent", "mlflow.models.model"), logging.WARNING),
     **dict.fromkeys(
@@ -103,8 +103,8 @@ def open_store() -> Store:
         ) from error
     except (*STORE_ERRORS, ImportError, ValueError, TimeoutError) as error:
         message = hide_secrets(f"the tracking store {uri} does not answer: {explain(error, database)}", uri)
-        away = database is None and isinstance(error, (*STORE_ERRORS, TimeoutError)) and is_unreachable(error)
-        raise (StoreUnreachable if away else StoreError)(message) from error
+        unreachable = database is None and isinstance(error, (*STORE_ERRORS, TimeoutError)) and is_unreachable(error)
+        raise (StoreUnreachable if unreachable else StoreError)(message) from error
     return Store(uri=uri, client=client, lock=lock)
 
 

@@ -17,7 +17,6 @@ from pipeline.study.tags import ATTEMPT, BOOT_ID, EPOCH, HEARTBEAT, HOST, PID, P
 
 WHOLE = re.compile(r"[0-9]{1,12}", re.ASCII)
 SHOWN = 40  # characters of a bad value
-LAST_YEAR = 9999
 FACTORS = ("depth-called", "depth-counted", "kernel", "parameters", "parameters-trainable")
 Check = Callable[[Any], bool]
 
@@ -75,7 +74,8 @@ def _accept_setting(name: str) -> Check:
     rule = RULES[name]
     if rule.choices:
         return lambda text: text in rule.choices
-    return lambda text: (number := read_count(text)) is not None and rule.low <= number <= rule.high
+    read = read_count if isinstance(rule.default, int) else read_number
+    return lambda text: (number := read(text)) is not None and rule.low <= number <= rule.high
 
 
 PARAMS: Mapping[str, Check] = {

@@ -17,7 +17,6 @@ from pipeline import interrupts
 from pipeline.data.datasets import Dataset, stratify
 from pipeline.errors import ResumeError, TrainingError
 from pipeline.study import metrics
-from pipeline.study.metrics import name_final
 from pipeline.study.settings import Settings
 from pipeline.study.variants import Variant
 from pipeline.training.checkpoint import Arrays, Checkpoints
@@ -39,8 +38,6 @@ PROBE_SIZE = 10_000
 RECENT = 3
 """A result holds the predictions of so many last epochs: where it is declared, a verdict rests on their mean."""
 TEST = "test-"
-COPIED = (metrics.TRAIN_LOSS, metrics.TRAIN_ACCURACY, metrics.TEST_LOSS, metrics.TEST_ACCURACY, metrics.GAP_NOTEBOOK)
-"""Metrics of the last epoch that are final ones too."""
 SNAPSHOT_EPOCHS = (0, 1, 2, 5, 10, 15, 20, 25)
 
 
@@ -184,12 +181,12 @@ class _Training:
         last = history[-1]
         train, test = self.evaluate_all()
         finals: dict[str, float] = {
-            **{name_final(name): last[name] for name in COPIED},
-            metrics.FINAL_HONEST_TRAIN_LOSS: train.loss,
-            metrics.FINAL_HONEST_TRAIN_ACCURACY: train.accuracy,
-            metrics.FINAL_HONEST_TEST_LOSS: test.loss,
-            metrics.FINAL_GAP_HONEST: test.loss - train.loss,
-            metrics.FINAL_EPOCH_SECONDS: float(np.median([epoch[metrics.EPOCH_SECONDS] for epoch in history])),
+            **{metric.final: last[metric] for metric in metrics.BY_EPOCH if metric.lasting and metric in last},
+            metrics.HONEST_TRAIN_LOSS.final: train.loss,
+            metrics.HONEST_TRAIN_ACCURACY.final: train.accuracy,
+            metrics.HONEST_TEST_LOSS.final: test.loss,
+            metrics.GAP_HONEST.final: test.loss - train.loss,
+            metrics.EPOCH_SECONDS.final: float(np.median([epoch[metrics.EPOCH_SECONDS] for epoch in history])),
         }
         return Result(
             network=self.network,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.analysis.comparison import Comparison, Question, ask_experiment
 from pipeline.plain import escape_controls
-from pipeline.report.figures.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_onset, plot_seeds
+from pipeline.report.figures.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_seeds
+from pipeline.report.figures.onset import plot_onset
 from pipeline.report.figures.render import render_png
 from pipeline.report.figures.verdicts import plot_specifications
 from pipeline.report.pages.table import render_table, tabulate, write_caption
@@ -20,13 +24,14 @@ from pipeline.report.text.conclusion import (
     shorten_note,
     write_conclusion,
 )
-from pipeline.study.experiment import open_experiment
-from pipeline.study.tags import NOTE, TABLE_SHA256
+from pipeline.study import metrics
+from pipeline.study.experiment import Experiment, open_experiment
+from pipeline.study.tags import KIND, NOTE, OUTCOME, TABLE_SHA256
 from pipeline.tracking.files.hashes import demand_recorded_metrics
 from pipeline.tracking.frozen import judge_freezing, read_frozen
 from pipeline.tracking.runs import read_runs
-from pipeline.tracking.store import Store, find_experiment, open_store
-from pipeline.tracking.ui.view import save_view
+from pipeline.tracking.store import Store, find_experiment, open_store, store_errors
+from pipeline.tracking.ui.view import PAGE, save_view
 from pipeline.tracking.write.recorder import Recorder, open_run
 from pipeline.workflows.foresee import compare_in
 
@@ -35,26 +40,49 @@ TABLES = {"csv": "csv", "md": "markdown", "tex": "latex", "html": "html", "json"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Logged:
+    """The run of a comparison; not `anew` where the same comparison had been logged before."""
+
+    run_id: str
+    anew: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Found:
-    """A comparison with the place it came from, and when its claims were frozen (ISO 8601, "" if never)."""
+    """A comparison with the place it came from, when its claims were frozen (ISO 8601, "" if never), what it is for."""
 
     store: Store
     experiment_id: str
     comparison: Comparison
     frozen_at: str = ""
+    description: str = ""
 
     @property
     def link(self) -> str:
         """Pattern of a run's address: on the store's server, else where plain `mlflow ui` shows it."""
         server = self.store.uri if self.store.uri.startswith("http") else UI
-        return f"{server}/#/experiments/{self.experiment_id}/runs/{{run_id}}"
+        return f"{server}/#/experiments/{self.experiment_id}/runs/{{run_id}}?{PAGE}"
 
-    def record(self) -> str:
-        """Log the comparison; the id of its run."""
-        _ = self.comparison.verdicts  # what cannot be judged is told before there is a run
+    @cached_property
+    def text(self) -> str:
+        """The conclusion as Markdown."""
+        name = self.store.client.get_experiment(self.experiment_id).name
+        return write_conclusion(self.comparison, name, self.description)
+
+    def record(self) -> Logged:
+        """Log the comparison, unless the same one is there and `mlflow run` wants no run of its own."""
+        sha256 = self.comparison.conclusion.sha256
+        tags = {TABLE_SHA256: sha256, NOTE: shorten_note(self.text)}
+        wanted = f"tags.{KIND} = 'compare' AND tags.{OUTCOME} = 'finished' AND tags.`{TABLE_SHA256}` = '{sha256}'"
+        with store_errors(self.store):
+            same = self.store.client.search_runs([self.experiment_id], wanted)
+        for run in same if "MLFLOW_RUN_ID" not in os.environ else ():
+            if run.data.tags.get(NOTE) == tags[NOTE]:
+                self.store.client.set_experiment_tag(self.experiment_id, NOTE, tags[NOTE])
+                return Logged(run_id=run.info.run_id, anew=False)
         with open_run(self.store, "compare", "compare", self.experiment_id) as recorder:
-            record_comparison(recorder, self)
-        return recorder.run_id
+            record_comparison(recorder, self, tags)
+        return Logged(run_id=recorder.run_id, anew=True)
 
 
 def find_comparison(
@@ -67,21 +95,35 @@ def find_comparison(
 
     Raises RunsDamaged where the metrics of one of them are not those that were recorded.
     """
-    declared = open_experiment(experiment)
-    store = open_store()
-    experiment_id = find_experiment(store, declared.name if declared else experiment)
-    runs = read_runs(store, experiment_id)
+    declared, store, experiment_id, runs = read_experiment(experiment)
     question = Question(rule=rule or ("all-seeds" if declared else "newest"), asked=asked or {}, show=show)
     frozen, frozen_at = read_frozen(store, experiment_id)
     if declared:
         question = ask_experiment(declared, question, frozen, judge_freezing(frozen_at, runs))
     comparison = compare_in(store, experiment_id, runs, question)
     demand_recorded_metrics(store, experiment_id, comparison.runs["run_id"])
-    return Found(store=store, experiment_id=experiment_id, comparison=comparison, frozen_at=escape_controls(frozen_at))
+    return Found(
+        store=store,
+        experiment_id=experiment_id,
+        comparison=comparison,
+        frozen_at=escape_controls(frozen_at),
+        description=declared.description if declared else "",
+    )
 
 
-def record_comparison(recorder: Recorder, found: Found) -> None:
-    """Log the table in every format, verdicts, figures and the conclusion, also as the run's and experiment's note."""
+def read_experiment(experiment: str) -> tuple[Experiment | None, Store, str, pd.DataFrame]:
+    """What a file declares (None for the name of an MLflow experiment), the store, the experiment's id and runs."""
+    declared = open_experiment(experiment)
+    store = open_store()
+    experiment_id = find_experiment(store, declared.name if declared else experiment)
+    return declared, store, experiment_id, read_runs(store, experiment_id)
+
+
+def record_comparison(recorder: Recorder, found: Found, tags: Mapping[str, str]) -> None:
+    """Log the table in every format, verdicts, figures and the conclusion, also as the run's and experiment's note.
+
+    `tags` are the hash of the table and the note.
+    """
     client, run_id, comparison = recorder.client, recorder.run_id, found.comparison
     conclusion = comparison.conclusion
     experiment = client.get_experiment(found.experiment_id)
@@ -101,11 +143,9 @@ def record_comparison(recorder: Recorder, found: Found) -> None:
     if not comparison.onsets.empty:
         client.log_text(run_id, describe_onsets(comparison).to_csv(index=False), "onsets.csv")
     recorder.log_files("figures", ((f"{name}.png", render_png(drawn)) for name, drawn in draw_comparison(comparison)))
-    text = write_conclusion(comparison, f"Conclusion of {experiment.name}")
-    client.log_text(run_id, text, "conclusion.md")
-    tags = {f"verdict.{verdict.name}": verdict.word for verdict in comparison.verdicts}
-    recorder.log({}, {**tags, TABLE_SHA256: conclusion.sha256, NOTE: shorten_note(text)})
-    client.set_experiment_tag(experiment.experiment_id, NOTE, shorten_note(text))
+    client.log_text(run_id, found.text, "conclusion.md")
+    recorder.log({}, {**{f"verdict.{verdict.name}": verdict.word for verdict in comparison.verdicts}, **tags})
+    client.set_experiment_tag(experiment.experiment_id, NOTE, tags[NOTE])
     save_view(client, experiment)
 
 
@@ -118,7 +158,7 @@ def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     yield "losses_honest", plot_loss_curves(history, runs, source="honest", caption=caption)
     yield "gap", plot_gap(runs, caption=caption)
     yield "accuracy", plot_accuracy(runs, caption=caption)
-    yield "seeds_test_loss", plot_seeds(runs, "final/honest_test_loss", caption=caption)
-    yield "seeds_test_accuracy", plot_seeds(runs, "final/test_accuracy", caption=caption)
+    yield "seeds_test_loss", plot_seeds(runs, metrics.HONEST_TEST_LOSS.final, caption=caption)
+    yield "seeds_test_accuracy", plot_seeds(runs, metrics.TEST_ACCURACY.final, caption=caption)
     if not comparison.onsets.empty:
         yield "onset", plot_onset(comparison.onsets, runs, comparison.claimed_onset, caption=caption)

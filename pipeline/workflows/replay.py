@@ -12,13 +12,13 @@ from pipeline import interrupts
 from pipeline.data.datasets import load_data
 from pipeline.errors import AnalysisError
 from pipeline.study import metrics
-from pipeline.study.experiment import open_experiment
 from pipeline.study.facts import restore_row, restore_settings
 from pipeline.study.tags import FINGERPRINT
 from pipeline.tracking.provenance import ENVIRONMENT, name_cpu
-from pipeline.tracking.runs import read_history, read_runs
-from pipeline.tracking.store import Store, find_experiment, open_store, store_errors
+from pipeline.tracking.runs import read_history
+from pipeline.tracking.store import Store, store_errors
 from pipeline.training.fingerprint import fingerprint_training
+from pipeline.workflows.compare import read_experiment
 from pipeline.workflows.train import LOADING, TRAINING, RunProgress
 
 COMPARED = tuple(metric for metric in metrics.BY_EPOCH if metric.unit != metrics.SECONDS)
@@ -29,7 +29,7 @@ itself and a hundredth of a nat, an accuracy by a hundredth."""
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A metric that is not what the run logged."""
+    """What the run logged of a metric after an epoch, and what was found now."""
 
     epoch: int
     metric: str
@@ -39,7 +39,10 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """What a replay found: `differences` in bits, and of these those `beyond` the tolerance of another processor."""
+    """What a replay found: `differences` in bits, and of these those `beyond` the tolerance of another processor.
+
+    Metrics that the run did not log, as one of an earlier version, are `unknown` and not compared.
+    """
 
     run_id: str
     variant: str
@@ -49,6 +52,7 @@ class Replay:
     same_processor: bool
     differences: Sequence[Difference]
     beyond: Sequence[Difference]
+    unknown: Sequence[str]
 
     @property
     def holds(self) -> bool:
@@ -66,14 +70,12 @@ def replay_run(
     """
     interrupts.follow_launcher()
     progress = progress or RunProgress()
-    declared = open_experiment(experiment)
-    store = open_store()
-    runs = read_runs(store, find_experiment(store, declared.name if declared else experiment))
+    _, store, _, runs = read_experiment(experiment)
     chosen = runs[(runs["outcome"] == "finished") & (not variant or runs["variant"] == variant)]
     chosen = chosen[chosen["seed"] == seed] if seed is not None else chosen
     if chosen.empty:
         raise AnalysisError("no finished run of that variant and seed to replay; import evidence or train it first")
-    run_id = str(chosen.sort_values([metrics.FINAL_EPOCH_SECONDS, "run_id"])["run_id"].iloc[0])
+    run_id = str(chosen.sort_values([metrics.EPOCH_SECONDS.final, "run_id"])["run_id"].iloc[0])
     found = _train_again(store, run_id, epochs, progress)
     return _compare(store, run_id, found)
 
@@ -111,22 +113,26 @@ def _compare(store: Store, run_id: str, found: _Found) -> Replay:
     logged = read_history(store, [run_id], COMPARED)
     points = zip(logged["metric"], logged["epoch"], logged["value"], strict=True)
     known = {(str(metric), int(epoch)): float(value) for metric, epoch, value in points}
-    differences, compared = [], 0
-    for epoch, measured in enumerate(found.history, start=1):
-        for metric in COMPARED:
-            compared += 1
-            expected = known.get((str(metric), epoch), math.nan)
-            if measured[metric] != expected:
-                differences.append(Difference(epoch=epoch, metric=str(metric), logged=expected, found=measured[metric]))
+    logs = set(logged["metric"])
+    if not logs:
+        raise AnalysisError(f"run {run_id} has no metric by epoch to compare; replay another one, or train it again")
+    pairs = [
+        Difference(epoch=epoch, metric=metric, logged=known.get((metric, epoch), math.nan), found=measured[metric])
+        for epoch, measured in enumerate(found.history, start=1)
+        for metric in map(str, COMPARED)
+        if metric in logs
+    ]
+    differences = [pair for pair in pairs if pair.found != pair.logged]
     return Replay(
         run_id=run_id,
         variant=found.variant,
         seed=found.seed,
         epochs=len(found.history),
-        compared=compared,
+        compared=len(pairs),
         same_processor=_read_cpu(store, run_id) == name_cpu(),
         differences=differences,
         beyond=[each for each in differences if not _is_near(each)],
+        unknown=[str(metric) for metric in COMPARED if metric not in logs],
     )
 
 

@@ -39,7 +39,7 @@ def write_report(
     page = render_report(found.comparison, accuracies, read_sources(found, experiment), written)
     with name_file(path):
         path.write_bytes(print_pdf(page) if print_pdf else page.encode())
-    run_id = found.record()
+    run_id = found.record().run_id
     record_report(found.store, run_id, page)
     return WrittenReport(path=path, run_id=run_id)
 

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from pipeline import interrupts
 from pipeline.data.datasets import Dataset, load_data
 from pipeline.report.figures import runs as figures
-from pipeline.report.figures.render import render_png, shrink_png
+from pipeline.report.figures.render import render_files, render_png, shrink_png
 from pipeline.report.text.note import write_note
 from pipeline.study.layers import check_fit
+from pipeline.study.predicted import Predicted
 from pipeline.study.settings import Settings
 from pipeline.study.tags import FINGERPRINT, NOTE, WEIGHTS_SHA256
 from pipeline.study.variants import Variant
@@ -128,13 +129,13 @@ def resume_training(
 class _ViolinImages(Observer):
     """Draws the kernels at the epochs at which they are shown, and logs the picture as a step image."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
+    def __init__(self, recorder: Recorder, name: str) -> None:
+        self.recorder, self.name = recorder, name
 
     def show_kernels(self, epoch: int, kernels: Kernels) -> None:
         """Log the three violins, for the slider of MLflow's image grid, unless the run has them already."""
         if self.recorder.lacks_image(epoch):
-            png = render_png(figures.plot_weights(kernels, epoch))
+            png = render_png(figures.plot_weights(kernels, epoch, self.name))
             self.recorder.log_image("weights", epoch, {".png": png, "+compressed.webp": shrink_png(png)})
 
 
@@ -148,6 +149,11 @@ class _Run:
     dataset: Dataset
     progress: RunProgress
 
+    @property
+    def name(self) -> str:
+        """What its figures are of."""
+        return f"{self.variant.name}, seed {self.settings.seed}"
+
     def train(self, checkpoints: Checkpoints) -> Result:
         """Train and log."""
         self.progress.show_data(self.dataset)
@@ -156,7 +162,7 @@ class _Run:
             from pipeline.training.runtime import prepare_runtime
 
             prepare_runtime(self.settings.threads)
-        observers = [self.recorder, self.progress, _ViolinImages(self.recorder)]
+        observers = [self.recorder, self.progress, _ViolinImages(self.recorder, self.name)]
         with self.progress.during(TRAINING):
             result = train_run(self.variant, self.settings, self.dataset, observers, checkpoints)
         with self.progress.during(LOGGING):
@@ -165,8 +171,7 @@ class _Run:
 
     def record(self, result: Result) -> None:
         """Log everything of a finished training; the finals come last, and then the hashes of it all."""
-        drawn = draw_figures(self.dataset, result)
-        self.recorder.log_files("figures", ((f"{name}.png", render_png(figure)) for name, figure in drawn))
+        self.recorder.log_files("figures", render_files(draw_figures(self.dataset, result, self.name)))
         record_predictions(self.recorder, self.dataset, result)
         record_sample(self.recorder, self.dataset)
         self.recorder.call(record_model, self.recorder, self.dataset, result)
@@ -190,14 +195,14 @@ class _Run:
         return trained
 
 
-def draw_figures(dataset: Dataset, result: Result) -> Iterator[tuple[str, Figure]]:
-    """(name, figure) of every figure of a run."""
-    epochs, labels, test = len(result.history), dataset.y_test, result.test.predictions
-    names = dataset.images.classes
-    yield "loss", figures.plot_losses(result.history)
-    yield "accuracy", figures.plot_accuracies(result.history)
-    yield "weights", figures.plot_weights(result.kernels, epochs)
-    yield "all_weights", figures.plot_all_weights(result.kernels, epochs)
-    yield "first_image", figures.plot_first_image(dataset.raw.x_train[0], names[dataset.y_train[0]])
-    yield "confusion", figures.plot_confusion(labels, test.predicted, names)
-    yield "mistakes", figures.plot_mistakes(dataset.raw.x_test, labels, *test, names)
+def draw_figures(dataset: Dataset, result: Result, name: str) -> Iterator[tuple[str, Figure]]:
+    """(name, figure) of every figure of a run, which is called `name` in its titles."""
+    epochs, classes = len(result.history), dataset.images.classes
+    said = Predicted(label=dataset.y_test, **result.test.predictions._asdict())
+    yield "loss", figures.plot_losses(result.history, name)
+    yield "accuracy", figures.plot_accuracies(result.history, name)
+    yield "weights", figures.plot_weights(result.kernels, epochs, name)
+    yield "all_weights", figures.plot_all_weights(result.kernels, epochs, name)
+    yield "first_image", figures.plot_first_image(dataset.raw.x_train[0], classes[dataset.y_train[0]])
+    yield "confusion", figures.plot_confusion(said.label, said.predicted, classes, name)
+    yield "mistakes", figures.plot_mistakes(dataset.raw.x_test, said, classes, name)

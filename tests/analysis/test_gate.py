@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.analysis.gate.bounds import LOSS, bound_mean, bound_run, pool_spread, scale_error
 from pipeline.analysis.gate.check import EVERY, check_against, gate_passed
+from pipeline.analysis.gate.judgement import Demands
 from pipeline.analysis.gate.metrics import GATED, IMAGES
 from pipeline.analysis.table.conclusion import conclude
 from pipeline.analysis.table.results import dump_conclusion
@@ -48,7 +49,7 @@ def test_missing_weights_hash_is_not_judged():
 
 
 def test_new_seed_is_held_against_the_interval_of_the_stored():
-    judgements = check_against(store(), rerun([77]), confidence=0.95)
+    judgements = check_against(store(), rerun([77]), Demands(confidence=0.95))
     assert results(judgements) == [(name, 77, metric, "pass") for name in NAMES for metric in GATED]
     stored = make_runs(NAMES, seeds=range(5))
     groups = [np.log(own["final/test_loss"].to_numpy()) for _, own in stored.groupby("variant")]
@@ -91,9 +92,9 @@ def test_one_stored_seed_cannot_judge_unless_a_tolerance_is_declared():
     assert unjudged[0].detail.startswith("n = 1 stored, no spread to judge by; store more seeds")
     assert unjudged[0].detail.endswith("give --tolerance final/test_loss=VALUE")
     assert not gate_passed(unjudged)
-    judged = check_against(store([0]), rerun([1]), tolerances={"final/test_loss": 0.05})
+    judged = check_against(store([0]), rerun([1]), Demands(tolerances={"final/test_loss": 0.05}))
     assert [judgement.result for judgement in judged] == ["pass", "not judged"] * 2
-    strict = check_against(store([0]), rerun([1]), tolerances={"final/test_loss": 1e-9})
+    strict = check_against(store([0]), rerun([1]), Demands(tolerances={"final/test_loss": 1e-9}))
     assert [judgement.result for judgement in strict] == ["fail", "not judged"] * 2
 
 
@@ -116,7 +117,7 @@ def test_stored_variant_without_a_new_run_fails_unless_allowed():
     assert results(judgements)[2:] == [("conv7_3x3", None, "run", "fail")]
     assert judgements[2].detail == "no new finished run with the stored settings"
     assert not gate_passed(judgements)
-    allowed = check_against(store(), rerun([9]).iloc[:1], allow_missing=True)
+    allowed = check_against(store(), rerun([9]).iloc[:1], Demands(allow_missing=True))
     assert results(allowed)[2:] == [("conv7_3x3", None, "run", "not judged")]
     assert gate_passed(allowed)
 
@@ -136,7 +137,7 @@ def test_new_runs_that_crashed_fail_with_their_reason(early):
     assert {judgement.detail for judgement in judgements[1:]} == {"no finished run; failed: loss is nan"}
     assert judgements[1].run_id in set(runs["run_id"])
     assert not gate_passed(judgements)
-    assert gate_passed(check_against(store(), runs, allow_missing=True))
+    assert gate_passed(check_against(store(), runs, Demands(allow_missing=True)))
 
 
 def test_crash_before_or_under_other_settings_or_made_good_is_none():
@@ -163,7 +164,7 @@ def test_runs_of_other_settings_are_never_compared():
 
 def test_unknown_tolerance_is_refused():
     with pytest.raises(AnalysisError, match="choose one of final/test_loss, final/test_accuracy"):
-        check_against(store(), rerun([1]), tolerances={"test_loss": 1.0})
+        check_against(store(), rerun([1]), Demands(tolerances={"test_loss": 1.0}))
 
 
 def draw(kind, size, rng):
@@ -225,7 +226,7 @@ def test_bounds_that_are_too_wide_judge_nothing():
     judgements = [each for each in check_against(stored, rerun([77])) if each.metric == "final/test_loss"]
     assert {judgement.result for judgement in judgements} == {"not judged"}
     assert "bounds too wide to judge by; sees a shift" in judgements[0].detail
-    judged = check_against(stored, rerun([77]), tolerances={"final/test_loss": 9.0})
+    judged = check_against(stored, rerun([77]), Demands(tolerances={"final/test_loss": 9.0}))
     assert {each.result for each in judged if each.metric == "final/test_loss"} == {"pass"}
 
 

@@ -45,8 +45,12 @@ def test_what_a_design_can_never_reach_is_said_before_it_runs():
     assert alone.obstacle == "the experiment has no matched twins"
     experiment = declare(DEPTH, GAP)
     lines = say_prospects(experiment, foresee(experiment, NONE))
-    assert lines[0] == f"depth: UNTESTABLE whatever the runs say: {slope.obstacle}"
-    assert lines[1].startswith("gap: SUPPORTED, REFUTED, NEGLIGIBLE or INCONCLUSIVE; power unknown, as no two seeds")
+    assert lines == [
+        "What the claims can come to with 15 seeds:",
+        f"  depth  UNTESTABLE: {slope.obstacle}",
+        "  gap    SUPPORTED, REFUTED, NEGLIGIBLE or INCONCLUSIVE",
+        "  with what power: unknown until two seeds are finished",
+    ]
 
 
 def test_power_comes_from_the_spread_that_is_stored_and_the_last_look():
@@ -57,7 +61,8 @@ def test_power_comes_from_the_spread_that_is_stored_and_the_last_look():
     assert error.sd == pytest.approx(bound_sd(0.001 * np.std([-1, -0.5, 0, 0.5, 1, 0], ddof=1), 6))
     assert error.power == find_power(error.sd, 0.001, 15, error.alpha)
     lines = say_prospects(experiment, [gap, error])
-    assert f"SUPPORTED with {100 * error.power:.0f} % if there is no difference (margin 0.10 points)" in lines[1]
-    assert lines[2] == "both: as its parts, gap, error; all must hold"
+    chance = f"SUPPORTED in {100 * error.power:.0f} % of studies if there is no difference (margin 0.10 points)"
+    assert f"  error  {chance}" in lines
+    assert lines[-1] == "  both   as its parts (gap, error), which must all hold"
     single = foresee(declare(replace(GAP, family="own"), ERROR), Records(runs=runs, history=NO_HISTORY))
     assert single[0].alpha == 0.05

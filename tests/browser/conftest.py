@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 EXPERIMENT = "browser"
+PAIRS = ROOT / "experiments" / "pairs.toml"
+EVIDENCE = ROOT / "experiments" / "results" / "pairs.zip"
 VARIANTS = ("conv2_3x3", "conv2_3x3_reg", "conv3_3x3")
 PROGRAMS = ("chromium", "google-chrome")
 PATIENCE = 30_000  # milliseconds until what a test waits for is missing
@@ -26,15 +28,11 @@ HARMLESS = (
     "Failed to load resource",  # judged by its answer
     "> attribute ",  # MLflow draws its charts in the middle of their size changing, and then again
 )
-NO_ASSISTANT = """if (window === top && location.protocol === "http:") {
-    localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
-    localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
-}"""
 
 
 @pytest.fixture(scope="session")
 def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a store, where three variants are trained for two epochs, compared and reported."""
+    """A folder with a store, where pairs is imported, and three variants are trained for two epochs and reported."""
     folder = tmp_path_factory.mktemp("studied")
     with pytest.MonkeyPatch.context() as patch:
         enter(folder, patch)
@@ -42,8 +40,12 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in VARIANTS:
             result = call("train", "--arch", name, "--epochs", "2", "--data", str(SUBSET))
             assert result.exit_code == 0, result.output
-        result = call("report", EXPERIMENT)
-        assert result.exit_code == 0, result.output
+        for words in (
+            ("report", EXPERIMENT),
+            ("bundle", "import", str(ROOT / "experiments" / "results" / "pairs.zip")),
+        ):
+            result = call(*words)
+            assert result.exit_code == 0, result.output
     return folder
 
 
@@ -76,7 +78,6 @@ def page(browser: Browser) -> Iterator[Page]:
     """A fresh page; the test fails if anything on it did, or asked for anything outside this machine."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE)
-    context.add_init_script(NO_ASSISTANT)
     page = context.new_page()
     wrong: list[str] = []
 
@@ -93,12 +94,31 @@ def page(browser: Browser) -> Iterator[Page]:
     assert [line for line in wrong if not any(word in line for word in HARMLESS)] == []
 
 
+@pytest.fixture(scope="session")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of the published evidence on the pairs, and its report with every verdict."""
+    folder = tmp_path_factory.mktemp("judged")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        for command in (("bundle", "import", str(EVIDENCE)), ("report", str(PAIRS))):
+            result = call(*command)
+            assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """Where pictures are kept for people to look at: the folder SCREENSHOTS, else screenshots/ in the checkout."""
+    folder = Path(os.environ.get("SCREENSHOTS") or ROOT / "screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @pytest.fixture
-def keep(page: Page) -> Callable[[str], None]:
-    """Keep a picture of the page in screenshots/, where CI finds it."""
-    folder = ROOT / "screenshots"
-    folder.mkdir(exist_ok=True)
-    return lambda name: page.screenshot(path=folder / f"{name}.png") and None
+def keep(page: Page, screenshots: Path) -> Callable[[str], None]:
+    """Keep a picture of the page where CI finds it."""
+    return lambda name: page.screenshot(path=screenshots / f"{name}.png") and None
 
 
 def _is_here(url: str) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipeline.tracking.ui.view import PAGE
 from tests.browser.conftest import EXPERIMENT, VARIANTS
 from tests.browser.interface import Interface
 
@@ -25,6 +26,8 @@ SECTION = "[data-testid=experiment-view-compare-runs-section-header]"
 CURVES = """name => [...document.querySelectorAll('[data-testid=experiment-view-compare-runs-card]')].some(card =>
     card.innerText.startsWith(name) &&
     new Set([...card.querySelectorAll('path.js-line')].map(line => line.getAttribute('d'))).size === 3)"""
+BANDS = """() => [...document.querySelectorAll('[data-testid=experiment-view-compare-runs-card]')].some(card =>
+    card.innerText.startsWith("test/loss") && card.querySelectorAll('path.js-fill').length >= 6)"""
 WHOLE = """() => ![...document.querySelectorAll('svg [d*=NaN], svg [transform*=NaN]')].some(part =>
     part.checkVisibility())"""
 DECODED = "image => image.decode().then(() => image.naturalWidth)"
@@ -55,7 +58,22 @@ def test_the_table_shows_names_results_and_factors_under_the_conclusion(
         assert len(cells) == 3
         assert [float(text.rstrip("…")) for text in cells]
     page.get_by_text(f"Conclusion of {EXPERIMENT}").first.wait_for()
+    assert page.get_by_text("MLflow Assistant").count() == 0
     keep("runs")
+
+
+def test_seeds_are_one_line_in_the_charts_and_runs_have_the_colours_of_the_figures(
+    page: Page, interface: Interface, studied: Path, runs: dict[str, str], keep: Keep
+) -> None:
+    with closing(sqlite3.connect(studied / "mlflow.db")) as connection:
+        (pairs,) = connection.execute("SELECT experiment_id FROM experiments WHERE name = 'pairs'").fetchone()
+        colours = dict(connection.execute("SELECT run_uuid, value FROM tags WHERE key = 'mlflow.runColor'"))
+    assert [colours[runs[f"{name}-s0"]] for name in VARIANTS] == ["#D55E00", "#0072B2", "#D55E00"]
+    page.set_viewport_size({"width": 1280, "height": 1600})
+    page.goto(f"{interface.address}/#/experiments/{pairs}/runs?{PAGE}&viewStateShareKey=study&compareRunsMode=CHART")
+    page.get_by_text("Group: conv2_3x3_reg", exact=True).wait_for()
+    page.wait_for_function(BANDS)
+    keep("seeds")
 
 
 def test_curves_and_parallel_coordinates_are_drawn_without_set_up(page: Page, interface: Interface, keep: Keep) -> None:
@@ -104,8 +122,8 @@ def test_the_report_is_shown_with_the_comparison(
 ) -> None:
     open_artifact(page, interface, runs["compare"], "report.html")
     frame = page.frame_locator("iframe")
-    frame.locator("table.sortable#conclusion").wait_for()
-    assert frame.locator("#conclusion tbody tr").count() >= len(VARIANTS)
+    frame.locator("table.sortable#results").wait_for()
+    assert frame.locator("#results tbody tr").count() == len(VARIANTS)
     keep("report-in-mlflow")
 
 

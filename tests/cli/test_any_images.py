@@ -98,7 +98,7 @@ def test_the_logged_model_is_given_pixels_and_refuses_anything_else(ids: dict[st
 
 def test_a_study_is_compared_and_reported_with_the_networks_it_has(ids: dict[str, str], tmp_path: Path) -> None:
     result = succeed("compare", "studies/things.toml", "--truth")
-    assert "2 runs for 2 variants" in result.output
+    assert "2 runs of 2 variants" in result.output
     run = open_store().client.get_run(ids["things tiny"])
     assert re.search(rf"^tiny .* {run.data.params['parameters']} ", result.output, re.MULTILINE)
     succeed("report", "studies/things.toml", "--output", str(tmp_path / "things.html"))
@@ -176,7 +176,7 @@ def test_a_files_data_are_found_from_the_files_own_folder(ids: dict[str, str], m
     """The plan that is frozen keeps what the file says, so that it is the same from every folder."""
     assert load_experiment("studies/things.toml").settings.data == "studies/things.npz"
     plan = call("plan", "studies/things.toml").output
-    assert f"{'tiny-s0':<28}finished  {ids['things tiny']}" in plan
+    assert f"{'tiny-s0':<26}finished  {ids['things tiny']}" in plan
     monkeypatch.chdir("studies")
     assert load_experiment("things.toml").settings.data == "things.npz"
     assert call("plan", "things.toml").output == plan

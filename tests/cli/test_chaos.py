@@ -36,7 +36,7 @@ subset = 600
 threads = 1
 data = "{SUBSET}"
 """
-KINDS = ("training", "training", "template", "worker", "driver")
+KINDS = ("training", "training", "fork server", "worker", "driver")
 ACTIONS = ("kill", "kill", "kill", "stop", "hang up", "delete")
 MOMENTS = ("any", "any", "first", "last")
 PATIENCE = 30
@@ -49,7 +49,7 @@ def tell_kind(process: psutil.Process) -> str:
     if "cell" in words or "cells" in parents:
         return "training"
     if "cells" in words:
-        return "template"
+        return "fork server"
     return "worker" if any("spawn_main" in word for word in words) else "other"
 
 

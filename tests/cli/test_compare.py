@@ -101,11 +101,16 @@ def test_a_terminal_gets_the_verdicts_first_and_the_way_on(study: str, declared:
     assert [line.split()[0] for line in lines[table + 1 : table + 5]] == list(PAIRS)
     assert lines[table + 1].split()[-1] == "5"
     assert max(map(len, lines)) <= 80
-    _, run_id = newest_compare_run(study)
-    assert result.stderr.splitlines() == [
-        f"Logged as run {run_id}.",
+    client, run_id = newest_compare_run(study)
+    assert result.stderr.splitlines()[1:] == [
         f"Next, every number and figure on one page: python -m pipeline report {declared}",
     ]
+    client.set_experiment_tag(study, "mlflow.note.content", "another comparison")
+    again = call("compare", declared)
+    assert again.stderr.splitlines()[0] == f"Logged before as run {run_id}."
+    assert (again.stdout, newest_compare_run(study)[1]) == (result.stdout, run_id)
+    note = client.get_experiment(study).tags["mlflow.note.content"]
+    assert note.startswith("# study: 1 supported\n\nRegularisation lowered the honest loss gap by 0.1")
 
 
 def test_claims_frozen_late_say_so_everywhere(study: str, declared: str) -> None:
@@ -134,7 +139,7 @@ def test_a_reading_command_freezes_nothing(study: str, declared: str, command: s
     result = succeed(command, declared, *output)
     assert not {FROZEN, FROZEN_AT} & set(client.get_experiment(study).tags)
     if command == "plan":
-        line = "gap: SUPPORTED, REFUTED, NEGLIGIBLE or INCONCLUSIVE; SUPPORTED with "
+        line = "  gap  SUPPORTED in "
         assert any(each.startswith(line) for each in result.stdout.splitlines())
     if command == "compare":
         assert result.stdout.startswith("SUPPORTED (NEVER FROZEN): ")

@@ -84,10 +84,13 @@ def ids(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def test_the_cells_that_train_has_made_are_done(ids: dict[str, str]) -> None:
     result = call("plan", "mine.toml")
-    lines = [f"{'tiny-s0':<28}finished  {ids['tiny']}", f"{'tiny_reg-s0':<28}finished  {ids['tiny_reg']}"]
-    claim = "gap: UNTESTABLE whatever the runs say: a verdict needs 5 seeds, and the experiment declares 1"
+    lines = [f"{'tiny-s0':<26}finished  {ids['tiny']}", f"{'tiny_reg-s0':<26}finished  {ids['tiny_reg']}"]
+    claim = (
+        "What the claims can come to with 1 seed:\n"
+        "  gap  UNTESTABLE: a verdict needs 5 seeds, and the experiment declares 1"
+    )
     assert (result.output, result.exit_code) == (
-        "\n".join([*lines, "2 finished, 0 running, 0 stopped, 0 to do", claim, ""]),
+        "\n".join([*lines, "2 cells: 2 finished, 0 running, 0 stopped, 0 to do", claim, ""]),
         0,
     )
 
@@ -98,7 +101,7 @@ def test_compare_has_the_declared_rows_alone_and_finds_the_twins(ids: dict[str, 
     assert "a verdict needs 5 complete seeds, the runs have 1. So far regularisation " in result.stdout
     table = result.stdout.partition("Conclusion of mine")[2].splitlines()
     assert [line.split()[0] for line in table[3:5]] == ["tiny", "tiny_reg"]
-    assert "2 runs for 2 variants" in table[0]
+    assert "2 runs of 2 variants" in table[0]
     assert f"Left out, not declared in the experiment: 1 ({ids['killed']})" in result.stdout
     assert not set(VARIANTS) & set(result.stdout.split())
 
@@ -127,7 +130,7 @@ def test_a_changed_row_is_no_longer_the_network_that_was_trained(ids: dict[str, 
         rf"Left out, another network of that name: parameters \d+, now \d+: 1 \({ids['tiny']}\)", result.stdout
     )
     assert "2 to do" not in call("plan", "mine.toml").output
-    assert "1 finished, 0 running, 0 stopped, 1 to do" in call("plan", str(path)).output
+    assert "2 cells: 1 finished, 0 running, 0 stopped, 1 to do" in call("plan", str(path)).output
 
 
 def test_the_report_says_how_to_train_each_network_again(ids: dict[str, str]) -> None:

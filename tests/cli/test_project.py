@@ -108,7 +108,10 @@ def test_outputs_in_documents_are_what_the_commands_print(monkeypatch: pytest.Mo
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     for command, output in shown:
-        assert call(*command.split()).output == output
+        blurred = [
+            re.sub(r"about .* with", "about so long with", text) for text in (call(*command.split()).output, output)
+        ]
+        assert blurred[0] == blurred[1]
 
 
 def test_the_readmes_run_looks_like_a_run(trained: tuple[str, str]) -> None:

@@ -46,7 +46,9 @@ def test_the_published_results_are_those_of_the_evidence(store: None, tmp_path: 
 
 def test_evidence_counts_as_finished(store: None) -> None:
     done = re.search(
-        r"^(\d+) finished, 0 running, 0 stopped, (\d+) to do$", call("plan", "experiments/mnist14.toml").output, re.M
+        r"^14 cells: (\d+) finished, 0 running, 0 stopped, (\d+) to do$",
+        call("plan", "experiments/mnist14.toml").output,
+        re.M,
     )
     assert done
     assert int(done[1]) + int(done[2]) == 14

@@ -95,7 +95,8 @@ def test_without_claims_it_describes_and_asks_in_the_words_of_compare(
     succeed("report", NAME, "--epochs", "4", "--rule", "best", "--output", str(path))
     text = path.read_text()
     assert "No claim was declared: this report describes the runs and judges nothing." in text
-    assert "No claim has an interval." in text
+    assert "No claim was tested, so there is no verdict to vary." in text
+    assert 'class="tally"' not in text
     assert "its numbers were chosen on the test images" in text
     assert "nothing is selected" not in text
 
@@ -114,7 +115,7 @@ def test_pdf_without_its_library_is_one_line_and_no_run(
     client = open_store().client
     before = len(client.search_runs([study]))
     result = call("report", declared, "--format", "pdf")
-    line = "Error: PDF needs a library more; run `pip install 'mnist-study-pipeline[pdf]'`\n"
+    line = "Error: PDF output needs an extra package: pip install 'mnist-study-pipeline[pdf]'\n"
     assert (result.exit_code, result.output) == (1, line)
     assert len(client.search_runs([study])) == before
 

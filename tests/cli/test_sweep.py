@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -44,16 +45,20 @@ def tiny(tmp_path: Path) -> str:
 
 
 def test_a_plan_runs_nothing(tiny: str, empty: Path) -> None:
-    result = succeed("plan", tiny)
-    assert result.output == (
-        "conv2_3x3-s0                to do\n"
-        "conv2_3x3_reg-s0            to do\n"
-        "conv2_3x3-s1                to do\n"
-        "conv2_3x3_reg-s1            to do\n"
-        "0 finished, 0 running, 0 stopped, 4 to do\n"
-        "time left: unknown until a training has finished on this machine\n"
+    result = succeed("plan", tiny, "--workers", "1")
+    assert re.fullmatch(
+        r"conv2_3x3                 2 to do\n"
+        r"conv2_3x3_reg             2 to do\n"
+        r"4 cells: 0 finished, 0 running, 0 stopped, 4 to do\n"
+        r"time left: about \d+ s \(\d+ s to \d+ s\) with 1 worker, judging by some seconds of conv2_3x3(_reg)?: "
+        r"no training has finished on this machine\n",
+        result.output,
     )
     assert call("plan", tiny, "--seeds", "1").output.startswith("conv2_3x3-s1")
+    each = call("plan", tiny, "--cells").output.splitlines()
+    assert [line.split()[0] for line in each[:4]] == [
+        f"{name}-s{seed}" for seed in (0, 1) for name in ("conv2_3x3", "conv2_3x3_reg")
+    ]
 
 
 def test_runs_of_an_earlier_version_are_named_and_kept_if_asked(
@@ -71,9 +76,12 @@ def test_runs_of_an_earlier_version_are_named_and_kept_if_asked(
             "An earlier version of the training finished 1 of these cells: --keep accepts them, "
             "otherwise their cells are trained again"
         )
-        assert counts == "0 finished, 0 running, 0 stopped, 4 to do"
+        assert counts == "4 cells: 0 finished, 0 running, 0 stopped, 4 to do"
         kept = call("plan", tiny, "--keep").output
-        assert kept.startswith(f"conv2_3x3-s0                finished  {recorder.run_id}\n")
+        assert kept.startswith("conv2_3x3                 1 finished, 1 to do\n")
+        assert call("plan", tiny, "--keep", "--cells").output.startswith(
+            f"conv2_3x3-s0              finished  {recorder.run_id}\n"
+        )
     finally:
         store.client.delete_run(recorder.run_id)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import Counter
 
 import matplotlib
 import numpy as np
@@ -16,9 +17,9 @@ from pipeline.report.figures.comparison import (
     plot_accuracy,
     plot_gap,
     plot_loss_curves,
-    plot_onset,
     plot_seeds,
 )
+from pipeline.report.figures.onset import plot_onset
 from pipeline.report.figures.verdicts import plot_spread
 from pipeline.study.variants import VARIANTS
 from tests.frames import PUBLISHED_NAMES, make_history, make_onsets, make_runs
@@ -106,6 +107,42 @@ def test_gap_draws_every_run_once_and_lines_through_twins_alone():
     assert legend_of(figure) == ["plain", "regularised", "no twin"]
 
 
+def test_axes_and_legends_name_only_what_a_study_has():
+    runs = make_runs(["conv2_3x3", "conv2_3x3_reg", "conv3_3x3", "conv3_3x3_reg"], seeds=range(2))
+    gap, accuracy = plot_gap(runs), plot_accuracy(runs)
+    assert legend_of(gap) == ["plain", "regularised"]
+    assert [list(axes.get_xticks()) for axes in gap.axes] == [[2, 3]]
+    assert gap.axes[0].get_xlim()[1] <= 4
+    assert legend_of(accuracy) == ["plain", "regularised", "2 convs", "3 convs"]
+    low, high = accuracy.axes[0].get_xlim()
+    assert low > runs["parameters"].min() / 2
+    assert high < 2 * runs["parameters"].max()
+
+
+@pytest.mark.parametrize(("variants", "rows"), [(2, 1), (6, 2), (7, 2), (14, 4)])
+def test_panels_stand_in_even_rows_and_no_text_is_cut_or_printed_over(variants, rows):
+    runs = PUBLISHED[PUBLISHED["variant"].isin(PUBLISHED_NAMES[:variants])]
+    figure = plot_spread(make_history(runs), runs, "loss")
+    beside = Counter(axes.get_position().y0 for axes in figure.axes).values()
+    assert len(beside) == rows
+    assert max(beside) - min(beside) < rows, "six are two rows of three, not four and two"
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    titles = [axes.title.get_window_extent(renderer) for axes in figure.axes]
+    ticks = [
+        label.get_window_extent(renderer)
+        for axes in figure.axes
+        for label in (*axes.get_xticklabels(), axes.xaxis.label)
+        if label.get_visible() and label.get_text()
+    ]
+    assert not [title for title in titles if title.count_overlaps(ticks)]
+    head = figure.subfigs[0]
+    for text in (*titles, *(legend.get_window_extent(renderer) for legend in head.legends)):
+        assert figure.bbox.x0 <= text.x0
+        assert text.x1 <= figure.bbox.x1
+
+
 def test_accuracy_stands_at_the_parameters_in_per_cent():
     runs = make_runs(["conv7_5x5"], **{"final/test_accuracy": 0.9911})
     (axes,) = plot_accuracy(runs).axes
@@ -127,7 +164,10 @@ def test_seeds_are_dots_with_an_interval_from_two_on():
     assert interval.get_xdata()[0] < mean.get_xdata()[0] < interval.get_xdata()[1]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["conv2_3x3 (n = 4)"]
     assert axes.get_xlabel() == QUANTITIES["final/gap_honest"]
-    assert len(plot_seeds(runs[:1]).axes[0].lines) == 1
+    assert legend_of(figure) == ["one seed", "mean, 95 % t-interval"]
+    alone = plot_seeds(runs[:1])
+    assert len(alone.axes[0].lines) == 1
+    assert legend_of(alone) == ["one seed"]
 
 
 def test_variants_run_from_the_top_in_the_order_of_the_study():
@@ -153,7 +193,8 @@ def test_onset_marks_each_run_once_seen_or_censored():
     assert (seen.get_marker(), censored.get_marker()) == ("o", ">")
     assert [label.get_text() for label in axes.get_yticklabels()] == ["conv2_3x3 (n = 3)", "conv2_3x3_reg (n = 2)"]
     assert "n = 5 runs" in title_of(figure)
-    assert legend_of(figure)[-1] == "epochs 10 to 15, as claimed"
+    assert legend_of(figure) == ["onset", "not seen up to this epoch", "epochs 10 to 15, as claimed"]
+    assert legend_of(plot_onset(onsets[onsets["onset"].isna()], runs)) == ["not seen up to this epoch"]
     (band,) = axes.patches
     assert (band.get_x(), band.get_x() + band.get_width()) == (10, 15)
 

@@ -214,7 +214,7 @@ def test_caption_and_best_rule_are_said_in_every_text_form():
     for form in ("text", "markdown", "latex", "html"):
         text = render_table(conclusion, form)
         assert "Conclusion of mnist14: last of 25 epochs, batch size 128" in text
-        assert "14 runs for 14 variants; best" in text
+        assert "14 runs of 14 variants; best" in text
         assert "descriptive only" in text
 
 

@@ -8,7 +8,7 @@ from pipeline.analysis.claims.specification import vary_choices
 from pipeline.analysis.table.conclusion import conclude
 from pipeline.analysis.table.selection import select_runs
 from pipeline.errors import AnalysisError
-from pipeline.report.figures.verdicts import plot_intervals, plot_specifications
+from pipeline.report.figures.verdicts import plot_interval, plot_specifications
 from pipeline.report.pages.table import LIKE_BEST, tabulate
 from tests.analysis.studies import DEPTH, GAP, NO_HISTORY, judge_claims, plant_gap
 from tests.frames import make_runs
@@ -18,11 +18,15 @@ EFFECTS = np.array([-0.03, -0.02, -0.05, -0.01]) + 0.004 * np.random.default_rng
 
 def test_each_twin_has_a_row_below_its_claim():
     runs = plant_gap(EFFECTS)
-    (axes,) = plot_intervals(judge_claims([GAP], runs)).axes
+    (axes,) = plot_interval(judge_claims([GAP], runs)[0]).axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["all", "conv2_3x3", "conv2_5x5", "conv3_3x3", "conv3_5x5"]
     drawn = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
     assert drawn == pytest.approx(EFFECTS.mean(axis=0))
+    assert axes.get_xlabel() == "effect (nats)"
+    ticks = [label.get_text() for label in axes.get_xticklabels()]
+    assert "0" in ticks
+    assert not [tick for tick in ticks if tick.endswith("0") and tick != "0"], "zeros that say nothing"
 
 
 def test_choices_are_drawn_with_whether_the_verdict_stays():

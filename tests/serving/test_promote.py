@@ -107,7 +107,8 @@ def test_the_card_holds_the_numbers_of_the_analysis() -> None:
     choice = choose_run(compare())
     facts = {
         **{"seed": "0", "subset": "0", "normalization": "l2", "epochs": "25", "batch-size": "128", "threads": "2"},
-        **{"learning-rate": "0.001", "data-name": "mnist", "data-sha256": "d" * 64, "weights.sha256": "e" * 64},
+        **{"learning-rate": "0.001", "data": "auto", "data-name": "mnist"},
+        **{"data-sha256": "d" * 64, "weights.sha256": "e" * 64},
         **{"fingerprint": "f" * 64, "git.dirty": "True", "mlflow.source.git.commit": "c" * 40},
     }
     facts |= {"precision": "mixed_bfloat16", "jit": "on"}

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.interrupts import FOLLOW
 from pipeline.sweep import forkserver
-from pipeline.sweep.forkserver import Template, run_cell
+from pipeline.sweep.forkserver import ForkServer, run_cell
 from tests.conftest import ROOT, SUBSET
 
 TOML = f"""
@@ -51,9 +51,9 @@ def words(tmp_path: Path) -> list[str]:
 @pytest.fixture
 def ended() -> Iterator[None]:
     yield
-    if hasattr(forkserver._threads, "template"):
-        forkserver._threads.template.end()
-        del forkserver._threads.template
+    if hasattr(forkserver._threads, "server"):
+        forkserver._threads.server.end()
+        del forkserver._threads.server
 
 
 def ask(lines: str, code: str = "same") -> subprocess.CompletedProcess[str]:
@@ -73,7 +73,7 @@ def test_each_fork_tells_how_it_ended_and_what_it_said() -> None:
     assert answers[-1] == "ended"
 
 
-def test_a_fork_follows_its_template_and_not_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fork_follows_its_fork_server_and_not_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLLOW, str(os.getpid()))
     assert ask('["follow"]\n').stdout.splitlines()[0] == '[0, "alone\\n"]'
 
@@ -86,11 +86,11 @@ def test_a_cell_whose_launcher_died_before_it_began_trains_nothing(words: list[s
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def test_a_template_of_code_that_has_changed_starts_no_cell() -> None:
+def test_a_fork_server_of_code_that_has_changed_starts_no_cell() -> None:
     assert ask('["say", "one"]\n', "changed").stdout == "ended\n"
 
 
-def test_a_template_that_nobody_asks_ends() -> None:
+def test_a_fork_server_that_nobody_asks_ends() -> None:
     with subprocess.Popen([sys.executable, "-c", SERVER, "same"], stdin=subprocess.PIPE) as process:
         assert process.wait(20) == -14
 
@@ -118,12 +118,12 @@ def read_weights(said: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_cell_whose_template_is_killed_is_run_by_a_new_interpreter(
+def test_a_cell_whose_fork_server_is_killed_is_run_by_a_new_interpreter(
     words: list[str], tmp_path: Path, ended: None
 ) -> None:
     environment = make_environment(tmp_path)
     assert run_cell([*words, "0"], environment)[0] == 0
-    process = psutil.Process(forkserver._threads.template.process.pid)
+    process = psutil.Process(forkserver._threads.server.process.pid)
 
     def kill_both() -> None:
         deadline = time.monotonic() + 60
@@ -141,8 +141,8 @@ def test_a_cell_whose_template_is_killed_is_run_by_a_new_interpreter(
     assert "weights sha256 " in said
 
 
-def test_another_environment_has_another_template(tmp_path: Path, ended: None) -> None:
-    first = Template({**os.environ, "A": "1"})
+def test_another_environment_has_another_fork_server(tmp_path: Path, ended: None) -> None:
+    first = ForkServer({**os.environ, "A": "1"})
     try:
         assert first.serves({**os.environ, "A": "1"})
         assert not first.serves({**os.environ, "A": "2"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +18,7 @@ from mlflow.tracking.context.git_context import GitRunContext
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLOW_GIT_REPO_URL
 
 from pipeline.tracking import mlflow_internals as room
+from tests.conftest import ROOT
 
 SUPPORTED = ("3.17", "3.18")
 
@@ -41,6 +44,44 @@ def test_the_installed_mlflow_is_one_that_this_file_was_tried_with() -> None:
 
 def test_tables_are_those_that_mlflow_expects(client: MlflowClient) -> None:
     assert [experiment.name for experiment in client.search_experiments()] == ["Default"]
+
+
+def test_tables_are_known_by_their_version_without_mlflow(database: Path, tmp_path: Path) -> None:
+    assert room.knows_tables(database)
+    assert room.list_tables(database) >= room.FIRST_TABLES
+    with closing(sqlite3.connect(database)) as connection:
+        (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    assert version in room.list_revisions()
+    assert not room.knows_tables(tmp_path / "none.db")
+    code = f"import sys; from pathlib import Path; from pipeline.tracking import mlflow_internals as room; \
+print(room.knows_tables(Path({str(database)!r})), room.query_experiments(Path({str(database)!r}))); \
+print({{'mlflow', 'pandas'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "True []\nset()\n"
+
+
+def test_experiments_and_trainings_are_those_of_the_client(client: MlflowClient, tmp_path: Path) -> None:
+    client.create_experiment("gone")
+    client.delete_experiment("1")
+    place = client.get_experiment("0").artifact_location
+    assert room.query_experiments(tmp_path / "mlflow.db") == [(0, "Default", place)]
+    ids = [client.create_run("0", tags={"kind": kind}).info.run_id for kind in ("train", "compare")]
+    client.log_param(ids[0], "p", "v")
+    client.log_metric(ids[0], "m", 0.25, step=1)
+    rows, said = room.query_trainings(tmp_path / "mlflow.db", [0])
+    run = client.get_run(ids[0])
+    info = run.info
+    assert rows == [(ids[0], 0, info.status, info.start_time, info.artifact_uri)]
+    data = {"tags": run.data.tags, "params": run.data.params, "latest_metrics": run.data.metrics}
+    assert said == {table: {ids[0]: values} for table, values in data.items()}
+
+
+def test_the_web_application_is_loaded_on_a_store(database: Path, tmp_path: Path) -> None:
+    code = f"from pathlib import Path; from pipeline.tracking.mlflow_internals import load_application; \
+apps = load_application('sqlite:///{database}', Path({str(tmp_path)!r}), '127.0.0.1:9'); \
+print([type(app).__name__ for app in apps])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "['FastAPI', 'Flask']\n"
 
 
 def test_rows_and_points_are_those_of_the_client(client: MlflowClient, tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import StoreError
 from pipeline.tracking import mlflow_internals
+from pipeline.tracking.columns import RESULTS, type_columns
 from pipeline.tracking.process import identify_process
-from pipeline.tracking.runs import RESULTS, _search_runs, _type_columns, read_history, read_origins, read_runs
+from pipeline.tracking.runs import _search_runs, read_history, read_origins, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
 from tests.conftest import enter
 from tests.tracking.planted import SHA256, plant_study
@@ -58,7 +59,7 @@ def test_every_training_run_is_read_with_its_types_and_no_comparison(store: Stor
 
 
 def test_sql_and_mlflows_own_search_agree(store: Store, planted: str) -> None:
-    searched = _type_columns(_search_runs(store, planted, RESULTS)).assign(experiment="planted", alive=False)
+    searched = type_columns(_search_runs(store, planted, RESULTS)).assign(experiment="planted", alive=False)
     queried = read_runs(store, planted)
     pd.testing.assert_frame_equal(queried, searched[queried.columns], check_exact=True)
 
@@ -123,7 +124,7 @@ def test_a_run_that_failed_before_its_params_is_read_with_unknown_settings(store
         "RUNNING",
     )
     assert pd.isna(runs["ended"][0])
-    searched = _type_columns(_search_runs(store, experiment_id, RESULTS)).assign(experiment="early", alive=False)
+    searched = type_columns(_search_runs(store, experiment_id, RESULTS)).assign(experiment="early", alive=False)
     pd.testing.assert_frame_equal(runs, searched[runs.columns], check_exact=True)
 
 

@@ -7,13 +7,18 @@ import pandas as pd
 
 from pipeline.analysis.claims.design import Records
 from pipeline.analysis.onset import find_onsets
+from pipeline.study import metrics
 from pipeline.study.claims import CONFIRMING_EPOCHS, Claim
 
-FINALS = {"gap": "final/gap_honest", "test_loss": "final/honest_test_loss", "test_error": "final/test_accuracy"}
+FINALS = {
+    "gap": metrics.GAP_HONEST.final,
+    "test_loss": metrics.HONEST_TEST_LOSS.final,
+    "test_error": metrics.TEST_ACCURACY.final,
+}
 CURVES = {
-    "gap": ("honest/test_loss", "honest/train_loss"),
-    "test_loss": ("honest/test_loss",),
-    "test_error": ("test/accuracy",),
+    "gap": (metrics.HONEST_TEST_LOSS, metrics.HONEST_TRAIN_LOSS),
+    "test_loss": (metrics.HONEST_TEST_LOSS,),
+    "test_error": (metrics.TEST_ACCURACY,),
 }
 """What an estimand is by epoch: the first metric, less the second where there is one; an error is 1 - accuracy."""
 

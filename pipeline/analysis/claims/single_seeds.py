@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline.analysis.claims.verdict import Verdict
+from pipeline.study import metrics
 
 FEWEST = 2
 
@@ -37,7 +38,7 @@ def count_best(runs: pd.DataFrame) -> tuple[Mapping[str, int], int]:
 
     Variants that tie count all; empty below two seeds or variants.
     """
-    errors = (1 - runs.pivot(index="seed", columns="variant", values="final/test_accuracy")).dropna()
+    errors = (1 - runs.pivot(index="seed", columns="variant", values=metrics.TEST_ACCURACY.final)).dropna()
     if len(errors) < FEWEST or errors.shape[1] < FEWEST:
         return {}, 0
     wins = errors.le(errors.min(axis=1), axis=0).sum()

@@ -16,6 +16,7 @@ import pandas as pd
 from pipeline.analysis.claims.contrasts import Blocks
 from pipeline.analysis.claims.design import Records
 from pipeline.analysis.table.selection import find_images
+from pipeline.study import metrics
 
 NAMED = 4  # cells named in a sentence
 
@@ -37,9 +38,9 @@ class Troubles:
 
 def find_collapsed(runs: pd.DataFrame) -> set[str]:
     """The ids of the runs that collapsed; empty where no accuracy is known."""
-    if "final/test_accuracy" not in runs or runs.empty:
+    if metrics.TEST_ACCURACY.final not in runs or runs.empty:
         return set()
-    accuracy = runs["final/test_accuracy"].astype(float)
+    accuracy = runs[metrics.TEST_ACCURACY.final].astype(float)
     chance = find_images(runs).chance
     floor = max(min(2 * chance, chance + (1 - chance) / 9), accuracy.median() / 2)
     return set(runs.loc[accuracy < floor, "run_id"])
@@ -48,7 +49,7 @@ def find_collapsed(runs: pd.DataFrame) -> set[str]:
 def find_troubles(blocks: Blocks, records: Records, looked_at: Collection[int]) -> Troubles:
     """The troubles among the runs that a claim needs, of the seeds `looked_at`."""
     collapsed, said = find_collapsed(records.runs), []
-    accuracy = records.runs.set_index("run_id").get("final/test_accuracy", pd.Series(dtype=float))
+    accuracy = records.runs.set_index("run_id").get(metrics.TEST_ACCURACY.final, pd.Series(dtype=float))
     seeds: set[int] = set()
     untrained: set[str] = set()
     for column, pair in enumerate(blocks.twins):

@@ -10,84 +10,59 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.analysis.gate.bounds import Scale, bound_mean, bound_run
+from pipeline.analysis.gate.judgement import USUAL, Demands, Judgement, Result, describe
 from pipeline.analysis.gate.metrics import GATED, Yardstick, list_yardsticks
-from pipeline.analysis.table.conclusion import Conclusion
+from pipeline.analysis.gate.missing import list_absent, list_unfinished
 from pipeline.analysis.table.results import load_conclusion
-from pipeline.analysis.table.selection import Selection, SharedSettings, select_runs
-from pipeline.errors import AnalysisError
+from pipeline.analysis.table.selection import select_runs
 from pipeline.study.predicted import Predicted
 from pipeline.study.variants import VARIANTS, Variants
 
 WEIGHTS = "weights_sha256"
-UNKNOWN = -1  # a number that a run ended too early to log
 EVERY = "all variants"
 IN_HAND = 0.5  # what is spent of 1 - confidence; the rest is kept for tails heavier than those assumed
 FEWEST_TO_AVERAGE = 3  # new runs below which their mean says no more than each of them
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """One judgement: a variant and seed, the metric looked at, what was expected and what came.
-
-    `expected` is a hash, the bounds (low, high), or None where nothing can be expected; `detail` says how it was judged
-    or why it was not. `seed` and `run_id` are None where no new run was found.
-    """
-
-    variant: str
-    seed: int | None
-    run_id: str | None
-    metric: str
-    expected: str | tuple[float, float] | None
-    value: str | float | None
-    result: Literal["pass", "fail", "not judged"]
-    detail: str
-
-
 def check_against(
     results: str,
     runs: pd.DataFrame,
-    *,
-    confidence: float = 0.95,
-    tolerances: Mapping[str, float] | None = None,
-    allow_missing: bool = False,
+    demands: Demands = USUAL,
     variants: Variants = VARIANTS,
-    predicted: Mapping[str, Predicted] | None = None,
+    predicted: Mapping[str, Predicted] = MappingProxyType({}),
 ) -> list[Judgement]:
     """Judge the newest finished run of each variant and seed in `runs` against the text of a stored result file.
 
     The same seed, threads and fingerprint must give the same weights. Any other run must fall within the bounds of each
-    metric; `confidence` holds for all bounds together (Bonferroni). Where no spread is stored, or the bounds are too
-    wide, `tolerances` (metric -> half-width in its unit) takes their place. `predicted` has what stored and new runs
-    said to each test image, by run id, where it can be read.
-    A stored variant without a finished new run fails, and so does a variant and seed whose new runs all ended early;
-    with `allow_missing` neither is judged.
-    Raises AnalysisError for a damaged result file, an unknown metric in `tolerances`.
+    metric. `predicted` has what stored and new runs said to each test image, by run id, where it can be read.
+    A stored variant without a finished new run fails, and so does a variant and seed whose new runs all ended early,
+    unless they may be missing. Raises AnalysisError for a damaged result file.
     """
-    for metric in tolerances or {}:
-        if metric not in GATED:
-            raise AnalysisError(f'a tolerance for "{metric}" gates nothing; choose one of {", ".join(GATED)}')
     stored = load_conclusion(results)
     selection = select_runs(runs[~runs["run_id"].isin(stored.runs["run_id"])], stored.settings, "all-seeds", variants)
     new = [(run, stored.runs[stored.runs["variant"] == run["variant"]]) for run in selection.chosen.to_dict("records")]
     fresh = [run for run, own in new if not own.empty and _is_new_seed(run, own)]
-    sticks = list_yardsticks(stored, fresh, predicted or {})
+    sticks = list_yardsticks(stored, fresh, predicted)
     averaged = len(fresh) >= FEWEST_TO_AVERAGE
-    alpha = IN_HAND * (1 - confidence) / (2 if averaged else 1)
+    alpha = IN_HAND * (1 - demands.confidence) / (2 if averaged else 1)
     level = alpha / max(len(sticks) * len(fresh), 1)
-    judged = [judgement for run, own in new for judgement in _judge_run(run, own, sticks, (level, tolerances or {}))]
+    tolerances = demands.tolerances
+    judged = [judgement for run, own in new for judgement in _judge_run(run, own, sticks, level, tolerances)]
     if averaged:
         judged += [_judge_shift(stick, fresh, alpha / len(sticks)) for stick in sticks]
-    missing = _list_unfinished(stored, runs, selection)
-    missing += _list_absent(stored, runs, selection, {judgement.variant for judgement in missing})
-    return judged + [replace(judgement, result="not judged" if allow_missing else "fail") for judgement in missing]
+    missing = list_unfinished(stored, runs, selection)
+    missing += list_absent(stored, runs, selection, {judgement.variant for judgement in missing})
+    result: Result = "not judged" if demands.allow_missing else "fail"
+    return judged + [replace(judgement, result=result) for judgement in missing]
 
 
 def gate_passed(judgements: Sequence[Judgement]) -> bool:
@@ -100,15 +75,15 @@ def _judge_run(
     run: Mapping[Any, Any],
     own: pd.DataFrame,
     sticks: Sequence[Yardstick],
-    bounds: tuple[float, Mapping[str, float]],
+    level: float,
+    tolerances: Mapping[str, float],
 ) -> Iterator[Judgement]:
-    """The judgements of one new run against the stored runs of its variant; `bounds` are (level, tolerances)."""
+    """The judgements of one new run against the stored runs of its variant, each bound at `level`."""
     if own.empty:
-        yield _describe(run, "run", "the variant is not in the result file")
+        yield describe(run, "run", "the variant is not in the result file")
     elif not _is_new_seed(run, own):
         yield _compare_weights(run, str(own[_find_repeats(run, own)][WEIGHTS].iloc[0]))
     else:
-        level, tolerances = bounds
         for stick in sticks:
             yield _compare_metric(run, stick, level, tolerances.get(stick.metric))
 
@@ -127,7 +102,7 @@ def _find_repeats(run: Mapping[Any, Any], own: pd.DataFrame) -> pd.Series:
 
 def _compare_weights(run: Mapping[Any, Any], expected: str) -> Judgement:
     """Same seed, threads and fingerprint: the trained weights must be the same bits."""
-    judgement = _describe(run, WEIGHTS, "no weights hash was recorded on both sides")
+    judgement = describe(run, WEIGHTS, "no weights hash was recorded on both sides")
     if not (expected and run[WEIGHTS]):
         return judgement
     return replace(
@@ -143,7 +118,7 @@ def _compare_metric(run: Mapping[Any, Any], stick: Yardstick, level: float, tole
     """A new seed: its metric must fall within its bounds, else within the tolerance about the stored mean."""
     peers, spread, scale = stick.find_peers(run), stick.spread, stick.scale
     value = stick.read(run)
-    judgement = replace(_describe(run, stick.metric, ""), value=value)
+    judgement = replace(describe(run, stick.metric, ""), value=value)
     if math.isnan(value):
         return replace(judgement, value=None, detail="what the run predicted cannot be read")
     reason = f"n = {len(peers)} stored, "
@@ -168,7 +143,7 @@ def _compare_metric(run: Mapping[Any, Any], stick: Yardstick, level: float, tole
 def _judge_shift(stick: Yardstick, fresh: Sequence[Mapping[Any, Any]], alpha: float) -> Judgement:
     """All new seeds together: the mean of what each is off the mean of its variant's stored seeds."""
     run = {"variant": EVERY, "seed": None, "run_id": None}
-    judgement = _describe(run, f"{stick.metric}, mean shift", "no spread to judge by")
+    judgement = describe(run, f"{stick.metric}, mean shift", "no spread to judge by")
     used = [run for run in fresh if not math.isnan(stick.read(run))]
     spread, scale = stick.spread, stick.scale
     if not used or not spread.sd > 0:
@@ -197,52 +172,3 @@ def _place(judgement: Judgement, expected: tuple[float, float], detail: str) -> 
     low, high = expected
     passed = isinstance(judgement.value, float) and low <= judgement.value <= high
     return replace(judgement, expected=expected, result="pass" if passed else "fail", detail=detail)
-
-
-def _list_unfinished(stored: Conclusion, runs: pd.DataFrame, selection: Selection) -> list[Judgement]:
-    """Each stored variant and any seed whose runs since then did not finish, with the newest one's reason."""
-    known = set(zip(stored.left_out["run_id"], stored.left_out["reason"], strict=True))
-    cells = set(zip(selection.chosen["variant"], selection.chosen["seed"], strict=True))
-    reasons = dict(zip(selection.left_out["run_id"], selection.left_out["reason"], strict=True))
-    found = {}
-    for run in runs.sort_values(["started", "run_id"]).to_dict("records"):
-        cell, reason = (run["variant"], run["seed"]), reasons.get(run["run_id"])
-        if reason is None or (run["run_id"], reason) in known or cell in cells:
-            continue
-        if run["variant"] in set(stored.runs["variant"]) and not _has_other_settings(run, stored.settings):
-            seed = None if run["seed"] == UNKNOWN else run["seed"]
-            found[cell] = _describe(run | {"seed": seed}, "run", f"no finished run; {reason}")
-    return list(found.values())
-
-
-def _has_other_settings(run: Mapping[Any, Any], settings: SharedSettings) -> bool:
-    """Whether a run is known to have other settings; one that ended before it logged them is not."""
-    return any(run[name] not in (value, "", UNKNOWN) for name, value in settings.list_shared().items())
-
-
-def _list_absent(stored: Conclusion, runs: pd.DataFrame, selection: Selection, unfinished: Set[str]) -> list[Judgement]:
-    """Each stored variant without any new run, finished or not, that has the stored settings."""
-    judgements = []
-    for variant in stored.runs["variant"].unique():
-        if variant in unfinished or variant in set(selection.chosen["variant"]):
-            continue
-        reasons = list(selection.left_out.loc[selection.left_out["variant"] == variant, "reason"].unique())
-        if runs["run_id"].isin(stored.runs.loc[stored.runs["variant"] == variant, "run_id"]).any():
-            reasons.append("the stored run itself proves nothing, train it again to compare")
-        detail = "; ".join(["no new finished run with the stored settings", *reasons])
-        judgements.append(_describe({"variant": variant, "seed": None, "run_id": None}, "run", detail))
-    return judgements
-
-
-def _describe(run: Mapping[Any, Any], metric: str, detail: str) -> Judgement:
-    """A judgement of this run that is not made (yet)."""
-    return Judgement(
-        variant=run["variant"],
-        seed=run["seed"],
-        run_id=run["run_id"],
-        metric=metric,
-        expected=None,
-        value=None,
-        result="not judged",
-        detail=detail,
-    )

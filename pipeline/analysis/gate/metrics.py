@@ -12,9 +12,10 @@ import numpy as np
 from pipeline.analysis.claims.contrasts import count_images
 from pipeline.analysis.gate.bounds import COUNT, LOSS, Scale, Spread, pool_spread, scale_error
 from pipeline.analysis.table.conclusion import Conclusion
+from pipeline.study import metrics
 from pipeline.study.predicted import Predicted
 
-GATED = ("final/test_loss", "final/test_accuracy")
+GATED = (metrics.TEST_LOSS.final, metrics.TEST_ACCURACY.final)
 IMAGES = "images that all stored seeds got right"
 FEWEST_SEEDS_OF_IMAGES = 3
 

@@ -18,6 +18,8 @@ import pandas as pd
 from pipeline.analysis.table.entries import Entry, compare_published, label_row, measure_entry, tell_truth
 from pipeline.analysis.table.selection import METRICS, Selection, SharedSettings, describe_query, find_images
 from pipeline.errors import AnalysisError
+from pipeline.images import Images
+from pipeline.study import metrics
 from pipeline.study.variants import TABLE, Variant, published_variants
 
 
@@ -126,20 +128,14 @@ def conclude(
     variants = rows if rows is not None else TABLE if controls else published_variants()
     shown = selection.chosen["variant"].isin([variant.name for variant in variants])
     runs = selection.chosen[shown]
+    runs = runs.drop(columns=[name for name in metrics.LATER if name in runs and runs[name].isna().all()])
     if runs.empty:
         raise AnalysisError(
             f"no run to compare: none of {len(selection.left_out) + len(selection.chosen)} is finished, has the "
             "settings asked for and a row in the table; train a variant, or ask for the settings of the newest run"
         )
-    content = []
-    for variant in variants:
-        own = runs[runs["variant"] == variant.name]
-        entries = label_row(variant) | {column: measure_entry(own, metric) for column, metric in METRICS.items()}
-        if truth:
-            entries |= tell_truth(variant, own, find_images(runs))
-        if published:
-            entries |= compare_published(variant, entries)
-        content.append(Row(variant=variant.name, entries=entries))
+    images = find_images(runs) if truth else None
+    content = [_fill_row(variant, runs[runs["variant"] == variant.name], images, published) for variant in variants]
     unshown = selection.chosen.loc[~shown, ["run_id", "variant", "seed"]].assign(reason="control: ask for the controls")
     left_out = pd.concat([selection.left_out, unshown], ignore_index=True)
     return Conclusion(
@@ -151,6 +147,16 @@ def conclude(
     )
 
 
+def _fill_row(variant: Variant, own: pd.DataFrame, images: Images | None, published: bool) -> Row:
+    """The row of a variant by its own runs, with the truth if its `images` are given."""
+    entries = label_row(variant) | {column: measure_entry(own, metric) for column, metric in METRICS.items()}
+    if images:
+        entries |= tell_truth(variant, own, images)
+    if published:
+        entries |= compare_published(variant, entries)
+    return Row(variant=variant.name, entries=entries)
+
+
 def list_records(frame: pd.DataFrame) -> list[dict[str, object]]:
     """The rows of a frame as plain Python values that JSON can hold; None for a missing number."""
     plain = frame.astype(object).where(frame.notna(), None)
@@ -160,8 +166,8 @@ def list_records(frame: pd.DataFrame) -> list[dict[str, object]]:
 def _keep_evidence(runs: pd.DataFrame) -> pd.DataFrame:
     """The columns of the chosen runs that identify them and carry their final numbers."""
     names = ["run_id", "run_name", "experiment", "variant", "seed", "threads", "fingerprint", "weights_sha256", "ended"]
-    metrics = [column for column in runs.columns if column.startswith("final/")]
+    finals = [column for column in runs.columns if column.startswith("final/")]
     evidence = runs[names].assign(ended=runs["ended"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     if "origin" in runs:
         evidence["origin"] = runs["origin"].where(runs["origin"] != "", runs["run_id"])
-    return evidence.join(runs[metrics].replace([np.inf, -np.inf], np.nan)).reset_index(drop=True)
+    return evidence.join(runs[finals].replace([np.inf, -np.inf], np.nan)).reset_index(drop=True)

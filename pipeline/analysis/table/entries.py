@@ -14,6 +14,7 @@ import pandas as pd
 from pipeline.analysis.statistics import t_interval
 from pipeline.analysis.table.selection import METRICS
 from pipeline.images import Images
+from pipeline.study import metrics
 from pipeline.study.layers import count_parameters
 from pipeline.study.variants import Variant
 
@@ -98,9 +99,8 @@ def tell_truth(variant: Variant, runs: pd.DataFrame, images: Images) -> dict[str
         "parameters": count_parameters(variant, images)[0],
     }
     entries = {name: Entry(value=value, kind="declared", source="declared network") for name, value in declared.items()}
-    entries["honest gap"] = measure_entry(runs, "final/gap_honest")
-    entries["seconds per epoch"] = measure_entry(runs, "final/epoch_seconds")
-    return entries
+    columns = (metric for metric in metrics.FINALS if metric.column and metric in runs)
+    return entries | {metric.column: measure_entry(runs, metric) for metric in columns}
 
 
 def compare_published(variant: Variant, entries: Mapping[str, Entry]) -> dict[str, Entry]:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from pipeline.errors import AnalysisError
 from pipeline.images import CLASSES, MNIST, SHAPE, Images, restore_images
+from pipeline.study import metrics
 from pipeline.study.layers import count_parameters
 from pipeline.study.settings import COMPARED, Settings, describe_arithmetic
 from pipeline.study.settings import RULES as SETTINGS
@@ -23,10 +24,10 @@ from pipeline.study.variants import VARIANTS, Variant, Variants
 
 METRICS: Mapping[str, str] = MappingProxyType(
     {
-        "TRAIN_LOSS": "final/train_loss",
-        "TEST_LOSS": "final/test_loss",
-        "TRAIN_ACC": "final/train_accuracy",
-        "TEST_ACC": "final/test_accuracy",
+        "TRAIN_LOSS": metrics.TRAIN_LOSS.final,
+        "TEST_LOSS": metrics.TEST_LOSS.final,
+        "TRAIN_ACC": metrics.TRAIN_ACCURACY.final,
+        "TEST_ACC": metrics.TEST_ACCURACY.final,
     }
 )
 """The conclusion table's four measured columns, with the metric that each shows."""
@@ -68,7 +69,7 @@ class SharedSettings(Settings):
     @property
     def arithmetic(self) -> str:
         """How the networks were computed, in words."""
-        return describe_arithmetic(self.precision, self.jit)
+        return describe_arithmetic(self)
 
     def describe_differences(self, run: Mapping[str, Any]) -> str:
         """The settings in which `run` is another one, as `epochs 5, asked 25; ...`; empty if there are none."""
@@ -118,7 +119,7 @@ def newest_settings(runs: pd.DataFrame, variants: Variants = VARIANTS, **asked: 
             f"no finished run{f' with {wanted}' if asked else ''} to compare; train a variant first{hint}"
         )
     newest = _sort_by_age(finished).iloc[-1]
-    shared: dict[str, Any] = {name: type(SETTINGS[name].default)(newest[name]) for name in COMPARED}
+    shared: dict[str, Any] = {name: SETTINGS[name].kind(newest[name]) for name in COMPARED}
     return SharedSettings(**shared, data_sha256=str(newest["data_sha256"]))
 
 
@@ -189,7 +190,7 @@ def _choose(usable: pd.DataFrame, rule: str, variants: Variants) -> pd.DataFrame
     """One row a variant (or a variant and seed) by the rule; equals are settled by age, then by run id."""
     ordered = _sort_by_age(usable)
     if rule == "best":
-        ordered = ordered.sort_values("final/test_accuracy", kind="stable")
+        ordered = ordered.sort_values(metrics.TEST_ACCURACY.final, kind="stable")
     chosen = ordered.drop_duplicates(_keys(rule), keep="last")
     places = {name: place for place, name in enumerate(variants)}
     placed = chosen.assign(place=chosen["variant"].map(places)).sort_values(["place", "seed"])

@@ -78,10 +78,10 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
         return
     wide = options["wide"] or options["truth"] or options["published"]  # the two add columns
     show(found, form, output, wide=wide)
-    run_id = found.record()
+    logged = found.record()
     if wide or form != "text" or output:
         click.echo(f"Table sha256 {found.comparison.conclusion.sha256}", err=True)
-    click.echo(f"Logged as run {run_id}.", err=True)
+    click.echo(f"{'Logged' if logged.anew else 'Logged before'} as run {logged.run_id}.", err=True)
     words = ["python", "-m", "pipeline", "report", *([experiment] if experiment else [])]
     click.echo(f"Next, every number and figure on one page: {shlex.join(words)}", err=True)
 

@@ -70,23 +70,12 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     except UnicodeDecodeError as error:
         raise AnalysisError(f"{against}: not a usable result file (no text); give one of compare") from error
 
-    from pipeline.analysis.gate.check import check_against, gate_passed
+    from pipeline.analysis.gate.check import gate_passed
+    from pipeline.analysis.gate.judgement import Demands
     from pipeline.report.text.gate import name_cell, render_junit, render_summary, say_gate
-    from pipeline.study.experiment import open_experiment
-    from pipeline.study.variants import VARIANTS
-    from pipeline.tracking.files.hashes import demand_recorded_metrics
-    from pipeline.tracking.files.predicted import read_predicted
-    from pipeline.tracking.runs import read_runs
-    from pipeline.tracking.store import find_experiment, open_store
+    from pipeline.workflows.gate import gate_experiment
 
-    declared = open_experiment(experiment)
-    store = open_store()
-    experiment_id = find_experiment(store, declared.name if declared else experiment)
-    runs = read_runs(store, experiment_id)
-    demand_recorded_metrics(store, experiment_id, runs.loc[runs["outcome"] == "finished", "run_id"])
-    predicted = read_predicted(store, experiment_id, list(runs["run_id"]), everywhere=False)
-    table = declared.table if declared else VARIANTS
-    judgements = check_against(stored, runs, **options, variants=table, predicted=predicted)
+    judgements = gate_experiment(experiment, stored, Demands(**options))
     if junit:
         junit.write_text(render_junit(judgements), encoding="utf-8")
     if summary:

@@ -1,4 +1,4 @@
-"""`sync`: deliver what a tracking store that was away has not got."""
+"""`sync`: deliver what a tracking store that was unreachable has not got."""
 
 from __future__ import annotations
 

@@ -32,6 +32,8 @@ def replay(experiment: str, variant: str, seed: int | None, epochs: int) -> None
     trained = count(found.epochs, "epoch")
     what = f"{found.variant}, seed {found.seed}, run {found.run_id}: {found.compared} metrics of {trained}"
     place = "the same type of processor" if found.same_processor else "another type of processor"
+    if found.unknown:
+        click.echo(f"Not compared, as the run did not log it: {', '.join(found.unknown)}", err=True)
     if not found.differences:
         click.echo(f"REPEATED bit for bit: {what}, on {place}")
     elif found.holds:

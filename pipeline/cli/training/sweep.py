@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,16 @@ import click
 
 from pipeline.cli.early import FILE_ARGUMENT, check_seeds
 from pipeline.cli.options import Number
+from pipeline.cli.quiet import quiet_stderr
 from pipeline.cli.stop import repeat_command, telling_stop
 from pipeline.plain import count
 
 if TYPE_CHECKING:
+    from pipeline.sweep.cells import Cell
     from pipeline.sweep.execute import CellReport
     from pipeline.sweep.sweep import Sweep, Work
 
-WORDS = {"done": "finished", "started": "stopped"}
+WORDS = {"done": "finished", "running": "running", "started": "stopped", "to do": "to do"}
 SEEDS = click.option("--seeds", default="", help="Only these seeds, such as 0-4 or 0,2,7.")
 WORKERS = click.option(
     "--workers", type=Number(0, 256), default=0, show_default=True, help="Cells to train at once; 0 for one per core."
@@ -36,39 +38,42 @@ KEEP = click.option("--keep", is_flag=True, help="Accept runs finished by an ear
 @SEEDS
 @WORKERS
 @KEEP
-def plan(experiment: str, seeds: str, workers: int, keep: bool) -> None:
-    """List the cells of EXPERIMENT, their status and the time left.
+@click.option("--cells", "each", is_flag=True, help="A line for each cell, not for each variant.")
+def plan(experiment: str, seeds: str, workers: int, keep: bool, each: bool) -> None:
+    """Show the cells of EXPERIMENT, their status and the time left.
 
     Nothing is trained. For each claim it prints the verdicts that the design can reach and, once two seeds are
     finished, with what power.
 
     \b
     python -m pipeline plan experiments/mnist14.toml --workers 2
+    python -m pipeline plan experiments/twins.toml --cells
     """
     check_seeds(experiment, seeds)
 
     from pipeline.sweep.cells import count_states
-    from pipeline.sweep.estimate import count_cores, estimate_cells, format_duration
+    from pipeline.sweep.estimate import count_cores, estimate_cells, probe_cells, say_estimate
     from pipeline.sweep.sweep import open_sweep
 
     opened = open_sweep(experiment, seeds, create=False)
     work = opened.find_work(keep=keep)
     say_earlier(work)
     cells = work.cells
-    for cell in cells:
-        click.echo(f"{cell.name:<28}{WORDS.get(cell.state, cell.state):<9} {cell.run_id}".rstrip())
-    click.echo(", ".join(f"{number} {WORDS.get(state, state)}" for state, number in count_states(cells).items()))
+    for line in list_cells(cells, each=each):
+        click.echo(line)
+    states = ", ".join(f"{number} {WORDS[state]}" for state, number in count_states(cells).items())
+    click.echo(f"{count(len(cells), 'cell')}: {states}")
     for line in say_prospects(opened, work):
         click.echo(line)
     if all(cell.state == "done" for cell in cells):
         return
     estimate = estimate_cells(cells, opened.read_paces(work.runs), socket.gethostname())
+    by = ""
     if estimate is None:
-        click.echo("time left: unknown until a training has finished on this machine")
-        return
-    workers = workers or count_cores()
-    low, middle, high = (format_duration(each / workers) for each in (estimate.low, estimate.middle, estimate.high))
-    click.echo(f"time left: about {middle} ({low} to {high}) with {count(workers, 'worker')}")
+        with quiet_stderr():
+            estimate, name = probe_cells(cells)
+        by = f", judging by some seconds of {name}: no training has finished on this machine"
+    click.echo(f"time left: {say_estimate(estimate, workers or count_cores())}{by}")
 
 
 @click.command()
@@ -126,6 +131,22 @@ def sweep(
         with CellLines(opened, left, ended, estimate.middle / workers if estimate else None) as lines:
             opened.run(left, lines.end_cell, workers=workers, scheduler=scheduler, attempts=attempts)
     click.echo(f"Next: {shlex.join(('python', '-m', 'pipeline', 'compare', experiment))}")
+
+
+def list_cells(cells: Sequence[Cell], *, each: bool) -> Iterator[str]:
+    """A line for each cell with its status and its run; unless `each`, one for each variant with several cells."""
+    from pipeline.sweep.cells import count_states
+
+    by_variant: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_variant.setdefault(cell.name if each else cell.variant.name, []).append(cell)
+    width = max(24, *(len(cell.name) for cell in cells)) + 2
+    for name, own in by_variant.items():
+        if len(own) == 1:
+            yield f"{own[0].name:<{width}}{WORDS[own[0].state]:<9} {own[0].run_id}".rstrip()
+        else:
+            states = (f"{number} {WORDS[state]}" for state, number in count_states(own).items() if number)
+            yield f"{name:<{width}}{', '.join(states)}"
 
 
 def say_prospects(opened: Sweep, work: Work) -> list[str]:

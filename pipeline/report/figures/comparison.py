@@ -15,14 +15,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import NullLocator, PercentFormatter
 
 from pipeline.analysis.statistics import t_interval
 from pipeline.errors import AnalysisError
 from pipeline.report.figures.layout import finish_figure, label_panels, open_figure, open_panels, use_log_scale
+from pipeline.study import metrics
+from pipeline.study.facts import COLOURS
 from pipeline.study.variants import VARIANTS
 
-BLUE, VERMILLION, ORANGE, GREY = "#0072B2", "#D55E00", "#E69F00", "#555555"
+VERMILLION, BLUE = COLOURS[False], COLOURS[True]
+ORANGE, GREY = "#E69F00", "#555555"
 Style = dict[str, Any]  # keywords of a Line2D
 GROUPS: dict[str, Style] = {
     "plain": {"color": VERMILLION, "ls": "--"},
@@ -31,17 +34,12 @@ GROUPS: dict[str, Style] = {
 }
 """How the two kinds of a matched twin, and the rows that are in no twin, are drawn."""
 DEPTH_MARKERS = {2: "o", 3: "^", 5: "s", 7: "D"}
-LOSSES = {"notebook": ("train/loss", "test/loss"), "honest": ("honest/train_loss", "honest/test_loss")}
-QUANTITIES = {
-    "final/train_loss": "train loss as fit reports it (nats)",
-    "final/test_loss": "test loss with penalty (nats)",
-    "final/test_accuracy": "test accuracy",
-    "final/honest_train_loss": "train loss, evaluation mode (nats)",
-    "final/honest_test_loss": "test loss, evaluation mode (nats)",
-    "final/gap_notebook": "gap as the notebook reads it (nats)",
-    "final/gap_honest": "honest gap: test - train loss, evaluation mode (nats)",
-    "final/epoch_seconds": "seconds per epoch",
+LOSSES = {
+    "notebook": (metrics.TRAIN_LOSS, metrics.TEST_LOSS),
+    "honest": (metrics.HONEST_TRAIN_LOSS, metrics.HONEST_TEST_LOSS),
 }
+QUANTITIES = {str(metric): metric.title for metric in metrics.FINALS}
+"""What each final metric is called on an axis."""
 COLUMNS = 5
 
 
@@ -83,18 +81,19 @@ def plot_gap(runs: pd.DataFrame, *, caption: str = "") -> Figure:
         for (group, style), offset in zip(GROUPS.items(), (-0.12, 0.12, 0.36), strict=True):
             own = _pick(runs, group, kernel)
             marks = style | {"marker": "o" if group == "plain" else "s", "ls": "none"}
-            axes.plot(own["depth_counted"] + offset, own["final/gap_honest"], **marks)
-            means = own.groupby("depth_counted")["final/gap_honest"].mean()
+            axes.plot(own["depth_counted"] + offset, own[metrics.GAP_HONEST.final], **marks)
+            means = own.groupby("depth_counted")[metrics.GAP_HONEST.final].mean()
             axes.plot(means.index + offset, means, color=style["color"], ls=style["ls"])
         for variant, own in _pick(runs, "no twin", kernel).groupby("variant"):
-            spot = (own["depth_counted"].iloc[0] + 0.36, own["final/gap_honest"].max())
+            spot = (own["depth_counted"].iloc[0] + 0.36, own[metrics.GAP_HONEST.final].max())
             _name_point(axes, str(variant), spot)
         axes.axhline(0, color="black", lw=0.8)
-        depths = sorted({*DEPTH_MARKERS, *map(int, runs["depth_counted"])})
+        depths = sorted({*map(int, runs["depth_counted"])})
         axes.set(xlabel="convolutions (counted)", xticks=depths, xlim=(depths[0] - 0.6, depths[-1] + 1))
     next(iter(panels.values())).set_ylabel("honest gap (nats)")
     handles = [
-        Line2D([], [], **style, marker="o" if group == "plain" else "s", label=group) for group, style in GROUPS.items()
+        Line2D([], [], **style, marker="o" if group == "plain" else "s", label=group)
+        for group, style in _list_groups(runs).items()
     ]
     title = f"Gap of test and train loss in evaluation mode, n = {len(runs)} runs"
     return finish_figure(figure, title, handles)
@@ -106,32 +105,35 @@ def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
     for kernel, axes in panels.items():
         for group, style in GROUPS.items():
             for variant, own in _pick(runs, group, kernel).groupby("variant"):
-                size, accuracy = own["parameters"], 100 * own["final/test_accuracy"]
+                size, accuracy = own["parameters"], 100 * own[metrics.TEST_ACCURACY.final]
                 marker = DEPTH_MARKERS.get(int(own["depth_counted"].iloc[0]), "P")
                 axes.plot(size, accuracy, ".", color=style["color"], alpha=0.4, ms=4)
                 axes.plot(size.iloc[0], accuracy.mean(), marker, **(style | {"ls": "none"}), ms=8)
                 if group == "no twin":
                     _name_point(axes, str(variant), (size.iloc[0], accuracy.mean()))
-        low, high = min(35_000, 0.7 * runs["parameters"].min()), max(1_300_000, 1.4 * runs["parameters"].max())
+        low, high = 0.7 * runs["parameters"].min(), 1.4 * runs["parameters"].max()
         ticks = [25_000 * 2**power for power in range(-10, 20) if low / 2 < 25_000 * 2**power < high]
         axes.set(xscale="log", xlabel="parameters (log scale)")
         axes.set_xticks(ticks, [f"{tick / 1000:g}k" for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(low, high)
     next(iter(panels.values())).set_ylabel("test accuracy (%)")
-    handles = [Line2D([], [], marker="o", **(style | {"ls": "none"}), label=group) for group, style in GROUPS.items()]
+    groups, depths = _list_groups(runs), set(runs["depth_counted"])
+    handles = [Line2D([], [], marker="o", **(style | {"ls": "none"}), label=group) for group, style in groups.items()]
     handles += [
-        Line2D([], [], color="black", marker=m, ls="none", label=f"{d} convs") for d, m in DEPTH_MARKERS.items()
+        Line2D([], [], color="black", marker=marker, ls="none", label=f"{depth} convs")
+        for depth, marker in DEPTH_MARKERS.items()
+        if depth in depths
     ]
     return finish_figure(figure, f"Test accuracy against size, n = {len(runs)} runs", handles)
 
 
-def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: str = "") -> Figure:
+def plot_seeds(runs: pd.DataFrame, metric: str = metrics.TEST_LOSS.final, *, caption: str = "") -> Figure:
     """One final metric: every seed a dot, from two on their mean with its 95 % t-interval; a line a variant."""
     if metric not in QUANTITIES:
         raise AnalysisError(f'"{metric}" is not a final metric to plot; choose one of {", ".join(QUANTITIES)}')
     variants = order_variants(runs)
-    figure, axes = _open_lines(variants, runs, caption)
+    figure, axes = open_lines(variants, runs, caption)
     seeds = {
         place: runs.loc[runs["variant"] == variant, metric].dropna().to_numpy(dtype=float)
         for place, variant in enumerate(variants)
@@ -144,45 +146,13 @@ def plot_seeds(runs: pd.DataFrame, metric: str = "final/test_loss", *, caption: 
         axes.plot(*_join_lines(intervals), "-", color=VERMILLION, lw=2)
         axes.plot([mean for mean, _, _ in means.values()], np.array([*means]) - 0.25, "D", color=VERMILLION, ms=5)
     axes.set_xlabel(QUANTITIES[metric])
-    handles = [
-        Line2D([], [], color=BLUE, marker="o", mfc="none", ls="none", label="one seed"),
-        Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"),
-    ]
+    if metric.endswith("accuracy"):
+        axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    handles = [Line2D([], [], color=BLUE, marker="o", mfc="none", ls="none", label="one seed")]
+    if means:
+        handles.append(Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"))
     title = metric.removeprefix("final/").replace("_", " ").capitalize()
     return finish_figure(figure, f"{title} by variant and seed", handles)
-
-
-def plot_onset(
-    onsets: pd.DataFrame, runs: pd.DataFrame, claimed: tuple[int, int] | None = None, *, caption: str = ""
-) -> Figure:
-    """Onset of overfitting of each run: a dot at its epoch, an open triangle at its last epoch where it was not seen.
-
-    `onsets` is as `find_onsets` gives it, indexed by run_id: `epochs` watched and `onset` (epoch, from 1; nan where
-    censored). Runs without a row there are not drawn and not counted. `claimed` are the first and last epoch of a
-    claim's window, which is shaded.
-    """
-    drawn = runs[["run_id", "variant", "seed"]].join(onsets, on="run_id", how="inner")
-    variants = order_variants(drawn)
-    figure, axes = _open_lines(variants, drawn, caption)
-    drawn = drawn.sort_values("seed")
-    heights = pd.Series(0.0, drawn.index)
-    for place, variant in enumerate(variants):
-        own = drawn["variant"] == variant
-        heights[own] = place + (np.linspace(-0.3, 0.3, own.sum()) if own.sum() > 1 else 0)
-    # A nan is not drawn, so each run leaves one mark: its onset, or the end of what was watched.
-    axes.plot(drawn["onset"], heights, "o", color=VERMILLION, ms=5)
-    axes.plot(drawn["epochs"].where(drawn["onset"].isna()), heights, ">", color=BLUE, mfc="none", ms=5)
-    axes.set(xlabel="epoch", xlim=(0, drawn["epochs"].max() * 1.04))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    handles = [
-        Line2D([], [], color=VERMILLION, marker="o", ls="none", label="onset"),
-        Line2D([], [], color=BLUE, marker=">", mfc="none", ls="none", label="not seen up to this epoch"),
-    ]
-    if claimed:
-        axes.axvspan(*claimed, color=ORANGE, alpha=0.2, lw=0)
-        label = f"epochs {claimed[0]} to {claimed[1]}, as claimed"
-        handles.append(Line2D([], [], color=ORANGE, alpha=0.4, lw=8, label=label))
-    return finish_figure(figure, f"Onset of overfitting (honest test loss), n = {len(drawn)} runs", handles)
 
 
 def order_variants(rows: pd.DataFrame) -> list[str]:
@@ -198,10 +168,20 @@ def order_variants(rows: pd.DataFrame) -> list[str]:
 
 
 def _pick(runs: pd.DataFrame, group: str, kernel: int) -> pd.DataFrame:
-    """The runs of one group (a key of GROUPS) and kernel size; rows without a twin differ in more than one way."""
+    """The runs of one group (a key of GROUPS) and kernel size."""
+    return runs[(_name_groups(runs) == group) & (runs["kernel"] == kernel)]
+
+
+def _name_groups(runs: pd.DataFrame) -> pd.Series:
+    """The group of each run; rows without a twin differ in more than one way."""
     twins = runs["twin"] if "twin" in runs else runs["variant"].map({name: row.twin for name, row in VARIANTS.items()})
-    kinds = runs["regularised"].map({True: "regularised", False: "plain"}).where(twins.fillna("") != "", "no twin")
-    return runs[(kinds == group) & (runs["kernel"] == kernel)]
+    return runs["regularised"].map({True: "regularised", False: "plain"}).where(twins.fillna("") != "", "no twin")
+
+
+def _list_groups(runs: pd.DataFrame) -> dict[str, Style]:
+    """Those of GROUPS that occur: a legend names nothing that is not drawn."""
+    occurring = set(_name_groups(runs))
+    return {group: style for group, style in GROUPS.items() if group in occurring}
 
 
 def _open_kernels(runs: pd.DataFrame, caption: str) -> tuple[Figure, dict[int, Axes]]:
@@ -216,7 +196,7 @@ def _open_kernels(runs: pd.DataFrame, caption: str) -> tuple[Figure, dict[int, A
     return figure, dict(zip(kernels, panels, strict=True))
 
 
-def _open_lines(variants: Sequence[str], rows: pd.DataFrame, caption: str) -> tuple[Figure, Axes]:
+def open_lines(variants: Sequence[str], rows: pd.DataFrame, caption: str) -> tuple[Figure, Axes]:
     """A figure with a horizontal line for each variant, the first on top, named with its n."""
     figure, body = open_figure(8, 0.36 * len(variants) + 1.8, caption)
     axes = body.subplots()

@@ -5,23 +5,22 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.entries import measure_entry
-from pipeline.report.figures.comparison import QUANTITIES, order_variants, plot_gap, plot_onset, plot_seeds
+from pipeline.report.figures.comparison import QUANTITIES, order_variants, plot_gap, plot_seeds
+from pipeline.report.figures.onset import plot_onset
 from pipeline.report.figures.render import render_svg
-from pipeline.report.figures.verdicts import has_effect, plot_intervals, plot_specifications, plot_spread
+from pipeline.report.figures.verdicts import has_effect, plot_interval, plot_specifications, plot_spread
 from pipeline.report.text.lessons import say_specifications
-from pipeline.report.text.numbers import format_effect, say_unit
+from pipeline.report.text.numbers import format_effect, format_final, say_unit
+from pipeline.study import metrics
 from pipeline.study.facts import Provenance
 
-SAME_BYTES: dict[Any, Any] = {"svg.hashsalt": "report", "svg.fonttype": "path"}
 MOST_VIOLINS = 3 * 2**20  # bytes of all violins in one page
 POINTS_PER_PIXEL = 0.75
 
@@ -38,12 +37,11 @@ class Illustration:
     height: int = 0
 
 
-def draw_intervals(verdicts: Sequence[Verdict]) -> Iterator[Illustration]:
-    """The claims' intervals, if one has any."""
-    drawn = [verdict for verdict in verdicts if has_effect(verdict)]
-    if drawn:
-        finding = "; ".join(map(say_interval, drawn))
-        yield embed_figure(plot_intervals(drawn), "intervals", "Effects and intervals of the claims", f"{finding}.")
+def draw_interval(verdict: Verdict) -> Illustration | None:
+    """The claim's interval, if it has any."""
+    if not has_effect(verdict):
+        return None
+    return embed_figure(plot_interval(verdict), "interval", "Effect and interval", f"{say_interval(verdict)}.")
 
 
 def draw_specifications(comparison: Comparison) -> Iterator[Illustration]:
@@ -59,8 +57,8 @@ def draw_curves(comparison: Comparison, history: pd.DataFrame) -> Iterator[Illus
     """Curves of loss and accuracy; `history` has the accuracies (run_id, metric, epoch, value)."""
     runs = comparison.runs
     for quantity, points, metric in (
-        ("loss", comparison.history, "final/honest_test_loss"),
-        ("accuracy", history, "final/test_accuracy"),
+        ("loss", comparison.history, metrics.HONEST_TEST_LOSS.final),
+        ("accuracy", history, metrics.TEST_ACCURACY.final),
     ):
         if not points.empty:
             figure = plot_spread(points, runs, quantity)
@@ -71,13 +69,13 @@ def draw_curves(comparison: Comparison, history: pd.DataFrame) -> Iterator[Illus
 def draw_spreads(comparison: Comparison) -> Iterator[Illustration]:
     """What the runs end with: every seed, the gap, and the onsets where they were watched."""
     runs = comparison.runs
-    metrics: tuple[tuple[str, str, Callable[..., Figure]], ...] = (
-        ("final/test_accuracy", "Test accuracy of every seed", lambda: plot_seeds(runs, "final/test_accuracy")),
-        ("final/honest_test_loss", "Test loss of every seed", lambda: plot_seeds(runs, "final/honest_test_loss")),
-        ("final/gap_honest", "Honest gap by depth and kernel", lambda: plot_gap(runs)),
+    spreads: tuple[tuple[str, str, Callable[..., Figure]], ...] = (
+        (metrics.TEST_ACCURACY.final, "Test accuracy of every seed", plot_seeds),
+        (metrics.HONEST_TEST_LOSS.final, "Test loss of every seed", plot_seeds),
+        (metrics.GAP_HONEST.final, "Honest gap by depth and kernel", lambda runs, _: plot_gap(runs)),
     )
-    for metric, title, draw in metrics:
-        yield embed_figure(draw(), metric.replace("/", "_"), title, rank_variants(runs, metric))
+    for metric, title, draw in spreads:
+        yield embed_figure(draw(runs, metric), metric.replace("/", "_"), title, rank_variants(runs, metric))
     onsets = comparison.onsets
     if not onsets.empty:
         seen = int(onsets["onset"].notna().sum())
@@ -106,9 +104,10 @@ def draw_violins(runs: Sequence[Provenance]) -> list[Illustration]:
 
 
 def embed_figure(figure: Figure, name: str, title: str, finding: str) -> Illustration:
-    """The figure as a vector picture; the same figure gives the same bytes."""
-    with matplotlib.rc_context(SAME_BYTES):
-        svg = render_svg(figure)
+    """The figure as a vector picture on no ground, so that it fits a light and a dark page."""
+    for ground in (figure.patch, *(axes.patch for axes in figure.axes)):
+        ground.set_alpha(0)
+    svg = render_svg(figure)
     width, height = (round(inches * 72 / POINTS_PER_PIXEL) for inches in figure.get_size_inches())
     source = _write_uri(svg, "image/svg+xml")
     return Illustration(name=name, title=title, finding=finding, source=source, width=width, height=height)
@@ -129,7 +128,7 @@ def rank_variants(runs: pd.DataFrame, metric: str) -> str:
         return f"No run has a finite {QUANTITIES[metric]}."
     order = order_variants(runs)
     measured.sort(key=lambda found: (found[0], order.index(found[1])))
-    said = [f"{value:.5f} for {name} (n = {n})" for value, name, n in measured]
+    said = [f"{format_final(metric, float(value or 0))} for {name} (n = {n})" for value, name, n in measured]
     ends = said[0] if len(said) == 1 else f"highest {said[-1]}, lowest {said[0]}"
     return f"Mean over seeds at the last epoch of {QUANTITIES[metric]}: {ends}."
 

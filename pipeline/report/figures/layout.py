@@ -36,9 +36,9 @@ def open_figure(width: float, height: float, caption: str) -> tuple[Figure, SubF
 def open_panels(
     count: int, columns: int, panel_width: float, caption: str
 ) -> tuple[Figure, SubFigure, npt.NDArray[Any]]:
-    """A figure with so many panels by epoch, at most `columns` beside each other, on shared axes."""
-    columns = min(columns, count)
+    """A figure with so many panels by epoch, at most `columns` beside each other, in even rows, on shared axes."""
     rows = -(-count // columns)
+    columns = -(-count // rows)  # six are two rows of three, not four and two
     figure, body = open_figure(max(panel_width * columns + 0.7, NARROWEST), 2 * rows + 1.5, caption)
     panels = body.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes in panels.flat[count:]:
@@ -60,22 +60,22 @@ def finish_figure(figure: Figure, title: str, handles: Sequence[Line2D]) -> Figu
     head.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0.005, 0), ncols=len(handles), frameon=False, fontsize=8
     )
+    return settle_figure(figure)
+
+
+def settle_figure(figure: Figure) -> Figure:
+    """Lay the figure out for good; without the last digits of places, in which the solver differs at times."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    _round_places(figure)
-    return figure
-
-
-def _round_places(figure: Figure) -> None:
-    """Cut off the last digits of places, in which the layout's solver differs from time to time."""
     for part in figure.subfigs:
         part.bbox_relative.set_points(part.bbox_relative.get_points().round(4))
     for axes in figure.axes:
         left, bottom, width, height = axes.get_position().bounds
         axes.set_position((round(left, 4), round(bottom, 4), round(width, 4), round(height, 4)))
-    for text in figure.subfigs[1].texts:
+    for text in (text for part in figure.subfigs[1:2] for text in part.texts):
         across, up = text.get_position()
         text.set_position((round(across, 4), round(up, 4)))
+    return figure
 
 
 def label_panels(body: SubFigure, text: str) -> None:

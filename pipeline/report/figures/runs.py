@@ -8,53 +8,78 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from pipeline.study.predicted import Predicted
 
 Array = npt.NDArray[Any]
 History = Sequence[Mapping[str, float]]
+Style = Mapping[str, Any]  # keywords of a line
+NOTEBOOK: tuple[Style, ...] = ({"color": "b", "ls": "-"}, {"color": "r", "ls": "--"})
+MOST_BESIDE = 5  # violins in a row
 MOST_WEIGHTS = 5000
 MOST_COUNTED = 30  # classes whose every count is written into the confusion matrix
 LONGEST = 12  # characters of a class's name in a figure
 
 
-def plot_losses(history: History) -> Figure:
-    """The notebook's loss curve: train loss as fit reports it, test loss with the penalty, by epoch."""
-    return _plot_curves(history, "loss", "Categorical Crossentropy Loss")
-
-
-def plot_accuracies(history: History) -> Figure:
-    """The same for the accuracy."""
-    return _plot_curves(history, "accuracy", "Accuracy")
-
-
-def _plot_curves(history: History, quantity: str, label: str) -> Figure:
-    """Validation in blue and train in red over the epochs, from 1."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    epochs = range(1, len(history) + 1)
-    title = quantity.capitalize()
-    marker = "o" if len(history) < 3 else ""
-    axes.plot(epochs, [m[f"test/{quantity}"] for m in history], "b", marker=marker, label=f"Validation {title}")
-    axes.plot(epochs, [m[f"train/{quantity}"] for m in history], "r", marker=marker, ls="--", label=f"Train {title}")
-    axes.set(xlabel="epoch", ylabel=label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.legend()
-    axes.grid(True)
+def plot_losses(history: History, name: str) -> Figure:
+    """Both losses by epoch: left as fit reports them, the notebook's figure; right the honest ones. One scale."""
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    _plot_curves(panels[0], history, {"test/loss": "test loss", "train/loss": "train loss"})
+    _plot_curves(panels[1], history, {"honest/test_loss": "test loss", "honest/train_loss": "train loss"})
+    panels[0].set_title("as fit reports it: dropout on in training, any L2 penalty included", fontsize=10)
+    panels[1].set_title("honest: the epoch's last weights, dropout off, no penalty", fontsize=10)
+    panels[0].set_ylabel("categorical cross-entropy (nats)")
+    figure.suptitle(f"{name}: loss")
     return figure
 
 
-def plot_weights(kernels: Mapping[str, Array], epoch: int) -> Figure:
-    """The notebook's three violins: first hidden layer, second hidden layer and output layer."""
+def plot_accuracies(history: History, name: str) -> Figure:
+    """The accuracies by epoch: test, train as fit reports it, and train in evaluation mode."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    _plot_curves(
+        axes, history, {"test/accuracy": "test accuracy", "train/accuracy": "train accuracy, as fit reports it"}
+    )
+    honest = {"honest/train_accuracy": "train accuracy, evaluation mode"}
+    _plot_curves(axes, history, honest, ({"color": "C1", "ls": ":"},))
+    axes.set(ylabel="accuracy", title=f"{name}: accuracy")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    return figure
+
+
+def _plot_curves(axes: Axes, history: History, metrics: Mapping[str, str], styles: Sequence[Style] = NOTEBOOK) -> None:
+    """Metrics with their labels over the epochs, from 1; by default test in blue and train in red, as the notebook."""
+    epochs = range(1, len(history) + 1)
+    marker = "o" if len(history) < 3 else ""
+    for (metric, label), style in zip(metrics.items(), styles, strict=True):
+        axes.plot(epochs, [point[metric] for point in history], marker=marker, label=label, **style)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend()
+    axes.grid(True, alpha=0.4)
+
+
+def plot_weights(kernels: Mapping[str, Array], epoch: int, name: str) -> Figure:
+    """The notebook's three violins: first hidden layer, second hidden layer and output layer, to their extremes."""
     names = list(kernels)
     chosen = [(names[0], "Hidden Layer 1", "b"), (names[1], "Hidden Layer 2", "r"), (names[-1], "Output Layer", "y")]
     figure = Figure(figsize=(10, 5))  # a layout engine would draw it twice
-    figure.subplots_adjust(left=0.06, right=0.99, wspace=0.25)
-    figure.suptitle(f"Weights after epoch {epoch}")
-    for axes, (name, label, colour) in zip(figure.subplots(1, 3), chosen, strict=True):
-        sns.violinplot(y=thin_weights(kernels[name]), color=colour, ax=axes)
-        axes.set(title="Trained model Weights" if epoch else "Initial weights", xlabel=f"{label} ({name})")
+    figure.subplots_adjust(left=0.07, right=0.99, top=0.86, bottom=0.06, wspace=0.25)
+    figure.suptitle(f"{name}: {_say_moment(epoch)}, each layer on its own scale")
+    panels = figure.subplots(1, 3)
+    for axes, (layer, label, colour) in zip(panels, chosen, strict=True):
+        sns.violinplot(y=thin_weights(kernels[layer]), color=colour, cut=0, ax=axes)
+        axes.set(title=f"{label} ({layer})", ylabel="", xticks=[])
+    panels[0].set_ylabel("weight")
     return figure
+
+
+def _say_moment(epoch: int) -> str:
+    return f"weights after epoch {epoch}" if epoch else "initial weights"
 
 
 def thin_weights(weights: Array) -> Array:
@@ -64,14 +89,22 @@ def thin_weights(weights: Array) -> Array:
     return quantiles
 
 
-def plot_all_weights(kernels: Mapping[str, Array], epoch: int) -> Figure:
-    """One violin for the kernel of every conv and dense layer, in network order."""
-    figure = Figure(figsize=(max(6, 1.3 * len(kernels)), 5), layout="constrained")
-    axes = figure.subplots()
-    thinned = {name: thin_weights(weights) for name, weights in kernels.items()}
-    sns.violinplot(data=thinned, color="C0", ax=axes, density_norm="width", linewidth=0.8)
-    axes.set(title=f"Weights of every layer after epoch {epoch}", xlabel="layer", ylabel="weight")
-    axes.grid(True, axis="y")
+def plot_all_weights(kernels: Mapping[str, Array], epoch: int, name: str) -> Figure:
+    """One violin for the kernel of every conv and dense layer, in network order, each on its own scale."""
+    columns = min(len(kernels), MOST_BESIDE)
+    rows = -(-len(kernels) // columns)
+    figure = Figure(figsize=(max(6, 1.9 * columns), 0.6 + 3.2 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes, (layer, weights) in zip(panels.flat, kernels.items(), strict=False):
+        sns.violinplot(y=thin_weights(weights), color="C0", cut=0, linewidth=0.8, ax=axes)
+        axes.set(title=layer, ylabel="", xticks=[])
+        axes.tick_params(labelsize=8)
+        axes.grid(True, axis="y", alpha=0.4)
+    for axes in panels.flat[len(kernels) :]:
+        axes.remove()
+    for axes in panels[:, 0]:
+        axes.set_ylabel("weight")
+    figure.suptitle(f"{name}: {_say_moment(epoch)}, every layer on its own scale")
     return figure
 
 
@@ -89,25 +122,27 @@ def plot_first_image(image: Array, label: str) -> Figure:
     return figure
 
 
-def plot_confusion(labels: Array, predicted: Array, classes: Sequence[str]) -> Figure:
-    """How many test images of each class were taken for which class."""
+def plot_confusion(labels: Array, predicted: Array, classes: Sequence[str], name: str) -> Figure:
+    """How many test images of each class were taken for which class; nothing is written where there are none."""
     counts = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(counts, (labels, predicted), 1)
     inches = max(6.5, 0.4 * min(len(classes), MOST_COUNTED))
     short = max(map(len, classes)) == 1
     figure = Figure(figsize=(inches + 0.5, inches), layout=None if short else "constrained")
     if short:
-        figure.subplots_adjust(left=0.08, right=0.99, bottom=0.08, top=0.94)
+        figure.subplots_adjust(left=0.08, right=0.99, bottom=0.08, top=0.9)
     axes = figure.subplots()
-    counted = counts if len(classes) <= MOST_COUNTED else None
+    counted = np.where(counts, counts.astype(str), "") if len(classes) <= MOST_COUNTED else None
     # A logarithmic colour scale, so that ten errors can be seen beside a thousand hits.
-    sns.heatmap(np.log1p(counts), annot=counted, fmt="d", cmap="Blues", cbar=False, square=True, ax=axes)
+    sns.heatmap(np.log1p(counts), annot=counted, fmt="", cmap="Blues", cbar=False, square=True, ax=axes)
     places = range(0, len(classes), -(-len(classes) // MOST_COUNTED))
     names = [quote(shorten(classes[place])) for place in places]
     middles = [place + 0.5 for place in places]
     axes.set_xticks(middles, names, rotation=0 if short else 90)
-    axes.set_yticks(middles, names, rotation=90 if short else 0)
-    axes.set(xlabel="predicted", ylabel="true", title=f"{(labels != predicted).sum():,} of {len(labels):,} wrong")
+    axes.set_yticks(middles, names, rotation=0)
+    wrong = f"{name}: {(labels != predicted).sum():,} of {len(labels):,} test images wrong"
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(f"{wrong}\nnumber of images, colour on a log scale", fontsize=11)
     return figure
 
 
@@ -116,25 +151,29 @@ def quote(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-def plot_mistakes(
-    images: Array, labels: Array, predicted: Array, log_probability: Array, classes: Sequence[str]
-) -> Figure:
+def plot_mistakes(images: Array, said: Predicted, classes: Sequence[str], name: str) -> Figure:
     """The 25 most wrong test images: misclassified, the least probability for the true class first."""
-    wrong = np.flatnonzero(labels != predicted)
-    worst = wrong[np.argsort(log_probability[wrong], kind="stable")][:25]
+    wrong = np.flatnonzero(said.label != said.predicted)
+    worst = wrong[np.argsort(said.log_probability[wrong], kind="stable")][:25]
     figure = Figure(figsize=(7, 7.6))
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.92)
     axes = figure.subplots()  # one axes with a cell an image: 25 axes take seconds
-    axes.set_title(f"most wrong of {len(wrong):,} errors\n(true, taken for, probability of the true class)")
+    title = f"{name}: the most wrong of {len(wrong):,} errors\ntrue → taken for (probability of the true class)"
+    axes.set_title(title, fontsize=11)
     axes.axis("off")
     for place, index in enumerate(worst):
         row, column = divmod(place, 5)
         box = (column + 0.1, column + 0.9, row + 1, row + 0.2)
         axes.imshow(images[index], cmap="gray", extent=box, aspect="auto")
-        names = ", ".join(quote(shorten(classes[each])) for each in (labels[index], predicted[index]))
-        long = len(names) > LONGEST
-        caption = f"{names},\n" if long else f"{names}, "
-        caption += f"{np.exp(log_probability[index]):.1e}"
+        names = [quote(shorten(classes[each])) for each in (said.label[index], said.predicted[index])]
+        long = len("".join(names)) > LONGEST
+        caption = f"{names[0]} → {names[1]}{chr(10) if long else ' '}"
+        caption += f"({_say_probability(np.exp(said.log_probability[index]))})"
         axes.text(column + 0.5, row + 0.16, caption, fontsize=6 if long else 8, ha="center")
     axes.set(xlim=(0, 5), ylim=(5, 0))
     return figure
+
+
+def _say_probability(probability: float) -> str:
+    """A probability in per cent, as people read it."""
+    return "< 0.1 %" if probability < 0.001 else f"{100 * probability:.{1 if probability < 0.0095 else 0}f} %"

@@ -11,20 +11,28 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pipeline.analysis.claims.contrasts import find_null
 from pipeline.analysis.claims.specification import Specification
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.errors import AnalysisError
 from pipeline.report.figures.comparison import BLUE, GREY, ORANGE, VERMILLION, Style, order_variants
-from pipeline.report.figures.layout import finish_figure, label_panels, open_figure, open_panels, use_log_scale
+from pipeline.report.figures.layout import (
+    finish_figure,
+    label_panels,
+    open_figure,
+    open_panels,
+    settle_figure,
+    use_log_scale,
+)
 from pipeline.report.text.numbers import format_effect, say_unit
+from pipeline.study.metrics import HONEST_TEST_LOSS, HONEST_TRAIN_LOSS, TEST_ACCURACY, TRAIN_ACCURACY
 
 QUANTITIES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
-        "loss": ("honest/train_loss", "honest/test_loss", "cross-entropy, evaluation mode (nats, log scale)"),
-        "accuracy": ("train/accuracy", "test/accuracy", "accuracy"),
+        "loss": (HONEST_TRAIN_LOSS, HONEST_TEST_LOSS, "cross-entropy, evaluation mode (nats, log scale)"),
+        "accuracy": (TRAIN_ACCURACY, TEST_ACCURACY, "accuracy"),
     }
 )
 """What can be drawn by epoch: its train metric, its test metric, its axis."""
@@ -55,33 +63,22 @@ def plot_spread(history: pd.DataFrame, runs: pd.DataFrame, quantity: str, *, cap
             _draw_band(axes, own[own["metric"] == metric], style)
         axes.set_title(f"{variant} (n = {own['run_id'].nunique()})", fontsize=8)
     label_panels(body, label)
+    if quantity == "accuracy":
+        panels[0].yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     handles = [Line2D([], [], **style, label=name) for style, name in zip(STYLES, ("train", "test"), strict=True)]
     title = f"Train and test {quantity}: mean and range over seeds"
     return finish_figure(figure, title, handles)
 
 
-def plot_intervals(verdicts: Sequence[Verdict], *, caption: str = "") -> Figure:
-    """Each claim's effect and 95 % interval on its own axis, with what it is held against and its margin.
+def plot_interval(verdict: Verdict) -> Figure:
+    """A claim's effect and 95 % interval with what it is held against and its margin; below it that of each twin.
 
-    A panel a claim; below its effect stands that of each twin.
-
-    Claims without an effect are not drawn; raises AnalysisError if none has one.
+    Small, to stand beside the claim's text, so without title and legend.
     """
-    drawn = [verdict for verdict in verdicts if has_effect(verdict)]
-    if not drawn:
-        raise AnalysisError("no claim has an effect to draw; train the seeds that are missing")
-    rows = [1 + len(verdict.by_twin) for verdict in drawn]
-    figure, body = open_figure(8, 0.8 * len(drawn) + 0.17 * sum(rows) + 1.1, caption)
-    panels = body.subplots(len(drawn), 1, squeeze=False, height_ratios=[2 + row for row in rows])[:, 0]
-    for verdict, axes in zip(drawn, panels, strict=True):
-        _draw_interval(axes, verdict)
-    handles = [
-        Line2D([], [], color=BLUE, marker="D", label="effect with its 95 % interval"),
-        Line2D([], [], color=GREY, marker="o", ms=3, label="one twin"),
-        Line2D([], [], color="black", label="what it is held against"),
-        Line2D([], [], color=ORANGE, alpha=0.5, lw=8, label="too small to matter"),
-    ]
-    return finish_figure(figure, "Effect of each claim, each on its own axis", handles)
+    figure = Figure(figsize=(3.6, 0.9 + 0.24 * len(verdict.by_twin)), layout="constrained")
+    axes = figure.subplots()
+    _draw_interval(axes, verdict)
+    return settle_figure(figure)
 
 
 def plot_specifications(specifications: Sequence[Specification], *, caption: str = "") -> Figure:
@@ -114,7 +111,9 @@ def plot_specifications(specifications: Sequence[Specification], *, caption: str
 
 
 def _format_tick(verdict: Verdict, value: float, _: object) -> str:
-    return format_effect(value, verdict)
+    """An effect without the zeros that say nothing on an axis."""
+    written = format_effect(value, verdict)
+    return "0" if not float(written) else written.rstrip("0").rstrip(".") if "." in written else written
 
 
 def has_effect(verdict: Verdict) -> bool:
@@ -139,11 +138,12 @@ def _draw_interval(axes: Axes, verdict: Verdict) -> None:
     axes.set_yticks([-place for place in range(len(names))], names)
     axes.set_ylim(-len(twins) - 0.7, 0.7)
     axes.margins(x=0.08)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.xaxis.set_major_formatter(partial(_format_tick, verdict))
-    axes.tick_params(labelsize=7)
-    axes.set_title(f"{verdict.name}: {verdict.word} ({say_unit(verdict)})", fontsize=9, loc="left")
+    axes.tick_params(labelsize=8)
+    axes.set_xlabel(f"effect ({say_unit(verdict)})", fontsize=8)
     axes.spines[["left", "right", "top"]].set_visible(False)
+    axes.patch.set_alpha(0)
 
 
 def _draw_band(axes: Axes, points: pd.DataFrame, style: Style) -> None:

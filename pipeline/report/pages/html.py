@@ -8,58 +8,47 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.table.conclusion import list_records
+from pipeline.analysis.table.conclusion import Conclusion, list_records
 from pipeline.analysis.table.entries import Entry
-from pipeline.report.figures.comparison import QUANTITIES
 from pipeline.report.figures.illustrations import (
     draw_curves,
-    draw_intervals,
     draw_specifications,
     draw_spreads,
     draw_violins,
 )
-from pipeline.report.pages.provenance import Sources
-from pipeline.report.pages.surroundings import describe_surroundings
-from pipeline.report.pages.table import TEMPLATES, format_entry, tabulate, write_caption
+from pipeline.report.pages.claims import count_verdicts, describe_finding, order_verdicts
+from pipeline.report.pages.provenance import Sources, describe_surroundings
+from pipeline.report.pages.table import (
+    LIKE_BEST,
+    TEMPLATES,
+    format_entry,
+    group_left_out,
+    list_words,
+    open_templates,
+    tabulate,
+    write_caption,
+)
 from pipeline.report.text.checklist import YES, answer_checklist, check_claims
 from pipeline.report.text.conclusion import say_remarks
-from pipeline.report.text.numbers import format_effect, format_p, say_unit
-from pipeline.report.text.sentences import say_look, say_twins, say_verdict
+from pipeline.report.text.lessons import say_specifications
+from pipeline.report.text.numbers import format_final
+from pipeline.report.text.sentences import say_finding, say_verdict
+from pipeline.report.text.summary import VARIANTS, list_variants, say_units
+from pipeline.study import metrics
 from pipeline.study.facts import Provenance, format_options
 
-SYMBOLS = {
-    "SUPPORTED": "✔",
-    "REFUTED": "✘",
-    "NEGLIGIBLE": "≈",
-    "INCONCLUSIVE": "?",
-    "UNTESTABLE": "∅",
-    "DEVIATED": "≠",
-}
 POLICY = "default-src 'none'; img-src data:; style-src '{css}'; script-src '{js}'; base-uri 'none'; form-action 'none'"
-SHOWN = ("train_loss", "test_loss", "test_accuracy", "honest_train_loss", "honest_test_loss", "gap_honest")
-FINALS = {f"final/{name}": QUANTITIES[f"final/{name}"] for name in SHOWN}
-DASH = "-"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One claim as the page shows it: texts, with DASH for a number that is not there."""
-
-    verdict: Verdict
-    symbol: str
-    numbers: tuple[tuple[str, str], ...]
 
 
 def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sources, written: str) -> str:
@@ -67,16 +56,13 @@ def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sou
 
     The same runs give the same page but for the line with `written`. Raises AnalysisError where nothing can be drawn.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates(autoescape=True)
     environment.filters["raw"] = _write_raw
     environment.filters["say"] = say_verdict
-    css, js = (_read_piece(name) for name in ("report.css", "report.js"))
+    environment.filters["write"] = _write_entry
+    environment.filters["bounds"] = _write_bounds
+    environment.filters["breakable"] = _allow_breaks
+    css, js = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     return environment.get_template("report.html").render(
         policy=POLICY.format(css=_hash_piece(css), js=_hash_piece(js)),
         css=Markup(css),
@@ -87,7 +73,7 @@ def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sou
         **_judge(comparison, sources),
         **_tabulate(comparison),
         **_trace(sources),
-        intervals=[*draw_intervals(comparison.verdicts), *draw_specifications(comparison)],
+        robustness=list(draw_specifications(comparison)),
         curves=[*draw_curves(comparison, accuracies), *draw_spreads(comparison)],
         violins=draw_violins(sources.runs),
     )
@@ -98,8 +84,10 @@ def _judge(comparison: Comparison, sources: Sources) -> dict[str, Any]:
     word, reason = check_claims(comparison, sources)
     return {
         "caveat": "" if word == YES or not comparison.verdicts else reason,
-        "findings": [_describe_finding(verdict) for verdict in order_verdicts(comparison.verdicts)],
-        "remarks": say_remarks(comparison),
+        "counts": count_verdicts(comparison.verdicts),
+        "found": say_finding(comparison.verdicts),
+        "findings": [describe_finding(verdict) for verdict in order_verdicts(comparison.verdicts)],
+        "remarks": [line for line in say_remarks(comparison) if line not in say_specifications(comparison)],
         "checklist": answer_checklist(comparison, sources),
     }
 
@@ -107,18 +95,32 @@ def _judge(comparison: Comparison, sources: Sources) -> dict[str, Any]:
 def _tabulate(comparison: Comparison) -> dict[str, Any]:
     """What the page's tables of numbers are made of."""
     conclusion, runs = comparison.conclusion, comparison.runs
-    records = list_records(runs)
+    records, frame = list_records(runs), tabulate(conclusion)
+    results = list_variants(comparison)
+    rows = {row.variant: row.entries for row in conclusion.rows if any(e.run_ids for e in row.entries.values())}
     return {
         "conclusion": conclusion,
         "caption": write_caption(conclusion),
-        "frame": tabulate(conclusion),
-        "format_entry": format_entry,
-        "labels": _list_labels(comparison),
-        "left_out": conclusion.left_out.groupby("reason", sort=False)["run_id"].apply(list).to_dict(),
-        "finals": FINALS,
+        "heads": VARIANTS,
+        "results": results,
+        "listed": {name for name, *_ in results},
+        "units": say_units(comparison),
+        "parameters": {
+            str(name): int(number) for name, number in runs.groupby("variant")["parameters"].first().items()
+        },
+        "missing": [] if comparison.question.variants else comparison.missing,  # the table has a row for each declared
+        "rows": rows,
+        "frame": frame,
+        "columns": order_columns(conclusion, frame),
+        "like_best": LIKE_BEST,
+        "format_final": format_final,
+        "labels": list_words(conclusion),
+        "left_out": group_left_out(conclusion),
+        "finals": [metric for metric in metrics.FINALS if metric.reported and metric in runs],
         "seeds": sorted({int(seed) for seed in runs["seed"]}),
-        "accuracies": {(run["variant"], run["seed"]): run["final/test_accuracy"] for run in records},
-        "by_variant": [(name, list(own)) for name, own in groupby(records, _name_variant)],
+        "accuracies": {(run["variant"], run["seed"]): run[metrics.TEST_ACCURACY.final] for run in records},
+        "run_ids": {name: [str(run["run_id"]) for run in own] for name, own in groupby(records, itemgetter("variant"))},
+        "by_variant": [(name, list(own)) for name, own in groupby(records, itemgetter("variant"))],
         "networks": [comparison.question.table[name] for name in dict.fromkeys(runs["variant"])],
     }
 
@@ -134,57 +136,17 @@ def _trace(sources: Sources) -> dict[str, Any]:
     }
 
 
-def order_verdicts(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The headlines, which stand on other claims, first; else as declared."""
-    return sorted(verdicts, key=lambda verdict: not verdict.parts)
-
-
 def write_command(run: Provenance, file: str) -> str:
     """The command that trains the run's cell again; a user's own variant is in the experiment's `file`."""
     return f"mlflow run . --env-manager local {format_options(run.variant, run.settings, file)}"
 
 
-def _describe_finding(verdict: Verdict) -> Finding:
-    """The claim's numbers, named and formatted."""
-    numbers = [("n", f"{verdict.n_seeds} seeds, {len(verdict.run_ids)} runs")]
-    if verdict.by_twin:
-        numbers.append(("by twin", say_twins(verdict)))
-    if look := say_look(verdict.look):
-        numbers.append(("look", look))
-    if verdict.is_open and verdict.seeds_needed is not None:
-        numbers.append(("seeds needed", f"about {verdict.seeds_needed}"))
-    if not verdict.parts:
-        numbers[:0] = _list_numbers(verdict)
-    return Finding(verdict=verdict, symbol=SYMBOLS[verdict.verdict], numbers=tuple(numbers))
-
-
-def _list_numbers(verdict: Verdict) -> Iterator[tuple[str, str]]:
-    """Effect, interval, margin and p of a claim that stands by itself."""
-    if not verdict.n_seeds:
-        yield from (("effect", DASH), ("interval", DASH))
-        return
-    yield "effect", f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
-    if verdict.n_seeds > 1:
-        low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
-        yield "95 % interval", f"{low} to {high}"
-        yield "judged at alpha", f"{1 - verdict.level:.3g}"
-    margin = format_effect(verdict.claim.smallest_effect, verdict).removeprefix("+")
-    name = "margin" if verdict.claim.direction == "not_higher" else "smallest effect of interest"
-    yield name, f"{margin} {say_unit(verdict).replace('%', 'points')}"
-    if verdict.claim.reference:
-        yield "held against", f"{format_effect(verdict.claim.reference, verdict)} {say_unit(verdict)}"
-    if verdict.p_adjusted == verdict.p_adjusted:
-        yield "adjusted p", format_p(verdict.p_adjusted).removeprefix("= ")
-
-
-def _list_labels(comparison: Comparison) -> set[str]:
-    """The columns of words, which stand left."""
-    return {
-        name
-        for row in comparison.conclusion.rows
-        for name, entry in row.entries.items()
-        if isinstance(entry.value, str | bool)
-    }
+def order_columns(conclusion: Conclusion, frame: pd.DataFrame) -> list[str]:
+    """What was measured first, then how many runs that is, then what the network is; intervals stand in their cells."""
+    first = conclusion.rows[0].entries
+    kinds: Mapping[str, str] = {name: entry.kind for name, entry in first.items()}
+    shown = [name for name in frame.columns if not name.endswith(" 95 % CI")]
+    return sorted(shown, key=lambda name: (kinds.get(name, "n") == "label", kinds.get(name, "n") != "measured"))
 
 
 def _write_raw(entry: Entry | float | int | None) -> str:
@@ -193,12 +155,20 @@ def _write_raw(entry: Entry | float | int | None) -> str:
     return "" if value is None or value != value else repr(value) if isinstance(value, float) else str(value)
 
 
-def _name_variant(run: dict[str, object]) -> str:
-    return str(run["variant"])
+def _write_entry(entry: Entry) -> str:
+    """A number of the table as people read it."""
+    measured = entry.kind == "measured" and isinstance(entry.value, float)
+    return format_final(entry.source, float(entry.value or 0)) if measured else format_entry(entry)
 
 
-def _read_piece(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
+def _write_bounds(entry: Entry) -> str:
+    """The interval below a number, with one unit."""
+    return f"{format_final(entry.source, entry.low).removesuffix(' %')} to {format_final(entry.source, entry.high)}"
+
+
+def _allow_breaks(head: str) -> Markup:
+    """A column's name that may be broken where its parts meet: TRAIN_LOSS, BatchNormalization, #Kernels/Filters."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_/])|(?<=[a-z])(?=[A-Z])", head))
 
 
 def _hash_piece(text: str) -> str:

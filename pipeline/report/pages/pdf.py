@@ -20,11 +20,11 @@ def load_printer() -> Callable[[str], bytes]:
     try:
         plutoprint = importlib.import_module("plutoprint")
     except ImportError as error:
-        raise PrinterMissing("PDF needs a library more; run `pip install 'mnist-study-pipeline[pdf]'`") from error
+        raise PrinterMissing("PDF output needs an extra package: pip install 'mnist-study-pipeline[pdf]'") from error
 
     def print_page(page: str) -> bytes:
         book = plutoprint.Book(plutoprint.PAGE_SIZE_A4, media=plutoprint.MEDIA_TYPE_PRINT)
-        book.load_html(page, base_url=PLACE)
+        book.load_html(page.replace("<details", "<details open"), base_url=PLACE)  # nothing is folded on paper
         stream = io.BytesIO()
         book.write_to_pdf_stream(stream)
         return stream.getvalue()

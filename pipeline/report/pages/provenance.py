@@ -1,10 +1,23 @@
-"""Where the runs of a comparison come from, and what they ran on."""
+"""Where the runs of a comparison come from, and what they ran on: each fact with how many runs have each value."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.study.facts import Provenance
+
+FACTS = {
+    "python": "Python",
+    "platform": "system",
+    "cpu": "processor",
+    "cores": "cores",
+    "memory_gib": "memory (GiB)",
+    "threads": "threads",
+    "image_data_format": "image data format",
+}
+UNRECORDED, ABSENT = "not recorded", "not installed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +35,63 @@ class Sources:
     description: str = ""
     frozen_at: str = ""
     link: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One thing that a run recorded of its surroundings; `values` holds each value with its number of runs."""
+
+    name: str
+    values: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """The facts of all runs: machine, main versions, every package in which they differ, named in `differing`.
+
+    `packages` are those that are the same in all, as pip freeze lists them; `recorded` of `runs` had an environment.
+    """
+
+    facts: tuple[Fact, ...]
+    packages: tuple[str, ...]
+    differing: tuple[str, ...]
+    recorded: int
+    runs: int
+
+
+def describe_surroundings(runs: Sequence[Provenance]) -> Surroundings:
+    """The environments of the runs, fact by fact; runs that recorded none are counted and otherwise left out."""
+    recorded = [run.environment for run in runs if run.environment]
+    facts = [_count(label, [str(found.get(name, UNRECORDED)) for found in recorded]) for name, label in FACTS.items()]
+    versions = [_read_mapping(found.get("versions")) for found in recorded]
+    facts += [_count(name, [found.get(name, UNRECORDED) for found in versions]) for name in _list_names(versions)]
+    installed = [_split_packages(found.get("packages")) for found in recorded]
+    packages = [_count(name, [found.get(name, ABSENT) for found in installed]) for name in _list_names(installed)]
+    facts += [fact for fact in packages if len(fact.values) > 1 and fact.name not in {known.name for known in facts}]
+    return Surroundings(
+        facts=tuple(facts) if recorded else (),
+        packages=tuple(f"{fact.name}=={fact.values[0][0]}" for fact in packages if len(fact.values) == 1),
+        differing=tuple(fact.name for fact in facts if len(fact.values) > 1),
+        recorded=len(recorded),
+        runs=len(runs),
+    )
+
+
+def _count(name: str, values: Sequence[str]) -> Fact:
+    """The values with their number of runs, the most frequent first."""
+    return Fact(name=name, values=tuple(Counter(values).most_common()))
+
+
+def _list_names(tables: Sequence[Mapping[str, str]]) -> list[str]:
+    """Every name that occurs, in order of first sight."""
+    return list(dict.fromkeys(name for table in tables for name in table))
+
+
+def _read_mapping(value: object) -> dict[str, str]:
+    return {str(name): str(text) for name, text in value.items()} if isinstance(value, dict) else {}
+
+
+def _split_packages(value: object) -> dict[str, str]:
+    """Version by package, from lines as `name==1.0`."""
+    lines = map(str, value) if isinstance(value, list) else ()
+    return {name: version for name, _, version in (line.partition("==") for line in lines)}

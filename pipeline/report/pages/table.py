@@ -17,6 +17,7 @@ from pipeline.analysis.table.entries import Entry
 from pipeline.analysis.table.results import dump_conclusion
 from pipeline.errors import AnalysisError
 from pipeline.report.text.escape import escape_latex, escape_markdown
+from pipeline.study import metrics
 from pipeline.study.variants import published_variants
 
 NO_RUN = "(no run)"
@@ -63,7 +64,7 @@ def _tell_from_best(conclusion: Conclusion) -> list[str]:
 
     Empty below three complete seeds.
     """
-    errors = 1 - conclusion.runs.pivot(index="seed", columns="variant", values="final/test_accuracy").dropna()
+    errors = 1 - conclusion.runs.pivot(index="seed", columns="variant", values=metrics.TEST_ACCURACY.final).dropna()
     if len(errors) < FEWEST_SEEDS_TO_EXPLORE or errors.shape[1] < 2:
         return []
     ties = find_ties(errors)
@@ -96,7 +97,8 @@ def write_caption(conclusion: Conclusion) -> str:
     return (
         f"Conclusion of {experiments}: last of {shared.epochs} epochs, batch size {shared.batch_size}, "
         f"{shared.normalization} normalisation, {shared.arithmetic}, {images}, data sha256 {shared.data_sha256[:12]}. "
-        f"{len(conclusion.runs)} runs for {len(conclusion.rows)} variants; {conclusion.query.partition('; ')[2]}."
+        f"{len(conclusion.runs)} runs of {conclusion.runs['variant'].nunique()} variants; "
+        f"{conclusion.query.partition('; ')[2]}."
     )
 
 
@@ -149,31 +151,34 @@ FORMS: Mapping[str, Callable[[Conclusion], str]] = MappingProxyType(
 def _fill(name: str, conclusion: Conclusion, **options: Any) -> str:
     """A template filled with the conclusion; `finalize` escapes the values of text, autoescape those of HTML."""
     settings = {key: options.pop(key) for key in ("autoescape", "finalize") if key in options}
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        **settings,
-    )
-    left_out = conclusion.left_out.groupby("reason", sort=False)["run_id"].apply(list)
+    environment = open_templates(keep_trailing_newline=True, **settings)
     values = {
         "conclusion": conclusion,
         "caption": write_caption(conclusion),
         "frame": name_rows(conclusion),
-        "texts": _list_texts(conclusion),
-        "left_out": left_out.to_dict(),
+        "texts": {"variant", *list_words(conclusion)},
+        "left_out": group_left_out(conclusion),
     }
     return environment.get_template(name).render(values | options)
 
 
-def _list_texts(conclusion: Conclusion) -> set[str]:
+def open_templates(**settings: Any) -> Environment:
+    """The templates of this room."""
+    loader = FileSystemLoader(TEMPLATES)
+    return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **settings)
+
+
+def group_left_out(conclusion: Conclusion) -> dict[str, list[str]]:
+    """The runs that were left out, by their reason."""
+    reasons = conclusion.left_out.groupby("reason", sort=False)["run_id"]
+    return {str(reason): list(run_ids) for reason, run_ids in reasons}
+
+
+def list_words(conclusion: Conclusion) -> set[str]:
     """The columns of words, which stand left; all others hold numbers, which stand right."""
-    words = {
+    return {
         name for row in conclusion.rows for name, entry in row.entries.items() if isinstance(entry.value, str | bool)
     }
-    return {"variant", *words}
 
 
 def _format_interval(entry: Entry) -> str:

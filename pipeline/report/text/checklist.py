@@ -114,7 +114,7 @@ def _check_runs(comparison: Comparison) -> tuple[str, str]:
     said = (
         f"{len(comparison.runs)} runs of {len(per_variant)} variants, {per_variant.min()} to {per_variant.max()} each"
     )
-    missing = f"; no run for {len(conclusion.missing)} rows of the table" if conclusion.missing else ""
+    missing = f"; no run of {', '.join(comparison.missing)}" if comparison.missing else ""
     return YES, f"{said}{missing}; {len(conclusion.left_out)} runs left out, each with its reason."
 
 

@@ -14,11 +14,12 @@ from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.statistics import t_interval
 from pipeline.analysis.table.selection import MNIST_SHA256
 from pipeline.plain import count
+from pipeline.report.pages.claims import count_verdicts
 from pipeline.report.pages.table import render_markdown, render_text
 from pipeline.report.text.escape import escape_markdown
 from pipeline.report.text.lessons import say_single_seeds, say_specifications
 from pipeline.report.text.numbers import format_effect, format_p, say_unit
-from pipeline.report.text.sentences import LIMITS, PROBE, say_twins, say_verdict
+from pipeline.report.text.sentences import LIMITS, PROBE, say_finding, say_twins, say_verdict
 from pipeline.study.claims import CONFIRMING_EPOCHS
 
 NOTE_LIMIT = 4900  # MLflow keeps 5,000 characters of an experiment's tag
@@ -43,10 +44,17 @@ def say_conclusion(comparison: Comparison) -> str:
     return "\n".join(parts)
 
 
-def write_conclusion(comparison: Comparison, title: str) -> str:
-    """Markdown: the verdicts as a table and in sentences, the onsets, the conclusion table, then every claim's runs."""
-    parts, verdicts = [f"# {title}\n"], comparison.verdicts
+def write_conclusion(comparison: Comparison, name: str, description: str = "") -> str:
+    """Markdown: what was found, the verdicts as a table and in sentences, the conclusion table, every claim's runs.
+
+    `name` and `description` are the experiment's.
+    """
+    verdicts = comparison.verdicts
+    counts = ", ".join(f"{number} {word.lower()}" for word, _, number in count_verdicts(verdicts))
+    title = f"{name}: {counts}" if counts else f"Conclusion of {name}"
+    parts = [f"# {escape_markdown(title)}\n", *([f"{escape_markdown(description)}\n"] if description else [])]
     if verdicts:
+        parts.append(f"{escape_markdown(say_finding(verdicts))}\n")
         parts.append(tabulate_verdicts(verdicts))
         parts += [
             f"{_name_evidence(verdict)}: {_name_few(verdict.run_ids)}\n" for verdict in verdicts if verdict.run_ids
@@ -76,12 +84,12 @@ def describe_onsets(comparison: Comparison) -> pd.DataFrame:
     return onsets[["run_id", "variant", "seed", "onset", "censored", "epochs"]]
 
 
-def shorten_note(text: str, limit: int = NOTE_LIMIT) -> str:
+def shorten_note(text: str) -> str:
     """`text`, cut at a line's end where MLflow would not keep it all, with a word on where the rest is."""
-    if len(text) <= limit:
+    if len(text) <= NOTE_LIMIT:
         return text
     ending = "\n\n(cut; the whole is in the artifact `conclusion.md` of the newest compare run)"
-    return text[: limit - len(ending)].rpartition("\n")[0] + ending
+    return text[: NOTE_LIMIT - len(ending)].rpartition("\n")[0] + ending
 
 
 def describe_verdict(verdict: Verdict) -> dict[str, object]:

@@ -9,6 +9,7 @@ from pipeline.analysis.claims.prospects import Prospect
 from pipeline.analysis.claims.single_seeds import count_astray, count_best
 from pipeline.analysis.claims.verdict import name_unit
 from pipeline.analysis.comparison import Comparison
+from pipeline.plain import count
 from pipeline.report.text.numbers import SCALES
 from pipeline.study.experiment import Experiment
 
@@ -19,7 +20,7 @@ def say_single_seeds(comparison: Comparison) -> list[str]:
     said = [f"Seeds that alone point the other way: {astray}"] if astray else []
     wins, seeds = count_best(comparison.runs)
     if wins and (astray or comparison.conclusion.rule == "all-seeds"):
-        names = ", ".join(f"{name} with {count}" for name, count in wins.items())
+        names = ", ".join(f"{name} with {number}" for name, number in wins.items())
         said.append(f"Lowest test error, of {seeds} seeds: {names}")
     return [f"What one seed would have concluded. {'. '.join(said)}."] if said else []
 
@@ -39,32 +40,36 @@ def say_specifications(comparison: Comparison) -> list[str]:
 
 
 def say_prospects(experiment: Experiment, prospects: Sequence[Prospect]) -> list[str]:
-    """A line for each claim: which verdicts it can reach with all declared seeds, and with what power."""
-    lines = [_say_prospect(prospect) for prospect in prospects]
+    """The verdicts that each claim can reach with all declared seeds, and with what power: a heading and its lines."""
+    last = " at the last look" if len(experiment.looks) > 1 else ""
+    lines = [f"What the claims can come to with {count(len(experiment.seeds), 'seed')}:"]
+    width = max(len(claim.name) for claim in experiment.claims) + 2
+    for prospect in prospects:
+        first, *more = _say_prospect(prospect, last)
+        lines += [f"  {prospect.claim.name:<{width}}{first}", *(" " * (width + 2) + line for line in more)]
     lines += [
-        f"{claim.name}: as its parts, {', '.join(claim.all_of)}; all must hold"
+        f"  {claim.name:<{width}}as its parts ({', '.join(claim.all_of)}), which must all hold"
         for claim in experiment.claims
         if claim.all_of
     ]
+    if any(math.isnan(each.power) and not each.obstacle for each in prospects):
+        lines.append("  with what power: unknown until two seeds are finished")
     return lines
 
 
-def _say_prospect(prospect: Prospect) -> str:
+def _say_prospect(prospect: Prospect, last: str) -> list[str]:
     claim = prospect.claim
     if prospect.obstacle:
-        return f"{claim.name}: UNTESTABLE whatever the runs say: {prospect.obstacle}"
-    at = f"{prospect.seeds} seeds, alpha {prospect.alpha:.2g} at the last look"
-    words = "SUPPORTED, REFUTED" + ("" if claim.direction == "not_higher" else ", NEGLIGIBLE") + " or INCONCLUSIVE"
+        return [f"UNTESTABLE: {prospect.obstacle}"]
+    one_sided = claim.direction == "not_higher"
     if math.isnan(prospect.power):
-        return f"{claim.name}: {words}; power unknown, as no two seeds are finished ({at})"
+        return ["SUPPORTED, REFUTED" + ("" if one_sided else ", NEGLIGIBLE") + " or INCONCLUSIVE"]
     scale, decimals, unit = SCALES[name_unit(claim).split()[0]]
     size = f"{claim.smallest_effect * scale:.{decimals}f} {unit}"
-    spread = (
-        f"SD of a seed {prospect.sd * scale:.{decimals}f} {unit}, the upper 80 % limit from {prospect.stored} seeds"
-    )
-    if claim.direction == "not_higher":
-        chance = f"SUPPORTED with {100 * prospect.power:.0f} % if there is no difference (margin {size})"
+    power, negligible = (f"in {100 * chance:.0f} % of studies" for chance in (prospect.power, prospect.negligible))
+    if one_sided:
+        chances = [f"SUPPORTED {power} if there is no difference (margin {size})"]
     else:
-        chance = f"SUPPORTED with {100 * prospect.power:.0f} % if the effect is {size}"
-        chance += f", NEGLIGIBLE with {100 * prospect.negligible:.0f} % if there is none"
-    return f"{claim.name}: {words}; {chance} ({at}; {spread})"
+        chances = [f"SUPPORTED {power} if the effect is {size}", f"NEGLIGIBLE {negligible} if there is none"]
+    spread = f"SD of a seed at most {prospect.sd * scale:.{decimals}f} {unit}, judging by {prospect.stored} seeds"
+    return [*chances, f"({spread}; level {prospect.alpha:.2g}{last})"]

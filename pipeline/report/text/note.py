@@ -11,7 +11,10 @@ from pipeline.study.settings import Settings
 from pipeline.study.variants import Variant
 
 TEMPLATE = """\
-### {name}, seed {seed}
+### {name}, seed {seed}: test accuracy {test_accuracy:.2%}, test loss {honest_test_loss:.4f}, gap {gap_honest:+.4f}
+
+After {epochs} epochs on {train:,} images, tested on {test:,}; nothing was selected. Loss and gap (test less train loss)
+in nats, without dropout and L2 penalty. One seed shows no spread: compare several before you conclude.
 
 {description}
 
@@ -22,12 +25,8 @@ TEMPLATE = """\
 | accuracy as the notebook reads it | {train_accuracy:.5f} | {test_accuracy:.5f} |
 | accuracy, evaluation mode | {honest_train_accuracy:.5f} | {test_accuracy:.5f} |
 
-(*) With the L2 penalty in; on the training images a running mean over the epoch, with dropout on.
-
-The gap between test and train loss is {gap_honest:+.5f} nats in evaluation mode ({gap_notebook:+.5f} as the notebook
-reads it). These are the numbers of the last of {epochs} epochs, on {train:,} training and {test:,} test images; nothing
-was selected.
-One seed shows no spread: compare several before you conclude.
+(*) With the L2 penalty in; on the training images a running mean over the epoch, with dropout on. Its gap is
+{gap_notebook:+.5f} nats.
 
 Data {data}, sha256 `{sha256}`.
 The same weights again: {command}

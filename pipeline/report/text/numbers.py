@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.analysis.claims.verdict import STEPS, Verdict
 
 SCALES = {"nats": (1, 4, "nats"), "fraction": (100, 2, "points")}
@@ -32,3 +34,17 @@ def format_size(value: float, verdict: Verdict, sign: str = "") -> str:
     """A size in the printed unit, without it."""
     scale, decimals, _ = SCALES[verdict.unit.split()[0]]
     return f"{value * scale:{sign}.{decimals}f}"
+
+
+def format_final(metric: str, value: float | None) -> str:
+    """A run's final number in three digits, an accuracy in per cent; "-" where there is none."""
+    if value is None or value != value:
+        return "-"
+    if metric.endswith("accuracy"):
+        return f"{100 * value:.2f} %"
+    return f"{value:+.4f}" if "gap" in metric else f"{value:.4f}"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """A list as people say it: "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pipeline.analysis.claims.looks import Look
 from pipeline.analysis.claims.networks import ENOUGH_TWINS, say_range
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.report.text.intervals import conclude_interval
-from pipeline.report.text.numbers import SCALES, format_effect, format_p, format_size, say_unit
+from pipeline.report.text.numbers import SCALES, format_effect, format_p, format_size, join_words, say_unit
 from pipeline.study.claims import Claim
 
 NOUNS = {"gap": "honest loss gap", "test_loss": "test loss", "test_error": "test error"}
+SUBJECT = "Regularisation "
 LIMITS = (
     "Intervals are t-intervals over seeds of these networks and assume values near symmetry; they do not cover other "
     "networks or data, nor other test images where that is not said. The pipeline tunes nothing per variant."
@@ -32,6 +34,28 @@ def say_verdict(verdict: Verdict) -> str:
     body = _say_headline(verdict) if verdict.parts else _say_single(verdict)
     left_out = f" Left out: {'; '.join(verdict.left_out)}." if verdict.left_out else ""
     return f"{prefix}{body}{_say_troubles(verdict)}{left_out}"
+
+
+def say_finding(verdicts: Sequence[Verdict]) -> str:
+    """What was found, in one sentence: the effects of the headline's parts, or of all claims where there is none."""
+    headline = next((verdict for verdict in verdicts if verdict.parts), None)
+    measured = [v for v in (headline.parts if headline else verdicts) if v.n_seeds and not v.parts]
+    if not measured:
+        return "No claim could be tested."
+    said = [_say_clear_effect(verdict) for verdict in measured]
+    of_regularisation = [text.removeprefix(SUBJECT) for text in said if text.startswith(SUBJECT)]
+    body = SUBJECT + join_words(of_regularisation) if of_regularisation else said[0]
+    seeds = sorted({verdict.n_seeds for verdict in measured})
+    number = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else "1 seed" if seeds == [1] else f"{seeds[0]} seeds"
+    return f"{body} (means over {number})."
+
+
+def _say_clear_effect(verdict: Verdict) -> str:
+    """The effect, or that it has no clear side."""
+    low, high = verdict.interval_95
+    if verdict.claim.contrast == "regularised - plain" and not verdict.claim.by and low <= 0 <= high:
+        return f"{SUBJECT}did not clearly change the {_name_estimand(verdict.claim)}"
+    return _say_effect(verdict)
 
 
 def say_twins(verdict: Verdict) -> str:
@@ -95,7 +119,7 @@ def _say_effect(verdict: Verdict) -> str:
         return f"What regularisation does to the {noun} changed by {amount}"
     verb = "lowered" if verdict.effect < 0 else "raised"
     size = f"{format_size(abs(verdict.effect), verdict)} {say_unit(verdict)}"
-    return f"Regularisation {verb} the {noun} by {size}"
+    return f"{SUBJECT}{verb} the {noun} by {size}"
 
 
 def _list_evidence(verdict: Verdict) -> list[str]:

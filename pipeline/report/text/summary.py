@@ -51,9 +51,9 @@ def list_variants(comparison: Comparison) -> list[tuple[str, ...]]:
         if own.empty:
             rows.append((name, "(no run)", NOTHING, NOTHING, "0"))
             continue
-        accuracy = _format_mean(100 * own[metrics.FINAL_TEST_ACCURACY], 2, " %")
-        loss = _format_mean(own[metrics.FINAL_HONEST_TEST_LOSS], 4)
-        gap = _format_mean(own[metrics.FINAL_GAP_HONEST], 4, sign="+")
+        accuracy = _format_mean(100 * own[metrics.TEST_ACCURACY.final], 2, " %")
+        loss = _format_mean(own[metrics.HONEST_TEST_LOSS.final], 4)
+        gap = _format_mean(own[metrics.GAP_HONEST.final], 4, sign="+")
         rows.append((name, accuracy, loss, gap, str(len(own))))
     return rows
 

@@ -46,9 +46,8 @@ class BundledFile:
         short = len(self.path) <= PATH_LENGTH and len(parts) <= DEPTH
         plain = short and all(PART.fullmatch(part) and part.strip(". ") for part in parts)
         _demand(plain, f"{self.path!r:.80} is not a plain path below a folder")
-        _demand(
-            SHA256.fullmatch(self.sha256) is not None and 0 <= self.size < WHOLE, f"{self.path} has no hash or size"
-        )
+        known = SHA256.fullmatch(self.sha256) is not None and 0 <= self.size < WHOLE
+        _demand(known, f"{self.path} has no hash or size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,41 +70,46 @@ class BundledInput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BundledModel:
-    """A logged model with its files."""
+class _Bundled:
+    """What a model and a run have alike."""
 
-    name: str
-    model_type: str
-    step: int
     params: Mapping[str, str]
     tags: Mapping[str, str]
     metrics: Mapping[str, tuple[Point, ...]]
     files: tuple[BundledFile, ...]
 
-    def __post_init__(self) -> None:
-        _demand(PART.fullmatch(self.name) is not None, f"{self.name!r:.80} is not a model's name")
-        _demand(abs(self.step) < WHOLE, "a model's step is not a step")
-        _check_text(self.model_type, 250, "a model's type")
+    def _check(self) -> None:
         _check_texts(self.params, "param")
         _check_texts(self.tags, "tag")
         _check_metrics(self.metrics)
         _check_files(self.files)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundledModel(_Bundled):
+    """A logged model with its files."""
+
+    name: str
+    model_type: str
+    step: int
+
+    def __post_init__(self) -> None:
+        _demand(PART.fullmatch(self.name) is not None, f"{self.name!r:.80} is not a model's name")
+        _demand(abs(self.step) < WHOLE, "a model's step is not a step")
+        _check_text(self.model_type, 250, "a model's type")
+        self._check()
         _demand("MLmodel" in {file.path for file in self.files}, f"the model {self.name} has no MLmodel file")
 
 
 @dataclass(frozen=True, kw_only=True)
-class BundledRun:
+class BundledRun(_Bundled):
     """A training that has ended; `started` and `ended` in milliseconds since 1970."""
 
     run_id: str
     status: str
     started: int
     ended: int
-    params: Mapping[str, str]
-    tags: Mapping[str, str]
-    metrics: Mapping[str, tuple[Point, ...]]
     inputs: tuple[BundledInput, ...]
-    files: tuple[BundledFile, ...]
     models: tuple[BundledModel, ...]
 
     def __post_init__(self) -> None:
@@ -114,10 +118,7 @@ class BundledRun:
         ended = self.tags.get(KIND) == "train" and self.tags.get(OUTCOME) in OUTCOMES and self.status in STATUSES
         _demand(ended and ORIGIN not in self.tags, f"run {self.run_id} is not a training that has ended")
         _demand(self.name.isprintable() and 0 < len(self.name) <= 250, f"run {self.run_id} has a name not to be shown")
-        _check_texts(self.params, "param")
-        _check_texts(self.tags, "tag")
-        _check_metrics(self.metrics)
-        _check_files(self.files)
+        self._check()
 
     @property
     def name(self) -> str:

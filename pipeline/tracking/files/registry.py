@@ -18,16 +18,7 @@ from pipeline.errors import StoreError
 from pipeline.images import Images, restore_images
 from pipeline.plain import escape_controls
 from pipeline.study.facts import OWN_FILE, format_options, restore_row, restore_settings
-from pipeline.study.tags import (
-    DATA_INK,
-    EVIDENCE,
-    KIND,
-    MODEL_INPUT,
-    OUTCOME,
-    PIXELS,
-    VARIANT,
-    WEIGHTS_SHA256,
-)
+from pipeline.study.tags import DATA_INK, EVIDENCE, KIND, MODEL_INPUT, OUTCOME, PIXELS, VARIANT, WEIGHTS_SHA256
 from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, SAMPLE_NAME, find_missing_artifacts
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.mlflow_internals import read_artifact

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import json
 import socket
-import warnings
+from typing import Any
 
 import uvicorn
-from mlflow.server import constants
 
+from pipeline.tracking.mlflow_internals import ASSISTANT_CLOSED, load_application
 from pipeline.tracking.store import Store, project_root
 
 STOP_SECONDS = 2
 NAMES = ("127.0.0.1", "localhost")
-SAFE = {
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # no page of ours asks for a job
-    "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",  # it refuses what another web page sends here
-}
+CLOSE_ASSISTANT = f"""<script>
+for (const [name, value] of Object.entries({json.dumps(ASSISTANT_CLOSED)})) {{
+    if (localStorage.getItem(name) === null) localStorage.setItem(name, value);
+}}
+</script>"""
 
 
 def load_ui(store: Store, port: int) -> uvicorn.Server:
@@ -26,33 +27,30 @@ def load_ui(store: Store, port: int) -> uvicorn.Server:
     page elsewhere could read the store.
 
     `mlflow server` would start the same application as a process of a process, which a SIGKILL leaves behind, at a port
-    that is known only afterwards.
+    that is known only afterwards. An experiment that is made in the browser gets its folder in `mlruns`, where
+    trainings write without a server; `mlartifacts` holds what plain `mlflow ui` took in.
     """
     hosts = ",".join(f"{name}:{port}" for name in NAMES)
-    os.environ.update({**SAFE, "MLFLOW_SERVER_ALLOWED_HOSTS": hosts, **_describe_places(store)})
-    with warnings.catch_warnings(action="ignore"):  # between MLflow and Starlette; nobody here can act on them
-        from mlflow.server.fastapi_app import app  # reads the environment as it is imported
-
+    folder = store.database.resolve().parent if store.database else project_root()
+    app, pages = load_application(store.uri, folder, hosts)
+    close_assistant(pages)
     return uvicorn.Server(
         uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=STOP_SECONDS)
     )
 
 
+def close_assistant(pages: Any) -> None:
+    """Let the chat panel of MLflow's Flask application, which asks a language model, stay closed until it is opened."""
+
+    def insert(response: Any) -> Any:
+        if response.mimetype == "text/html" and response.status_code == 200:
+            response.direct_passthrough = False
+            response.set_data(response.get_data(as_text=True).replace("<head>", f"<head>{CLOSE_ASSISTANT}", 1))
+        return response
+
+    pages.after_request(insert)
+
+
 def serve_ui(server: uvicorn.Server, listening: socket.socket) -> None:
     """Answer at the socket until a signal comes, which is raised again once the last answer is given."""
     server.run(sockets=[listening])
-
-
-def _describe_places(store: Store) -> dict[str, str]:
-    """Where runs and files are, in the variables by which `mlflow server` tells it to its workers: `ps` shows no URI.
-
-    An experiment that is made in the browser gets its folder in `mlruns`, where trainings write without a server;
-    `mlartifacts` holds what plain `mlflow ui` took in.
-    """
-    folder = store.database.resolve().parent if store.database else project_root()
-    return {
-        constants.BACKEND_STORE_URI_ENV_VAR: store.uri,
-        constants.ARTIFACT_ROOT_ENV_VAR: (folder / "mlruns").as_posix(),
-        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: (folder / "mlartifacts").as_posix(),
-    }

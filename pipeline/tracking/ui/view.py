@@ -14,13 +14,15 @@ from pipeline.tracking.store import Store, store_errors
 
 VIEW = "study"
 """The interface opens it where an address has viewStateShareKey=study."""
-RESULTS = (metrics.FINAL_TEST_ACCURACY, metrics.FINAL_HONEST_TEST_LOSS, metrics.FINAL_GAP_HONEST)
+RESULTS = (metrics.TEST_ACCURACY.final, metrics.HONEST_TEST_LOSS.final, metrics.GAP_HONEST.final)
 FACTORS = ("depth-counted", "kernel", "regularised", "parameters", "seed", "epochs", "subset")
 AXES = ("depth-counted", "kernel", "dropout")
 SECTIONS = ("overview", "train", "test", "honest", "gap", "time", "final")
 CLOSED = ("time", "final")
 COLUMNS = 2
-CARD_HEIGHT, RESULT_WIDTH = 300, 160  # pixels
+CARD_HEIGHT, NAME_WIDTH, RESULT_WIDTH = 300, 260, 160  # pixels
+NAMES = "attributes.`Run Name`"
+TRAININGS = "tags.kind = 'train'"
 PAGE = "workflowType=machine_learning"  # else the interface opens on its pages for language models
 
 
@@ -38,26 +40,49 @@ def open_view(store: Store) -> str:
 
 
 def save_view(client: MlflowClient, experiment: Experiment) -> None:
-    """Let the view of an experiment be found under Views, where it has none yet."""
-    if VIEW_TAG + VIEW in experiment.tags:
-        return
+    """Let the view of an experiment be found under Views; one that somebody has changed there stays as it is."""
+    state = json.dumps(describe_view(grouped=_has_seeds(client, experiment.experiment_id)))
     now = int(datetime.now(UTC).timestamp() * 1000)
-    view = {"name": VIEW, "createdAt": now, "updatedAt": now, "state": json.dumps(describe_view())}
+    if VIEW_TAG + VIEW in experiment.tags and not _is_outdated(experiment.tags[VIEW_TAG + VIEW], state):
+        return
+    view = {"name": VIEW, "createdAt": now, "updatedAt": now, "state": state}
     client.set_experiment_tag(experiment.experiment_id, VIEW_TAG + VIEW, json.dumps(view))
 
 
-def describe_view() -> dict[str, object]:
+def _has_seeds(client: MlflowClient, experiment_id: str) -> bool:
+    """Whether the trainings of an experiment have several seeds."""
+    newest = client.search_runs([experiment_id], TRAININGS, max_results=1)
+    seed = newest[0].data.params.get("seed", "0") if newest else "0"
+    other = f"{TRAININGS} AND params.seed != '{int(seed) if seed.isdigit() else 0}'"
+    return bool(client.search_runs([experiment_id], other, max_results=1))
+
+
+def _is_outdated(text: str, state: str) -> bool:
+    """Whether a saved view is an earlier version of ours, as it was saved."""
+    try:
+        view = json.loads(text)
+        return bool(view["createdAt"] == view["updatedAt"] and view["state"] != state)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def describe_view(*, grouped: bool) -> dict[str, object]:
     """Trainings alone, with results and factors as columns; parallel coordinates and bars stand before the curves.
 
-    The curves need no word: the interface draws every metric that has no chart yet, in the section of its prefix.
+    Where they are `grouped`, the seeds of a variant are one line, their mean, with a band from the lowest to the
+    highest. The curves need no word: the interface draws every metric that has no chart yet, in the section of its
+    prefix.
     """
     columns = [*(f"metrics.`{name}`" for name in RESULTS), *(f"params.`{name}`" for name in FACTORS)]
+    variant = {"mode": "param", "groupByData": "arch"}
     axes = {"selectedParams": AXES, "selectedMetrics": RESULTS[1:2], "showAllRuns": True}
     return {
-        "searchFilter": "tags.kind = 'train'",
+        "searchFilter": TRAININGS,
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [variant]} if grouped else None,
+        "runsHiddenMode": "SHOWALL",  # else the first ten
         "selectedColumns": columns,
         "columnOrder": columns,
-        "columnWidths": dict.fromkeys(columns[: len(RESULTS)], RESULT_WIDTH),
+        "columnWidths": {NAMES: NAME_WIDTH, **dict.fromkeys(columns[: len(RESULTS)], RESULT_WIDTH)},
         "compareRunCharts": [
             _describe_chart("PARALLEL", "axes", **axes),
             _describe_chart("BAR", "accuracy", metricKey=RESULTS[0]),

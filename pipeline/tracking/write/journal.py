@@ -79,7 +79,7 @@ class Journal:
         self.write({"status": status, "ended": _now_milliseconds()})
 
     def write(self, write: Write) -> None:
-        """Keep a write, then deliver all that is pending unless the store was away a moment ago."""
+        """Keep a write, then deliver all that is pending unless the store was unreachable a moment ago."""
         self.pending.append(write)
         try:
             _append(self.path, write)

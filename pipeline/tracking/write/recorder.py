@@ -7,7 +7,7 @@ import re
 import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from mlflow.entities import DatasetInput, InputTag, Param
 from pipeline import interrupts
 from pipeline.errors import PipelineError, RunKilled, StoreError, StoreUnreachable
 from pipeline.images import NAMES, Images
-from pipeline.study.facts import count_network, describe_row, describe_settings
+from pipeline.study.facts import COLOURS, count_network, describe_row, describe_settings
 from pipeline.study.settings import Settings
 from pipeline.study.tags import (
     ATTEMPT,
@@ -30,6 +30,7 @@ from pipeline.study.tags import (
     GIT_DIRTY,
     HEARTBEAT,
     KIND,
+    OF_PROCESS,
     OUTCOME,
     PARAM_DATA_NAME,
     PARAM_DATA_SHA256,
@@ -39,17 +40,11 @@ from pipeline.study.tags import (
     VARIANT,
 )
 from pipeline.study.variants import Variant
+from pipeline.tracking.mlflow_internals import COLOUR
 from pipeline.tracking.process import identify_process
 from pipeline.tracking.provenance import describe_environment
 from pipeline.tracking.source import correct_tags, read_source
-from pipeline.tracking.store import (
-    STORE_ERRORS,
-    Store,
-    first_line,
-    fix_artifact_root,
-    project_root,
-    store_errors,
-)
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, fix_artifact_root, project_root, store_errors
 from pipeline.tracking.write.adoption import adopt_run, create_run
 from pipeline.tracking.write.journal import Journal
 from pipeline.training.observer import Observer
@@ -164,12 +159,19 @@ class Recorder(Observer):
             self.log({}, {OUTCOME: outcome, REASON: reason[:TAG_LIMIT], HEARTBEAT: _now()})
             self.journal.end(status)
 
+    def forget_process(self) -> None:
+        """Take the tags of its process off a finished run where the store lets us: nobody asks any more if it lives."""
+        with suppress(*STORE_ERRORS), interrupts.shield(then_check=False):
+            for name in OF_PROCESS:
+                self.client.delete_tag(self.run_id, name)
+
 
 @contextmanager
 def record_run(store: Store, variant: Variant, settings: Settings) -> Iterator[Recorder]:
     """The recorder of a training: its run has the variant's name and ends with the block."""
     with open_run(store, f"{variant.name}-s{settings.seed}", "train") as recorder:
-        recorder.log({}, {VARIANT: variant.name, TWIN: variant.twin or "none", ATTEMPT: "1"})
+        colour = COLOURS[variant.regularised]
+        recorder.log({}, {VARIANT: variant.name, TWIN: variant.twin or "none", ATTEMPT: "1", COLOUR: colour})
         yield recorder
 
 
@@ -218,6 +220,7 @@ def end_with_reason(recorder: Recorder, completed: str = "completed") -> Iterato
     with store_errors(recorder.store, "refused the run's end"):
         recorder.end("finished", completed, "FINISHED")
         recorder.flush()
+    recorder.forget_process()
 
 
 def fail_adopted_run(store: Store, reason: str) -> None:

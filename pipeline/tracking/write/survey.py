@@ -113,6 +113,15 @@ def end_run(store: Store, run: RunRecord, outcome: str, reason: str, status: str
         store.client.set_terminated(run.run_id, status, int(max(last, run.started).timestamp() * 1000))
 
 
+def fail_run(store: Store, run_id: str, explain: Callable[[Store, RunRecord], str]) -> bool:
+    """End a run as failed with the reason that is found now; False where there is none any more. Raises StoreError."""
+    run = look_up_run(store, run_id)
+    reason = explain(store, run) if run else ""
+    if run and reason:
+        end_run(store, run, "failed", reason, "FAILED")
+    return bool(reason)
+
+
 def delete_run(store: Store, run_id: str) -> None:
     """Delete a run so that `mlflow runs restore` can bring it back; raises StoreError."""
     with store_errors(store):

@@ -7,7 +7,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const collator = new Intl.Collator("en", { numeric: true });
   const read = (row, column) => {
     const cell = row.cells[column];
-    const raw = cell.dataset.value ?? cell.textContent.trim();
+    const number = cell.classList.contains("number") ? Number.parseFloat(cell.textContent) : "";
+    const raw = cell.dataset.value ?? (number === "" ? cell.textContent.trim() : Number.isNaN(number) ? "" : number);
     return raw === "" || Number.isNaN(Number(raw)) ? raw : Number(raw);
   };
   const compare = (first, second) =>

@@ -1,0 +1,104 @@
+"""Which params, tags and metrics of a run are read back, and the columns with their types that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import pandas as pd
+
+from pipeline.images import CLASSES, SHAPE
+from pipeline.study import metrics, tags
+from pipeline.study.settings import RULES, name_option
+from pipeline.tracking.mlflow_internals import Keys
+
+SETTINGS = tuple(name for name in RULES if name != "data")
+"""The settings that are read back for every run; where the data lie is looked up when somebody asks."""
+PARAMS: Mapping[str, str] = MappingProxyType(
+    {
+        "arch": "arch",
+        **{name_option(name): name for name in SETTINGS},
+        tags.PARAM_DATA_SHA256: "data_sha256",
+        tags.PARAM_DATA_NAME: "data_name",
+        "depth-called": "depth_called",
+        "depth-counted": "depth_counted",
+        "kernel": "kernel",
+        "regularised": "regularised",
+        "dropout": "dropout",
+        "batch-norm": "batch_norm",
+        "parameters": "parameters",
+        "parameters-trainable": "trainable_parameters",
+        SHAPE: "image_shape",
+        CLASSES: "classes",
+    }
+)
+TAGS: Mapping[str, str] = MappingProxyType(
+    {
+        tags.RUN_NAME: "run_name",
+        tags.VARIANT: "variant",
+        tags.OUTCOME: "outcome",
+        tags.REASON: "reason",
+        tags.WEIGHTS_SHA256: "weights_sha256",
+        tags.FINGERPRINT: "fingerprint",
+        tags.HOST: "host",
+        tags.EVIDENCE: "evidence",
+        tags.ORIGIN: "origin",
+    }
+)
+RESULTS: Keys = MappingProxyType(
+    {"params": PARAMS, "tags": TAGS, "latest_metrics": {str(name): str(name) for name in metrics.FINALS}}
+)
+"""Of each table of MLflow's the keys that are read, with the columns that they become."""
+PROCESS: Keys = MappingProxyType(
+    {"tags": {name: name for name in (tags.HOST, tags.BOOT_ID, tags.PID, tags.PID_STARTED, tags.HEARTBEAT)}}
+)
+"""What says whether a run's process lives."""
+ORIGINS: Keys = MappingProxyType(
+    {
+        "params": {"data": "data", tags.PARAM_DATA_NAME: "data_name"},
+        "tags": {
+            tags.SOURCE_TYPE: "source_type",
+            tags.COMMIT: "commit",
+            tags.REPOSITORY: "repository",
+            tags.GIT_DIRTY: "dirty",
+            tags.ATTEMPT: "attempts",
+        },
+    }
+)
+ROWS: Keys = MappingProxyType(
+    {
+        "params": {
+            name: name
+            for name in ("arch", "kernel", "features", "head", "padding", "pooling", "regularised", "depth-called")
+        }
+    }
+)
+"""The params from which study.facts.restore_row rebuilds what a run has trained."""
+CURVES = (
+    *(metrics.TRAIN_LOSS, metrics.TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.HONEST_TEST_LOSS),
+    metrics.TEST_ACCURACY,
+)
+NUMBERS = ("depth_called", "depth_counted", "kernel", "parameters", "trainable_parameters", "classes")
+TEXTS = (*TAGS.values(), "data_sha256", "data_name", "image_shape", "status")
+UNKNOWN = -1
+
+
+def type_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    """The raw rows with the types that the analysis expects."""
+    typed = rows.assign(variant=rows["variant"].fillna(rows["arch"])).drop(columns=["arch", "artifact_uri"])
+    for name in SETTINGS:
+        rule = RULES[name]
+        missing = rule.default if rule.later else "" if isinstance(rule.default, str) else UNKNOWN
+        typed[name] = typed[name].fillna(missing).map(rule.kind).astype(type(rule.default))
+    for name in NUMBERS:
+        typed[name] = pd.to_numeric(typed[name], errors="coerce").fillna(UNKNOWN).astype(int)
+    for name in metrics.FINALS:
+        typed[name] = typed[name].astype(float)
+    for name in TEXTS:
+        typed[name] = typed[name].fillna("").astype(str)
+    for name in ("started", "ended"):
+        typed[name] = pd.to_datetime(pd.to_numeric(typed[name]), unit="ms", utc=True)
+    typed["dropout"] = pd.to_numeric(typed["dropout"], errors="coerce").fillna(0) > 0
+    for name in ("regularised", "batch_norm"):
+        typed[name] = typed[name] == "True"
+    return typed
