@@ -31,6 +31,8 @@ ASSISTANT_CLOSED = {
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
 }
 """What a browser keeps (localStorage) where the interface's chat panel, which opens at the first visit, was closed."""
+START_PAGE = "serve"
+"""The view function of the interface's start page in MLflow's Flask application."""
 VIEW_TAG = "mlflow.sharedViewState."
 """Prefix of an experiment's tag with a view that the interface lists under Views."""
 ADDRESSES = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 
-from pipeline.tracking.mlflow_internals import ASSISTANT_CLOSED, load_application
+from pipeline.tracking.mlflow_internals import ASSISTANT_CLOSED, START_PAGE, load_application
 from pipeline.tracking.store import Store, project_root
 
 STOP_SECONDS = 2
@@ -41,14 +41,16 @@ def load_ui(store: Store, port: int) -> uvicorn.Server:
 
 def close_assistant(pages: Any) -> None:
     """Let the chat panel of MLflow's Flask application, which asks a language model, stay closed until it is opened."""
+    serve = pages.view_functions[START_PAGE]
 
-    def insert(response: Any) -> Any:
-        if response.mimetype == "text/html" and response.status_code == 200:
+    def insert() -> Any:
+        response = pages.make_response(serve())
+        if response.status_code == 200:
             response.direct_passthrough = False
             response.set_data(response.get_data(as_text=True).replace("<head>", f"<head>{CLOSE_ASSISTANT}", 1))
         return response
 
-    pages.after_request(insert)
+    pages.view_functions[START_PAGE] = insert
 
 
 def serve_ui(server: uvicorn.Server, listening: socket.socket) -> None:
