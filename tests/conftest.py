@@ -147,6 +147,12 @@ def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         undraw(monkeypatch)
 
 
+@pytest.fixture
+def unprobed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan that times no steps where nothing has finished: as if they took a microsecond an image."""
+    monkeypatch.setattr("pipeline.sweep.estimate.time_in_process", lambda _: 1e-6)
+
+
 def run_python(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A new interpreter in a folder, with this project's modules: `-m pipeline ...`, or a program after `-c`."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}

@@ -83,15 +83,19 @@ def probe_cells(cells: Sequence[Cell]) -> tuple[Estimate, str]:
     a factor of 1.5 either way. Raises ExperimentError where that process is killed.
     """
     longest = max((cell for cell in cells if cell.state != "done"), key=count_cell_work)
+    rate = time_in_process(longest) * EVALUATION_SHARE / count_work(longest.variant, 1, longest.images)
+    return _estimate_by((rate / 1.5, rate, rate * 1.5), cells), longest.variant.name
+
+
+def time_in_process(cell: Cell) -> float:
+    """Seconds that a training of the cell takes for one image, tried in a process of its own."""
     try:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            seconds = pool.submit(_time_image, longest).result() * EVALUATION_SHARE
+            return pool.submit(_time_image, cell).result()
     except BrokenProcessPool as error:
         raise ExperimentError(
-            f"the time left is unknown: the process that tried some steps of {longest.variant.name} was killed"
+            f"the time left is unknown: the process that tried some steps of {cell.variant.name} was killed"
         ) from error
-    rate = seconds / count_work(longest.variant, 1, longest.images)
-    return _estimate_by((rate / 1.5, rate, rate * 1.5), cells), longest.variant.name
 
 
 def _time_image(cell: Cell) -> float:

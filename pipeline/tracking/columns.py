@@ -89,7 +89,7 @@ def type_columns(rows: pd.DataFrame) -> pd.DataFrame:
     for name in SETTINGS:
         rule = RULES[name]
         missing = rule.default if rule.later else "" if isinstance(rule.default, str) else UNKNOWN
-        typed[name] = typed[name].fillna(missing).map(rule.kind).astype(type(rule.default))
+        typed[name] = typed[name].astype(object).fillna(missing).map(rule.kind).astype(type(rule.default))
     for name in NUMBERS:
         typed[name] = pd.to_numeric(typed[name], errors="coerce").fillna(UNKNOWN).astype(int)
     for name in metrics.FINALS:

@@ -68,7 +68,7 @@ def test_status_of_a_sqlite_store_needs_no_mlflow(folder: Path) -> None:
     )
 
 
-def test_a_plan_makes_no_experiment(folder: Path) -> None:
+def test_a_plan_makes_no_experiment(folder: Path, unprobed: None) -> None:
     path = folder / "new.toml"
     path.write_text(f'variants = ["conv2_3x3"]\nseeds = [0]\nsettings = {{ data = "{ROOT}/tests/mnist-subset.npz" }}\n')
     assert call("plan", str(path)).exit_code == 0

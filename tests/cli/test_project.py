@@ -99,7 +99,9 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert (path.parent / target).exists(), target
 
 
-def test_outputs_in_documents_are_what_the_commands_print(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_outputs_in_documents_are_what_the_commands_print(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unprobed: None
+) -> None:
     from tests.conftest import call
 
     texts = "".join(path.read_text() for path in DOCUMENTS)

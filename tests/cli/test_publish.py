@@ -44,7 +44,7 @@ def test_the_published_results_are_those_of_the_evidence(store: None, tmp_path: 
     assert "old" not in table
 
 
-def test_evidence_counts_as_finished(store: None) -> None:
+def test_evidence_counts_as_finished(store: None, unprobed: None) -> None:
     done = re.search(
         r"^14 cells: (\d+) finished, 0 running, 0 stopped, (\d+) to do$",
         call("plan", "experiments/mnist14.toml").output,

@@ -217,8 +217,8 @@ def test_an_epoch_that_the_store_has_is_not_logged_again(client: MlflowClient) -
 
 def test_a_step_image_that_the_store_has_is_not_logged_again(client: MlflowClient) -> None:
     run_id, kernels = plant(client), dict.fromkeys(("conv1", "conv2"), np.linspace(-1, 1, 20, dtype=np.float32))
-    _ViolinImages(Recorder(open_store(), run_id)).show_kernels(1, kernels)
-    again = _ViolinImages(ResumedRecorder(open_store(), run_id))
+    _ViolinImages(Recorder(open_store(), run_id), "conv2_3x3-s0").show_kernels(1, kernels)
+    again = _ViolinImages(ResumedRecorder(open_store(), run_id), "conv2_3x3-s0")
     for epoch in (1, 2):
         again.show_kernels(epoch, kernels)
     names = [file.path for file in client.list_artifacts(run_id, "images") if file.path.endswith(".png")]

@@ -54,6 +54,9 @@ def test_a_plan_runs_nothing(tiny: str, empty: Path) -> None:
         r"no training has finished on this machine\n",
         result.output,
     )
+
+
+def test_a_plan_takes_some_seeds_or_lists_each_cell(tiny: str, empty: Path, unprobed: None) -> None:
     assert call("plan", tiny, "--seeds", "1").output.startswith("conv2_3x3-s1")
     each = call("plan", tiny, "--cells").output.splitlines()
     assert [line.split()[0] for line in each[:4]] == [
@@ -62,7 +65,7 @@ def test_a_plan_runs_nothing(tiny: str, empty: Path) -> None:
 
 
 def test_runs_of_an_earlier_version_are_named_and_kept_if_asked(
-    tiny: str, store_uri: str, monkeypatch: pytest.MonkeyPatch
+    tiny: str, store_uri: str, unprobed: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "tiny")
     store, settings = open_store(), load_experiment(tiny).settings

@@ -14,7 +14,9 @@ from tests.conftest import SUBSET, call
 from tests.tracking.planted import plant_run, plant_study
 
 
-def test_runs_of_every_experiment_time_the_machine(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_of_every_experiment_time_the_machine(
+    empty: Path, unprobed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = empty / "tiny.toml"
     settings = f'settings = {{ epochs = 2, subset = 600, data = "{SUBSET}" }}'
     path.write_text(f'variants = ["conv2_3x3"]\nseeds = [0, 1]\n{settings}\n')

@@ -62,7 +62,7 @@ def record_epochs(uri: str, disturb: Disturb, images: bool = False) -> Recorder:
             disturb.get(epoch, lambda: None)()
             recorder.end_epoch(epoch, measure(epoch), 1000 * epoch)
             if images and epoch in IMAGED:
-                _ViolinImages(recorder).show_kernels(epoch, KERNELS)
+                _ViolinImages(recorder, "conv2_3x3-s0").show_kernels(epoch, KERNELS)
     return recorder
 
 
