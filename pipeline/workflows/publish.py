@@ -18,7 +18,7 @@ from pipeline.tracking.runs import read_history
 from pipeline.workflows.compare import Found, find_comparison
 
 SHOWN = frozenset({"truth", "published"})
-BLOCK = re.compile(r"(<!-- results -->\n).*?(\n<!-- end of results -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def replace_block(path: Path, summary: str) -> None:
     text = path.read_text(encoding="utf-8")
     if not BLOCK.search(text):
         raise AnalysisError(f"{path} has no line <!-- results --> with <!-- end of results --> below it; add both")
-    path.write_text(BLOCK.sub(lambda found: found[1] + summary.strip() + found[2], text), encoding="utf-8")
+    path.write_text(BLOCK.sub(lambda found: f"{found[1]}{summary.strip()}\n{found[2]}", text), encoding="utf-8")
 
 
 def _find_claims(claims: str) -> tuple[Comparison | None, Cost]:

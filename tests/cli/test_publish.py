@@ -42,6 +42,10 @@ def test_the_published_results_are_those_of_the_evidence(store: None, tmp_path: 
     assert (before, after) == ("# Mine\n", "more\n")
     assert table.startswith("| variant | test accuracy | notebook |")
     assert "old" not in table
+    assert table in (ROOT / "README.md").read_text()
+    page.write_text("<!-- results -->\n<!-- end of results -->\n")
+    succeed("publish", "--output", str(results), "--readme", str(page))
+    assert page.read_text() == f"<!-- results -->\n{table}<!-- end of results -->\n"
 
 
 def test_evidence_counts_as_finished(store: None, unprobed: None) -> None:
