@@ -150,7 +150,9 @@ def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def unprobed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plan that times no steps where nothing has finished: as if they took a microsecond an image."""
-    monkeypatch.setattr("pipeline.sweep.estimate.time_in_process", lambda _: 1e-6)
+    from pipeline.sweep import estimate  # the path "pipeline.sweep" is the function of that name
+
+    monkeypatch.setattr(estimate, "time_in_process", lambda _: 1e-6)
 
 
 def run_python(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
