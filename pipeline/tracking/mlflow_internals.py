@@ -26,11 +26,12 @@ LOGGED_IMAGES = "mlflow.loggedImages"
 """The tag that lets MLflow's interface show the images of a run as a grid."""
 COLOUR = "mlflow.runColor"
 """The tag with the colour of a run in the interface, as #rrggbb."""
-ASSISTANT_CLOSED = {
+PREFERENCES = {
+    "mlflow.workflowType_v1": '"machine_learning"',  # else the interface opens on its pages for language models
     "mlflow.assistant.panelOpen_v1": "false",
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
 }
-"""What a browser keeps (localStorage) where the interface's chat panel, which opens at the first visit, was closed."""
+"""What a browser keeps (localStorage) of somebody who trains models and has closed the interface's chat panel."""
 START_PAGE = "serve"
 """The view function of the interface's start page in MLflow's Flask application."""
 VIEW_TAG = "mlflow.sharedViewState."

@@ -109,6 +109,7 @@ def test_a_run_has_violins_and_the_model_summary(
 ) -> None:
     run_id = runs["conv2_3x3_reg-s0"]
     open_artifact(page, interface, run_id, "figures/weights.png")
+    page.get_by_role("link", name="Models", exact=True).wait_for()  # the pages for trainings, not for language models
     picture = page.get_by_alt_text("figures/weights.png")
     picture.wait_for()
     assert picture.evaluate(DECODED) > 300

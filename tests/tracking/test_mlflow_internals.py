@@ -155,3 +155,13 @@ def test_a_step_image_is_named_as_mlflow_names_its_own(client: MlflowClient) -> 
         name.rpartition("+")[0]
     }
     assert client.get_run(run_id).data.tags[room.LOGGED_IMAGES] == "True"
+
+
+def test_the_interface_knows_the_preferences_and_tags_and_its_start_page_has_a_head() -> None:
+    pages = Path(metadata.distribution("mlflow").locate_file("mlflow/server/js/build"))  # type: ignore[arg-type]
+    script = "".join(path.read_text(encoding="utf-8") for path in pages.glob("static/js/main.*.js"))
+    for name in (*(key.removesuffix("_v1") for key in room.PREFERENCES), room.COLOUR, room.VIEW_TAG.rstrip(".")):
+        assert name in script, name
+    assert (pages / "index.html").read_text(encoding="utf-8").count("<head>") == 1
+    app = (pages.parents[1] / "__init__.py").read_text(encoding="utf-8")
+    assert f"def {room.START_PAGE}():" in app

@@ -8,13 +8,13 @@ from typing import Any
 
 import uvicorn
 
-from pipeline.tracking.mlflow_internals import ASSISTANT_CLOSED, START_PAGE, load_application
+from pipeline.tracking.mlflow_internals import PREFERENCES, START_PAGE, load_application
 from pipeline.tracking.store import Store, project_root
 
 STOP_SECONDS = 2
 NAMES = ("127.0.0.1", "localhost")
-CLOSE_ASSISTANT = f"""<script>
-for (const [name, value] of Object.entries({json.dumps(ASSISTANT_CLOSED)})) {{
+PREFER = f"""<script>
+for (const [name, value] of Object.entries({json.dumps(PREFERENCES)})) {{
     if (localStorage.getItem(name) === null) localStorage.setItem(name, value);
 }}
 </script>"""
@@ -33,21 +33,21 @@ def load_ui(store: Store, port: int) -> uvicorn.Server:
     hosts = ",".join(f"{name}:{port}" for name in NAMES)
     folder = store.database.resolve().parent if store.database else project_root()
     app, pages = load_application(store.uri, folder, hosts)
-    close_assistant(pages)
+    prefer_training(pages)
     return uvicorn.Server(
         uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=STOP_SECONDS)
     )
 
 
-def close_assistant(pages: Any) -> None:
-    """Let the chat panel of MLflow's Flask application, which asks a language model, stay closed until it is opened."""
+def prefer_training(pages: Any) -> None:
+    """Let MLflow's pages open on trainings, and its chat panel stay closed, until a visitor wants it otherwise."""
     serve = pages.view_functions[START_PAGE]
 
     def insert() -> Any:
         response = pages.make_response(serve())
         if response.status_code == 200:
             response.direct_passthrough = False
-            response.set_data(response.get_data(as_text=True).replace("<head>", f"<head>{CLOSE_ASSISTANT}", 1))
+            response.set_data(response.get_data(as_text=True).replace("<head>", f"<head>{PREFER}", 1))
         return response
 
     pages.view_functions[START_PAGE] = insert

@@ -20,8 +20,7 @@ AXES = ("depth-counted", "kernel", "dropout")
 SECTIONS = ("overview", "train", "test", "honest", "gap", "time", "final")
 CLOSED = ("time", "final")
 COLUMNS = 2
-CARD_HEIGHT, NAME_WIDTH, RESULT_WIDTH = 300, 260, 160  # pixels
-NAMES = "attributes.`Run Name`"
+CARD_HEIGHT, RESULT_WIDTH = 300, 160  # pixels
 TRAININGS = "tags.kind = 'train'"
 PAGE = "workflowType=machine_learning"  # else the interface opens on its pages for language models
 
@@ -82,7 +81,7 @@ def describe_view(*, grouped: bool) -> dict[str, object]:
         "runsHiddenMode": "SHOWALL",  # else the first ten
         "selectedColumns": columns,
         "columnOrder": columns,
-        "columnWidths": {NAMES: NAME_WIDTH, **dict.fromkeys(columns[: len(RESULTS)], RESULT_WIDTH)},
+        "columnWidths": dict.fromkeys(columns[: len(RESULTS)], RESULT_WIDTH),
         "compareRunCharts": [
             _describe_chart("PARALLEL", "axes", **axes),
             _describe_chart("BAR", "accuracy", metricKey=RESULTS[0]),
