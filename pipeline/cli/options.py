@@ -23,7 +23,7 @@ class _Plain(click.ParamType[Any]):
         if number != number:
             self.fail(f"{value!r} is not a number.", param, ctx)
         if isinstance(value, str) and value != str(number):
-            self.fail(f"{value!r} is not written in plain digits; write {number}.", param, ctx)
+            self.fail(f"{value!r} is not written as the store has it; write {number}.", param, ctx)
         return number
 
 

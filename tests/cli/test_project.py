@@ -82,7 +82,7 @@ def test_an_entry_point_has_the_names_and_defaults_of_its_command(entry: str) ->
         if not options[name].required:
             assert str(parameter["default"]) == str(options[name].default)
     if entry == "main":
-        assert set(parameters) == set(options)
+        assert set(parameters) == set(options), "MLproject: a parameter for each option, and a word of its command"
 
 
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -104,16 +104,16 @@ def test_outputs_in_documents_are_what_the_commands_print(
 ) -> None:
     from tests.conftest import call
 
-    texts = "".join(path.read_text() for path in DOCUMENTS)
-    shown = re.findall(r"```console\n\$ python -m pipeline (.*?)\n(.*?)```", texts, re.DOTALL)
+    written = "".join(path.read_text() for path in DOCUMENTS)
+    shown = re.findall(r"```console\n\$ python -m pipeline (.*?)\n(.*?)```", written, re.DOTALL)
     assert len(shown) >= 13
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     for command, output in shown:
-        blurred = [
+        texts = [
             re.sub(r"about .* with", "about so long with", text) for text in (call(*command.split()).output, output)
         ]
-        assert blurred[0] == blurred[1]
+        assert texts[0] == texts[1], f"docs: what `python -m pipeline {command}` prints"
 
 
 def test_the_readmes_run_looks_like_a_run(trained: tuple[str, str]) -> None:

@@ -14,6 +14,7 @@ from pipeline.analysis.table.selection import select_runs
 from pipeline.errors import AnalysisError
 from pipeline.report.pages.table import FORMS, NO_RUN, render_table, tabulate
 from pipeline.report.text.escape import escape_latex, escape_markdown
+from pipeline.study.metrics import FINALS
 from pipeline.study.variants import VARIANTS
 from tests.frames import PUBLISHED_NAMES, make_runs
 
@@ -125,13 +126,15 @@ def test_control_rows_are_told_apart_by_their_variant():
 
 def test_columns_stand_by_what_they_hold():
     conclusion = build(truth=True, published=True)
-    truth = "rllrrr"  # depth, dropout, batch norm, parameters, gap, seconds
+    truth = "rllr" + "r" * len([metric for metric in FINALS if metric.column])  # depth, dropout, batch norm, parameters
     assert f"{{{'l' * 7}{'r' * 4}{truth}{'r' * 8}}}" in render_table(conclusion, "latex")
     ruler = next(line for line in render_table(conclusion, "markdown").splitlines() if line.startswith("| ---"))
     marks = ["r" if mark.strip() == "---:" else "l" for mark in ruler.strip("|").split("|")]
     assert marks.pop(0) == "l"
     assert "".join(marks) == f"{'l' * 7}{'r' * 4}{truth}{'r' * 8}"
-    heads = [attributes for tag, attributes in Page(render_table(conclusion, "html")).tags if tag == "th"][1:26]
+    heads = [attributes for tag, attributes in Page(render_table(conclusion, "html")).tags if tag == "th"][
+        1 : 1 + len(marks)
+    ]
     assert "".join("r" if attributes.get("class") == "number" else "l" for attributes in heads) == "".join(marks)
 
 
