@@ -12,6 +12,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from pipeline import __version__, interrupts
 from pipeline.cli.data import data
+from pipeline.cli.loading import showing_life
 from pipeline.cli.quiet import close_stdout, is_stdout_closed, outliving_terminal
 from pipeline.cli.results.compare import compare
 from pipeline.cli.results.gate import gate
@@ -75,7 +76,8 @@ class CommandGroup(click.Group):
     def invoke(self, context: click.Context) -> Any:
         """Run a command; a reader of its lines that has left (`| head`) is not a failure of it."""
         try:
-            code = super().invoke(context)
+            with showing_life():
+                code = super().invoke(context)
             sys.stdout.flush()
         except BrokenPipeError:
             if not is_stdout_closed():  # another connection broke

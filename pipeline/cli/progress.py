@@ -124,8 +124,7 @@ class EpochLines(RunProgress):
     def _show_left(self, share: float, epochs: int) -> None:
         """Show the time left when this share of an epoch is done and so many epochs follow."""
         seconds = self.pace.estimate_left(share, epochs)
-        left = "time left unknown yet" if seconds is None else f"about {format_duration(seconds)} left"
-        self.bar.update(self.task, left=left)
+        self.bar.update(self.task, left=say_left(seconds) or "time left unknown yet")
 
     def end_epoch(self, epoch: int, metrics: dict[str, float], ended: int) -> None:
         """Print the epoch's line."""
@@ -209,9 +208,8 @@ class CellLines(AbstractContextManager["CellLines"]):
             self.done[name] = max(self.done[name], self.work[name] * epoch / epochs)
         for name in self.ended:
             self.bars.update(self.tasks[name], visible=False)
-        left = self.estimate_left()
-        said = f", about {format_duration(left)} left" if left is not None else ""
-        says = f"{len(self.ended)}/{len(self.cells)}{said}"
+        left = say_left(self.estimate_left())
+        says = f"{len(self.ended)}/{len(self.cells)}{', ' if left else ''}{left}"
         self.bars.update(self.whole, completed=sum(self.done.values()), says=says)
 
     def estimate_left(self) -> float | None:
@@ -221,6 +219,13 @@ class CellLines(AbstractContextManager["CellLines"]):
         if done - before >= LEAST_SHARE * (whole - before) > 0:
             return passed * (whole - done) / (done - before)
         return None if self.expected is None else max(self.expected - passed, 0.0)
+
+
+def say_left(seconds: float | None) -> str:
+    """The time left; "" where it is unknown."""
+    if seconds is None:
+        return ""
+    return f"about {format_duration(seconds)} left" if seconds >= 1 else "takes longer than expected"
 
 
 def describe_epoch(epoch: int, epochs: int, measured: dict[str, float]) -> str:

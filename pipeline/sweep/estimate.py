@@ -24,7 +24,7 @@ from pipeline.study.variants import VARIANTS, Variant
 from pipeline.sweep.cells import Cell
 
 WHOLE = 60_000
-STARTUP_SECONDS = 12.0  # start, figures and model of one cell, as seen on two cores: 4 to 12, the first ones 27
+STARTUP_SECONDS = 12.0  # start, figures and model of one cell, as seen on two quiet cores, until a run has finished
 EVALUATION_SHARE = 1.15
 """A whole epoch in terms of its batches, evaluation included, until one has been seen."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -73,7 +73,7 @@ def order_cells(cells: Sequence[Cell]) -> list[Cell]:
 def estimate_cells(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> Estimate | None:
     """Seconds for the cells that are not done, one after the other; None where this host has finished no run."""
     rates = measure_rates(cells, runs, host)
-    return None if rates is None else _estimate_by(rates, cells)
+    return None if rates is None else _estimate_by(rates, cells, measure_rest(runs, host))
 
 
 def probe_cells(cells: Sequence[Cell]) -> tuple[Estimate, str]:
@@ -84,7 +84,7 @@ def probe_cells(cells: Sequence[Cell]) -> tuple[Estimate, str]:
     """
     longest = max((cell for cell in cells if cell.state != "done"), key=count_cell_work)
     rate = time_in_process(longest) * EVALUATION_SHARE / count_work(longest.variant, 1, longest.images)
-    return _estimate_by((rate / 1.5, rate, rate * 1.5), cells), longest.variant.name
+    return _estimate_by((rate / 1.5, rate, rate * 1.5), cells, STARTUP_SECONDS), longest.variant.name
 
 
 def time_in_process(cell: Cell) -> float:
@@ -104,11 +104,14 @@ def _time_image(cell: Cell) -> float:
     return time_image(cell.variant, cell.settings, cell.images)
 
 
-def _estimate_by(rates: tuple[float, float, float], cells: Sequence[Cell]) -> Estimate:
-    """Seconds for the cells that are not done, by low, middle and high seconds for a multiply-add."""
+def _estimate_by(rates: tuple[float, float, float], cells: Sequence[Cell], rest: float) -> Estimate:
+    """Seconds for the cells that are not done, by low, middle and high seconds for a multiply-add.
+
+    `rest` is what a cell takes beside its epochs.
+    """
     left = [cell for cell in cells if cell.state != "done"]
     total = sum(map(count_cell_work, left))
-    low, middle, high = (rate * total + STARTUP_SECONDS * len(left) for rate in rates)
+    low, middle, high = (rate * total + rest * len(left) for rate in rates)
     return Estimate(low=low, middle=middle, high=high)
 
 
@@ -133,6 +136,13 @@ def measure_rates(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> tuple
     return float(low), float(middle), float(high)
 
 
+def measure_rest(runs: pd.DataFrame, host: str) -> float:
+    """Seconds that a run takes beside its epochs (start, figures, model): the median of those that `host` finished."""
+    seen = runs[(runs["outcome"] == "finished") & (runs["host"] == host)]
+    rest = (seen["seconds"] - seen["epochs"] * seen[metrics.EPOCH_SECONDS.final]).dropna()
+    return float(rest.clip(lower=0).median()) if len(rest) else STARTUP_SECONDS
+
+
 def take_within(cells: Sequence[Cell], runs: pd.DataFrame, host: str, seconds: float) -> list[Cell]:
     """The first cells that will fit, by the cautious estimate, into so many seconds of one process.
 
@@ -143,7 +153,8 @@ def take_within(cells: Sequence[Cell], runs: pd.DataFrame, host: str, seconds: f
     rates = measure_rates(cells, runs, host)
     if rates is None:
         raise ExperimentError("a budget needs a training that has finished on this machine; train one cell first")
-    needed = itertools.accumulate(rates[-1] * count_cell_work(cell) + STARTUP_SECONDS for cell in cells)
+    rest = measure_rest(runs, host)
+    needed = itertools.accumulate(rates[-1] * count_cell_work(cell) + rest for cell in cells)
     return [cell for cell, sum_so_far in zip(cells, needed, strict=True) if sum_so_far <= seconds]
 
 

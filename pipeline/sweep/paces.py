@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PACES: Keys = MappingProxyType(
     {
-        "params": {"arch": "variant", "subset": "subset"},
+        "params": {"arch": "variant", "subset": "subset", "epochs": "epochs"},
         "tags": {OUTCOME: "outcome", HOST: "host"},
         "latest_metrics": {str(metrics.EPOCH_SECONDS.final): str(metrics.EPOCH_SECONDS.final)},
     }
@@ -33,12 +33,13 @@ PAGE = 1000
 def read_paces(store: Store) -> pd.DataFrame:
     """Variant, subset, outcome, host and final/epoch_seconds of every training of every experiment; raises StoreError.
 
-    A run whose numbers cannot be understood is left out.
+    `seconds` is from its start to its end. A run whose numbers cannot be understood is left out.
     """
     with store_errors(store):
         rows = pd.concat([read_rows(store, experiment_id, PACES) for experiment_id in _list_experiments(store)])
-    for name in ("subset", metrics.EPOCH_SECONDS.final):
+    for name in ("subset", "epochs", "started", "ended", metrics.EPOCH_SECONDS.final):
         rows[name] = pd.to_numeric(rows[name], errors="coerce")
+    rows["seconds"] = (rows["ended"] - rows["started"]) / 1000
     return rows[(rows["subset"] >= 0) & (rows[metrics.EPOCH_SECONDS.final] > 0)].astype({"subset": int})
 
 

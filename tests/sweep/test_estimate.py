@@ -12,7 +12,6 @@ from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.sweep.cells import plan_cells
 from pipeline.sweep.estimate import (
-    STARTUP_SECONDS,
     count_cores,
     count_work,
     estimate_cells,
@@ -30,6 +29,9 @@ STUDY = Experiment(
 CELLS = plan_cells(STUDY, "a", NO_RUNS)
 
 
+REST = 31.0  # seconds beside the epochs
+
+
 def seen(seconds: float, host: str = "here", outcome: str = "finished") -> pd.DataFrame:
     return pd.DataFrame(
         {
@@ -38,6 +40,8 @@ def seen(seconds: float, host: str = "here", outcome: str = "finished") -> pd.Da
             "outcome": [outcome],
             "host": [host],
             "final/epoch_seconds": [seconds],
+            "epochs": [4],
+            "seconds": [4 * seconds + REST],
         }
     )
 
@@ -50,11 +54,11 @@ def test_work_counts_multiply_adds_forwards_and_backwards() -> None:
 def test_an_estimate_scales_with_work_and_leaves_out_what_is_done() -> None:
     estimate = estimate_cells(CELLS[:1], seen(2.0), "here")
     assert estimate is not None
-    assert estimate.middle == pytest.approx(10 * 2.0 + STARTUP_SECONDS)
+    assert estimate.middle == pytest.approx(10 * 2.0 + REST)
     ratio = count_work(find_variant("conv7_5x5"), 1) / count_work(find_variant("conv2_3x3"), 1)
     both = estimate_cells(CELLS[:2], seen(2.0), "here")
     assert both is not None
-    assert both.middle == pytest.approx(20.0 * (1 + ratio) + 2 * STARTUP_SECONDS)
+    assert both.middle == pytest.approx(20.0 * (1 + ratio) + 2 * REST)
 
 
 def test_other_machines_and_unfinished_runs_tell_nothing() -> None:

@@ -81,9 +81,8 @@ def test_commands_work_on_evidence_or_say_what_is_missing(
     save(draw(load_test_digits(1)[0], 100, 20), picture)
     refused = call("predict", str(picture), "--variant", "conv2_3x3_reg", "--experiment", "Default")
     assert refused.exit_code == 1
-    assert " came as evidence only, without its model; `mlflow run . --env-manager local -P arch=conv2_3x3_reg" in (
-        refused.stderr
-    )
+    again = "`mlflow run . --env-manager local --experiment-name Default -P arch=conv2_3x3_reg"
+    assert f" came as evidence only, without its model; {again}" in refused.stderr
     assert str(SUBSET) in refused.stderr
 
 

@@ -11,6 +11,7 @@ import click
 
 from pipeline import interrupts
 from pipeline.cli.early import check_experiment
+from pipeline.cli.loading import showing_life
 from pipeline.cli.options import setting_option
 from pipeline.private import name_file
 from pipeline.study.settings import COMPARED, name_option
@@ -78,7 +79,8 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
         return
     wide = options["wide"] or options["truth"] or options["published"]  # the two add columns
     show(found, form, output, wide=wide)
-    logged = found.record()
+    with showing_life("Drawing and logging"):
+        logged = found.record()
     if wide or form != "text" or output:
         click.echo(f"Table sha256 {found.comparison.conclusion.sha256}", err=True)
     click.echo(f"{'Logged' if logged.anew else 'Logged before'} as run {logged.run_id}.", err=True)

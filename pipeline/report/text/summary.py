@@ -9,7 +9,8 @@ import pandas as pd
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.statistics import t_interval
-from pipeline.report.text.numbers import format_effect, say_unit
+from pipeline.report.text.intervals import conclude_interval
+from pipeline.report.text.numbers import format_effect, format_size, say_unit
 from pipeline.study import metrics
 
 VERDICTS = ("claim", "verdict", "effect", "95 % interval", "by twin")
@@ -34,7 +35,9 @@ def _say_twins(verdict: Verdict) -> str:
     """How many twins, or networks of a level, agree with the direction of the claim."""
     if not verdict.by_twin or verdict.claim.by:
         return NOTHING
-    return f"{verdict.twins_agree} of {verdict.twins} {verdict.claim.direction.replace('_', ' ')}"
+    margin = f"{format_size(verdict.claim.smallest_effect, verdict)} {say_unit(verdict)}"
+    way = f"below {margin}" if verdict.claim.direction == "not_higher" else verdict.claim.direction
+    return f"{verdict.twins_agree} of {verdict.twins} {way}"
 
 
 def list_variants(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -71,6 +74,11 @@ def list_notes(comparison: Comparison) -> list[str]:
         f"{verdict.name} cannot be tested: {verdict.reason}."
         for verdict in comparison.verdicts
         if verdict.reason and not verdict.parts
+    ]
+    notes += [
+        f"{verdict.name} is open: {conclude_interval(verdict)}."
+        for verdict in comparison.verdicts
+        if verdict.outcome == "INCONCLUSIVE" and verdict.n_seeds and not verdict.parts
     ]
     troubles: dict[str, list[str]] = {}
     for verdict in comparison.verdicts:

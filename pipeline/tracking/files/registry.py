@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,9 +72,10 @@ def find_run(store: Store, run_id: str) -> FinishedRun:
         raise StoreError(f"run {run_id} is not a finished training (it is {state}); name another")
     if EVIDENCE in tags:
         again = format_options(restore_row(run.data.params).name, restore_settings(run.data.params), OWN_FILE)
+        name = shlex.quote(store.client.get_experiment(run.info.experiment_id).name)
         raise StoreError(
             f"run {run_id} came as evidence only, without its model; "
-            f"`mlflow run . --env-manager local {again}` trains it again"
+            f"`mlflow run . --env-manager local --experiment-name {name} {again}` trains it again"
         )
     return _describe_run(run)
 
