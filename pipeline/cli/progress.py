@@ -166,7 +166,8 @@ class CellLines(AbstractContextManager["CellLines"]):
         self.before = dict(self.done)
         self.started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[says]}"))
-        self.bars = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
+        hidden = not self.console.is_terminal or not cells
+        self.bars = Progress(*columns, console=self.console, transient=True, disable=hidden)
         self.whole = self.bars.add_task("cells", total=sum(self.work.values()) or None, says=f"0/{len(cells)}")
         self.tasks = {cell.name: self.bars.add_task(cell.name, visible=False, says="") for cell in cells}
         self.live = ExitStack()

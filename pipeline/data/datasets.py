@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipeline.data.arrays import Array
 from pipeline.data.fetch import KnownSet, cache_path, download, find_known, find_mnist, is_mnist
-from pipeline.data.formats import ImageSet, describe_path, read_idx_folder
+from pipeline.data.formats import ABSENT, ImageSet, describe_path, read_idx_folder
 from pipeline.errors import DataError
 from pipeline.images import AUTO, FASHION, MNIST, Images
 from pipeline.private import expand_home, is_there
@@ -76,13 +76,20 @@ class Dataset:
         return self.raw.y_test
 
 
+def check_name(data: str) -> None:
+    """Raise DataError for data that are neither a known set nor a path that is there; reads nothing."""
+    if (meant := MEANT.get(data.lower().replace("_", "-"))) not in (None, data) and not is_there(Path(data)):
+        raise DataError(f'{data} does not exist; did you mean "{meant}"?')
+    if data not in (AUTO, FASHION) and not is_there(expand_home(data)):
+        raise DataError(ABSENT.format(path=expand_home(data)))
+
+
 def load_data(data: str = "auto", *, subset: int = 0, normalization: str = "l2") -> Dataset:
     """The data set that `data` names, verified and normalised: "auto", "fashion-mnist" or a path.
 
     `subset` and `normalization` as load_mnist has them. Raises DataError.
     """
-    if (meant := MEANT.get(data.lower().replace("_", "-"))) not in (None, data) and not is_there(Path(data)):
-        raise DataError(f'{data} does not exist; did you mean "{meant}"?')
+    check_name(data)
     if data != FASHION:
         return load_mnist(data, subset=subset, normalization=normalization)
     cache = cache_path().with_name(f"{FASHION}.npz")

@@ -61,6 +61,9 @@ def join_parts(settled: Settled) -> ImageSet:
     return ImageSet(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, classes=settled.classes)
 
 
+ABSENT = "{path} does not exist; name an .npz or CSV file, or a folder"
+
+
 def read_path(path: Path) -> ImageSet:
     """The image set in a file or a folder; raises DataError."""
     return describe_path(path)[0]
@@ -69,7 +72,7 @@ def read_path(path: Path) -> ImageSet:
 def describe_path(path: Path) -> tuple[ImageSet, tuple[str, ...]]:
     """The image set in a file or a folder, and what was done to its arrays, a sentence each; raises DataError."""
     if not path.exists():
-        raise DataError(f"{path} does not exist; name an .npz or CSV file, or a folder")
+        raise DataError(ABSENT.format(path=path))
     if not path.is_dir() and not path.is_file():
         raise DataError(f"{path} is not a regular file; name an .npz or CSV file, or a folder")
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from pipeline import interrupts
-from pipeline.data.datasets import Dataset, load_data
+from pipeline.data.datasets import Dataset, check_name, load_data
 from pipeline.report.figures import runs as figures
 from pipeline.report.figures.render import render_files, render_png, shrink_png
 from pipeline.report.text.note import write_note
@@ -72,6 +72,8 @@ def train_variant(
 ) -> TrainedRun:
     """Train `variant` and log everything to MLflow; the data are loaded unless they are given."""
     interrupts.follow_launcher()
+    if dataset is None:
+        check_name(settings.data)  # before there is a run
     progress = progress or RunProgress()
     store = open_store()
     with record_run(store, variant, settings) as recorder:

@@ -77,10 +77,9 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
             " (see python -m pipeline train --help)",
         ),
         (["nonsense"], 2, "Error: No such command 'nonsense'. (see python -m pipeline --help)"),
-        (
-            ["data", "--data", "nowhere"],
-            1,
-            "Error: nowhere does not exist; name an .npz or CSV file, or a folder",
+        *(
+            ([*words, "--data", "nowhere"], 1, "Error: nowhere does not exist; name an .npz or CSV file, or a folder")
+            for words in (["data"], ["train", "--arch=conv2_3x3"])
         ),
     ],
 )
