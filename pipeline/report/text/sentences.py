@@ -37,7 +37,7 @@ def say_verdict(verdict: Verdict) -> str:
 
 
 def say_finding(verdicts: Sequence[Verdict]) -> str:
-    """What was found, in one sentence: the effects of the headline's parts, or of all claims where there is none."""
+    """What was found: the effects of the headline's parts, or of all claims without one, and what to beware of."""
     headline = next((verdict for verdict in verdicts if verdict.parts), None)
     measured = [v for v in (headline.parts if headline else verdicts) if v.n_seeds and not v.parts]
     if not measured:
@@ -47,7 +47,8 @@ def say_finding(verdicts: Sequence[Verdict]) -> str:
     body = SUBJECT + join_words(of_regularisation) if of_regularisation else said[0]
     seeds = sorted({verdict.n_seeds for verdict in measured})
     number = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else "1 seed" if seeds == [1] else f"{seeds[0]} seeds"
-    return f"{body} (means over {number})."
+    troubles = dict.fromkeys(trouble for verdict in measured for trouble in verdict.troubles)
+    return f"{body} (means over {number})." + "".join(f" Beware: {trouble}." for trouble in troubles)
 
 
 def _say_clear_effect(verdict: Verdict) -> str:
