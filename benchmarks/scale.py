@@ -2,13 +2,17 @@
 
     python -m benchmarks.scale --seeds 72 --seeds 720 --plan 72
 
-A store holds copies of one real run: the notebook's 14 variants with so many seeds. Every measurement is a process of
+A store holds copies of one real run: the notebook's 14 variants with so many seeds, of 97 kinds that differ in their
+metrics and keep the hashes of these. Every measurement is a process of
 its own; seconds are CPU seconds, memory is the most that the process ever held.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shutil
 import sqlite3
 import tempfile
 import time
@@ -38,7 +42,9 @@ smallest_effect = 0.005
 ROUNDS, QUERY_ROUNDS = 3, 5
 LARGE = 50_000
 """From so many runs on, a command is measured once, and mlflow.search_runs not at all."""
-NOISE = "t.value * (1 - 0.05 * abs(random() % 1000) / 1000)"
+KINDS = 97
+"""So many different runs are copied, each with its own metrics and the hash of them."""
+NOISE = f"t.value * (1 - 0.00005 * (((c.number % {KINDS}) * 7919 + t.rowid * 104729) % 1000))"
 SAID = "CASE t.key WHEN 'seed' THEN c.seed WHEN 'fingerprint' THEN c.fingerprint WHEN 'mlflow.runName' THEN c.name "
 SAID += "ELSE coalesce((SELECT value FROM declared AS d WHERE (d.variant, d.key) = (c.variant, t.key)), t.value) END"
 REPLACED: Mapping[str, Mapping[str, str]] = {
@@ -80,6 +86,31 @@ def copy_run(connection: sqlite3.Connection, run_id: str, cells: Sequence[tuple[
         connection.execute(
             f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(chosen)} "
             f"FROM copies AS c CROSS JOIN source_{table} AS t ORDER BY c.number"
+        )
+
+
+def keep_hashes(connection: sqlite3.Connection, place: Path) -> None:
+    """Give each kind of copies a folder with the files of the real run and the hashes of what its runs now say."""
+    from pipeline.study.tags import HASHES_SHA256
+    from pipeline.tracking.files.hashes import FILE, read_hashes
+    from pipeline.tracking.store import open_store
+
+    store = open_store()
+    for kind in range(KINDS):
+        found = connection.execute(f"SELECT run_uuid FROM copies WHERE number % {KINDS} = ?", (kind,)).fetchall()
+        if not found:
+            continue
+        run, folder = store.client.get_run(found[0][0]), place / "kinds" / str(kind)
+        shutil.copytree(run.info.artifact_uri, folder, copy_function=os.link, ignore=shutil.ignore_patterns(FILE))
+        text = json.dumps(read_hashes(store, run), sort_keys=True)
+        (folder / FILE).write_text(text)
+        sha256 = hashlib.sha256(text.encode()).hexdigest()
+        connection.executemany(
+            "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", ((str(folder), *run) for run in found)
+        )
+        connection.executemany(
+            f"UPDATE tags SET value = ? WHERE key = '{HASHES_SHA256}' AND run_uuid = ?",
+            ((sha256, *run) for run in found),
         )
 
 
@@ -198,6 +229,9 @@ def fill(path: Path, step: int) -> None:
         copy_run(connection, run_id, cells[1:])  # the first cell is the real run itself
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN")
+        keep_hashes(connection, path.parent)
+        connection.execute("COMMIT")
 
 
 @main.command(hidden=True)

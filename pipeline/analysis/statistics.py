@@ -19,6 +19,7 @@ from pipeline.errors import AnalysisError
 
 Array = npt.NDArray[np.float64]
 
+FLIPPED = 10**6  # signs that are drawn at once, which bounds the memory
 FLIPS = 9999  # above 13 seeds there are more sign flips than these, so they are drawn
 
 
@@ -85,7 +86,13 @@ def permute_signs(values: npt.ArrayLike) -> float:
     if not effects.any():
         return 1.0
     found = scipy.stats.permutation_test(
-        (effects,), np.mean, permutation_type="samples", vectorized=True, n_resamples=FLIPS, rng=0
+        (effects,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=FLIPS,
+        batch=max(1, FLIPPED // len(effects)),
+        rng=0,
     )
     return float(found.pvalue)
 

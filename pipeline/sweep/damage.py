@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from pipeline.study.tags import HOST
 from pipeline.sweep.finding import Finding
 from pipeline.tracking.files.artifacts import is_in_reach
 from pipeline.tracking.files.hashes import find_changes
@@ -18,7 +19,9 @@ logger = logging.getLogger(__name__)
 def find_changed(store: Store, finished: Sequence[RunRecord]) -> Iterator[Finding]:
     """The damaged ones of these runs; says how many an earlier version finished, of which no hash was kept."""
     unknown = 0
-    for run in filter(is_in_reach, finished):
+    for run in finished:
+        if not is_in_reach(run.artifact_uri, run.tags.get(HOST)):
+            continue
         changes = find_changes(store, run)
         unknown += changes is None
         if changes:

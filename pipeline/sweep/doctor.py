@@ -184,7 +184,7 @@ def _is_lost(artifact_uri: str) -> bool:
 def _find_lost_folders(survey: Survey, lost: Collection[str]) -> Iterator[Finding]:
     """Experiments with results whose whole folder is gone: moved, most likely, and nothing to end runs for."""
     for experiment in survey.experiments:
-        results = [run for run in survey.runs if _is_result(run) and is_in_reach(run)]
+        results = [run for run in survey.runs if _is_result(run) and is_in_reach(run.artifact_uri, run.tags.get(HOST))]
         runs = [run for run in results if run.experiment_id == experiment.experiment_id]
         if experiment.experiment_id in lost and runs:
             yield Finding(

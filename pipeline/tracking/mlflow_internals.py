@@ -50,6 +50,8 @@ BATCH = 500  # run ids in one SQL statement
 TIMEOUT = 20  # seconds that SQLite waits for another connection
 Keys = Mapping[str, Mapping[str, str]]
 """Of the tables params, tags and latest_metrics the keys to be read, with the columns that they become."""
+Recorded = tuple[set[tuple[str, int, int, float]], dict[str, float]]
+"""Every point of a run's metrics (name, step, milliseconds, value), and the latest value of each."""
 
 
 def make_tables(database: Path) -> None:
@@ -248,13 +250,21 @@ def query_points(database: Path, run_ids: Sequence[str], names: Sequence[str]) -
             )
 
 
-def query_all_points(database: Path, run_id: str) -> Iterator[tuple[str, int, int, float]]:
-    """(metric, step, milliseconds, value) of every point of a run."""
+def query_recorded(database: Path, run_ids: Sequence[str]) -> dict[str, Recorded]:
+    """All that the metrics of some runs say, at most BATCH of them, by run id; nan where a value is not a number."""
+    found: dict[str, Recorded] = {run_id: (set(), {}) for run_id in run_ids}
+    chosen = f"WHERE run_uuid IN ({', '.join('?' * len(found))})"
+    value = "CASE WHEN is_nan THEN 'nan' ELSE value END"
     with closing(_connect(database)) as connection:
-        for name, step, moment, value, is_nan in connection.execute(
-            "SELECT key, step, timestamp, value, is_nan FROM metrics WHERE run_uuid = ?", (run_id,)
+        for run_id, *point, number in connection.execute(
+            f"SELECT run_uuid, key, step, timestamp, {value} FROM metrics {chosen}", tuple(found)
         ):
-            yield name, step, moment, float("nan") if is_nan else value
+            found[run_id][0].add((*point, float(number)))
+        for run_id, name, number in connection.execute(
+            f"SELECT run_uuid, key, {value} FROM latest_metrics {chosen}", tuple(found)
+        ):
+            found[run_id][1][name] = float(number)
+    return found
 
 
 def set_artifact_root(database: Path, experiment_id: str, run_id: str) -> None:

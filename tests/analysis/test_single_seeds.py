@@ -44,6 +44,14 @@ def test_a_claim_is_judged_again_over_a_fixed_grid():
     assert carried.choices[1].outcome != "SUPPORTED"
 
 
+def test_of_many_seeds_each_twentieth_is_left_out():
+    records = Records(runs=plant_gap(-0.03 + 0.001 * np.random.default_rng(1).normal(size=(50, 3))), history=NO_HISTORY)
+    (found,) = vary_choices([judge(GAP, records.runs)], records, Design())
+    labels = [choice.label for choice in found.choices]
+    assert labels[4:6] == ["last epoch, without seeds 0 to 2", "last epoch, without seeds 3 to 5"]
+    assert (len(labels), labels[-1]) == (1 + 3 + 20, "last epoch, without seeds 48 to 49")
+
+
 def test_an_onset_is_judged_at_other_rises():
     runs = plant_runs(6, {})
     turns = np.where(runs["regularised"], 99, 9)

@@ -36,7 +36,7 @@ from dataclasses import replace
 from pipeline.analysis.claims.design import Design, Records
 from pipeline.analysis.claims.verdict import NAN, Verdict, decide
 from pipeline.analysis.claims.weighing import Weighed, count_needed, weigh_claim, weigh_without
-from pipeline.analysis.statistics import adjust_holm
+from pipeline.analysis.statistics import adjust_holm, permute_signs
 from pipeline.study.claims import Claim
 from pipeline.study.experiment import PLAN
 
@@ -90,6 +90,7 @@ def _judge_family(family: Sequence[Weighed]) -> list[Verdict]:
             interval=interval,
             level=1 - local,
             p_adjusted=min(1.0, float(adjusted[place]) / look.share) if tested[place] else NAN,
+            p_sign_flip=permute_signs([effect - each.draft.null for _, effect in each.draft.per_seed]),
         )
         verdicts.append(replace(verdict, seeds_needed=count_needed(each, local) if verdict.is_open else None))
     return verdicts

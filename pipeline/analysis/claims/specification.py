@@ -2,14 +2,16 @@
 
 The grid is the same for every claim of a kind, so nobody chooses it after the results: where a gap, loss or error is
 read (the last epoch, the mean of the last three) or how large a rise counts as overfitting (half, once and twice the
-declared one), each with all twins and seeds, without each twin, and without each seed. A claim is judged at the level
-of its verdict.
+declared one), each with all twins and seeds, without each twin, and without each seed (of more than 20 seeds without
+each twentieth of them). A claim is judged at the level of its verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from pipeline.analysis.claims.design import Design, Records
 from pipeline.analysis.claims.verdict import Verdict, decide
@@ -18,6 +20,7 @@ from pipeline.study.claims import FEWEST_SEEDS, Claim
 
 RISES = (0.5, 1.0, 2.0)
 PLACES = ("last epoch", "mean of last 3 epochs")
+MOST_PARTS = 20  # of the seeds, each left out in turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +68,17 @@ def _vary(verdict: Verdict, records: Records, design: Design) -> Iterator[Choice
         for plain, _ in blocks.twins:
             names = {pair[0].name for pair in blocks.twins} - {plain.name}
             yield from _judge_rest(f"{label}, without {plain.name} and its twin", weighed, records, verdict, names)
-        for seed in blocks.seeds:
-            seeds = set(blocks.seeds) - {seed}
+        for without in _part_seeds(blocks.seeds):
+            seeds = set(blocks.seeds) - set(without)
             if len(seeds) >= FEWEST_SEEDS:
                 rest = weigh_blocks(weighed, blocks.restrict(seeds), records)
-                yield _judge(f"{label}, without seed {seed}", rest, verdict)
+                name = f"seed {without[0]}" if len(without) == 1 else f"seeds {without[0]} to {without[-1]}"
+                yield _judge(f"{label}, without {name}", rest, verdict)
+
+
+def _part_seeds(seeds: Sequence[int]) -> list[list[int]]:
+    """Each seed, or so many in a row that there are MOST_PARTS."""
+    return [part.tolist() for part in np.array_split(np.sort(seeds), min(len(seeds), MOST_PARTS)) if part.size]
 
 
 def _judge_rest(label: str, weighed: Weighed, records: Records, verdict: Verdict, names: set[str]) -> Iterator[Choice]:

@@ -31,7 +31,6 @@ from pipeline.analysis.statistics import (
     Estimate,
     estimate_mean,
     estimate_reduction,
-    permute_signs,
     weigh_agreement,
 )
 from pipeline.study.claims import FEWEST_SEEDS, Claim
@@ -118,7 +117,6 @@ def _weigh(claim: Claim, blocks: Blocks, records: Records, look: Look, troubles:
         unit=name_unit(claim),
         null=null,
         p=estimate.p_value(null),
-        p_sign_flip=permute_signs(evidence.per_seed - null),
         n_seeds=estimate.n,
         look=look,
         per_seed=tuple(zip(blocks.seeds, evidence.per_seed.tolist(), strict=False)),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pipeline.analysis.claims.prospects import Prospect
 from pipeline.analysis.claims.single_seeds import count_astray, count_best
+from pipeline.analysis.claims.specification import MOST_PARTS
 from pipeline.analysis.claims.verdict import name_unit
 from pipeline.analysis.comparison import Comparison
 from pipeline.plain import count
@@ -33,9 +34,11 @@ def say_specifications(comparison: Comparison) -> list[str]:
     ]
     if not said:
         return []
+    many = any(each.verdict.n_seeds > MOST_PARTS for each in comparison.specifications)
+    part = f"part of the seeds, of {MOST_PARTS}," if many else "seed"
     return [
         "Judged again over a fixed grid (last epoch or mean of the last 3, other rises of an onset, each twin and each "
-        f"seed left out): {'; '.join(said)}."
+        f"{part} left out): {'; '.join(said)}."
     ]
 
 

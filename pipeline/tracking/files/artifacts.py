@@ -99,9 +99,9 @@ def locate_artifacts(uri: str) -> Path | None:
     return Path(url2pathname(path)) if scheme in ("", "file") else None
 
 
-def is_in_reach(run: RunRecord) -> bool:
+def is_in_reach(artifact_uri: str, host: str | None) -> bool:
     """Whether the artifacts of a run can be seen from here: not those in a folder of another host."""
-    return locate_artifacts(run.artifact_uri) is None or run.tags.get(HOST) == socket.gethostname()
+    return locate_artifacts(artifact_uri) is None or host == socket.gethostname()
 
 
 def find_damage(store: Store, runs: Sequence[RunRecord]) -> dict[str, str]:
@@ -110,7 +110,7 @@ def find_damage(store: Store, runs: Sequence[RunRecord]) -> dict[str, str]:
     Runs that are not in reach are not judged.
     """
     damage: dict[str, str] = {}
-    runs = [run for run in runs if is_in_reach(run)]
+    runs = [run for run in runs if is_in_reach(run.artifact_uri, run.tags.get(HOST))]
     if not runs:
         return damage
     with store_errors(store):
