@@ -102,7 +102,7 @@ def keep_hashes(connection: sqlite3.Connection, place: Path) -> None:
             continue
         run, folder = store.client.get_run(found[0][0]), place / "kinds" / str(kind)
         shutil.copytree(run.info.artifact_uri, folder, copy_function=os.link, ignore=shutil.ignore_patterns(FILE))
-        text = json.dumps(read_hashes(store, run), sort_keys=True)
+        text = json.dumps(read_hashes(store, run.info), sort_keys=True)
         (folder / FILE).write_text(text)
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         connection.executemany(

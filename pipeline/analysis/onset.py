@@ -122,7 +122,7 @@ def find_onsets(history: pd.DataFrame, smallest_rise: float = 0.0) -> pd.DataFra
     if curves.duplicated(["run_id", "epoch"]).any():
         raise AnalysisError(f"the history has an epoch of {METRIC} twice; remove the second run of that id")
     whole: dict[int, dict[str, Array]] = {}
-    for run_id, curve in curves.sort_values("epoch").groupby("run_id"):
+    for run_id, curve in curves.sort_values("epoch").groupby("run_id", observed=True):
         losses = curve["value"].to_numpy(dtype=float)
         if curve["epoch"].to_numpy()[-1] == len(losses) and np.isfinite(losses).all():
             whole.setdefault(len(losses), {})[str(run_id)] = losses

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.plain import escape_controls
@@ -117,18 +119,34 @@ def read_trained_rows(store: Store, experiment_id: str) -> dict[str, dict[str, A
 
 
 def read_history(store: Store, run_ids: Sequence[str], names: Sequence[str] = CURVES) -> pd.DataFrame:
-    """The points of these metrics by epoch: run_id, metric, epoch (from 1), value; raises StoreError."""
+    """The points of these metrics by epoch: run_id, metric (categories), epoch (from 1), value; raises StoreError."""
     with store_errors(store):
         if store.database:
-            points = list(query_points(store.database, run_ids, names))
-        else:
-            points = [
-                (run_id, name, point.step, point.value)
-                for run_id in run_ids
-                for name in names
-                for point in store.client.get_metric_history(run_id, name)
-            ]
-    return pd.DataFrame(points, columns=["run_id", "metric", "epoch", "value"])
+            return _frame_points(query_points(store.database, run_ids, names))
+        return _frame_points(
+            (run_id, name, point.step, point.value)
+            for run_id in run_ids
+            for name in names
+            for point in store.client.get_metric_history(run_id, name)
+        )
+
+
+def _frame_points(points: Iterable[tuple[str, str, int, float | None]]) -> pd.DataFrame:
+    """The points as a frame of numbers alone: of many runs there are millions."""
+    numbers: tuple[dict[str, int], dict[str, int]] = {}, {}
+    codes, epochs, values = (array("i"), array("i")), array("q"), array("d")
+    for *words, epoch, value in points:
+        for known, column, word in zip(numbers, codes, words, strict=True):
+            column.append(known.setdefault(word, len(known)))
+        epochs.append(epoch)
+        values.append(float("nan") if value is None else value)
+    run_ids, names = (
+        pd.Categorical.from_codes(np.asarray(column, dtype=int), pd.Index(list(known), dtype=str)).reorder_categories(
+            sorted(known)
+        )
+        for known, column in zip(numbers, codes, strict=True)
+    )
+    return pd.DataFrame({"run_id": run_ids, "metric": names, "epoch": np.asarray(epochs), "value": np.asarray(values)})
 
 
 def read_rows(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:

@@ -56,7 +56,7 @@ def _average_last(records: Records, claim: Claim) -> pd.Series[float]:
         epochs = curve["epoch"].astype(float)
         recent = curve[epochs.gt(ends - number) & epochs.le(ends)]
         values = recent["value"].astype(float)
-        known = recent.assign(value=values.where(np.isfinite(values))).groupby("run_id")["value"]
+        known = recent.assign(value=values.where(np.isfinite(values))).groupby("run_id", observed=True)["value"]
         whole = known.mean().where(known.count() == number).reindex(runs["run_id"])
         means.append(pd.Series(whole.to_numpy(dtype=float), runs.index))
     return means[0] - means[1] if len(means) > 1 else means[0]

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
 
 from pipeline.analysis.table.entries import Entry, compare_published, label_row, measure_entry, tell_truth
-from pipeline.analysis.table.selection import METRICS, Selection, SharedSettings, describe_query, find_images
+from pipeline.analysis.table.selection import (
+    METRICS,
+    Selection,
+    SharedSettings,
+    describe_query,
+    find_images,
+    split_rows,
+)
 from pipeline.errors import AnalysisError
 from pipeline.images import Images
 from pipeline.study import metrics
@@ -89,9 +96,12 @@ class Conclusion:
             replace(row, entries={name: entry.rename_runs(first) for name, entry in row.entries.items()})
             for row in self.rows
         ]
-        content = {"rows": [asdict(row) for row in rows], "runs": list_records(evidence)}
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        dump = partial(json.dumps, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        digest = hashlib.sha256(f'{{"rows":{dump([asdict(row) for row in rows])},"runs":['.encode())
+        for place, record in enumerate(list_records(evidence)):  # piece by piece: of many runs the text is long
+            digest.update(f"{',' if place else ''}{dump(record)}".encode())
+        digest.update(b"]}")
+        return digest.hexdigest()
 
     def trace(self, row: str | int, column: str) -> Trace:
         """The evidence of one entry; `row` is a variant's name or the row's number from 0.
@@ -157,10 +167,11 @@ def _fill_row(variant: Variant, own: pd.DataFrame, images: Images | None, publis
     return Row(variant=variant.name, entries=entries)
 
 
-def list_records(frame: pd.DataFrame) -> list[dict[str, object]]:
+def list_records(frame: pd.DataFrame) -> Iterator[dict[str, object]]:
     """The rows of a frame as plain Python values that JSON can hold; None for a missing number."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(name): value for name, value in record.items()} for record in plain.to_dict("records")]
+    for part in split_rows(frame):
+        for record in part.astype(object).where(part.notna(), None).to_dict("records"):
+            yield {str(name): value for name, value in record.items()}
 
 
 def _keep_evidence(runs: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
+from textwrap import indent
 from typing import Any
 
 import pandas as pd
@@ -33,10 +35,14 @@ def dump_conclusion(conclusion: Conclusion) -> str:
         "settings": conclusion.settings.list_shared(),
         "columns": conclusion.columns,
         "rows": rows,
-        "runs": list_records(conclusion.runs),
-        "left_out": list_records(conclusion.left_out),
+        "runs": [],
+        "left_out": list(list_records(conclusion.left_out)),
     }
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    dump = partial(json.dumps, indent=1, ensure_ascii=False, allow_nan=False)
+    head, tail = dump(document).split('"runs": []', 1)
+    # one by one: of many runs they would take much memory at once
+    runs = ",\n".join(indent(dump(record), "  ") for record in list_records(conclusion.runs))
+    return f'{head}"runs": [\n{runs}\n ]{tail}\n'
 
 
 def load_conclusion(text: str) -> Conclusion:

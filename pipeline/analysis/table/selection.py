@@ -7,7 +7,7 @@ reason, started and ended (UTC), weights_sha256, and one float column for each f
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -97,6 +97,11 @@ class Selection:
     left_out: pd.DataFrame
 
 
+def split_rows(frame: pd.DataFrame, size: int = 1000) -> Iterator[pd.DataFrame]:
+    """A frame in parts of at most `size` rows, as many as may stand in memory as Python's own values."""
+    return (frame.iloc[first : first + size] for first in range(0, len(frame), size))
+
+
 def describe_query(settings: SharedSettings, rule: str) -> str:
     """The question that a selection answers, in words that can be asked again."""
     conditions = " and ".join(f"{name} = {value!r}" for name, value in settings.list_shared().items())
@@ -142,7 +147,7 @@ def select_runs(
     asked = newest_settings(runs, variants) if settings == "auto" else settings
     needed = ["run_id", "variant", "outcome", "status", "reason", *asked.list_shared(), *METRICS.values(), *NETWORK]
     judged = runs[[*needed, *(name for name in IMAGES if name in runs)]]
-    records = judged.to_dict("records")
+    records = (run for part in split_rows(judged) for run in part.to_dict("records"))
     reasons = pd.Series([_explain_exclusion(run, asked, variants) for run in records], runs.index, dtype=str)
     chosen = _choose(runs[reasons == ""], rule, variants)
     superseded = f"rule {rule} took another run of its {' and '.join(_keys(rule))}"

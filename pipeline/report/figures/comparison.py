@@ -41,12 +41,13 @@ LOSSES = {
 QUANTITIES = {str(metric): metric.title for metric in metrics.FINALS}
 """What each final metric is called on an axis."""
 COLUMNS = 5
+MOST_LINES = 200  # curves in one panel
 
 
 def plot_loss_curves(
     history: pd.DataFrame, runs: pd.DataFrame, *, source: str = "notebook", caption: str = ""
 ) -> Figure:
-    """Train and test loss by epoch, a panel a variant, a line a run, on shared axes (loss on a log scale).
+    """Train and test loss by epoch, a panel a variant, a line a run (of the first MOST_LINES), on shared axes.
 
     `source` "notebook" takes the losses as fit reports them, "honest" those in evaluation mode without the penalty.
     Raises AnalysisError for another source, or without a run.
@@ -56,8 +57,10 @@ def plot_loss_curves(
     variants = order_variants(runs)
     figure, body, panels = open_panels(len(variants), COLUMNS, 2.5, caption)
     use_log_scale(panels[0])
-    shown = history[history["metric"].isin(LOSSES[source])].sort_values("epoch", kind="stable")
-    curves = shown.groupby(["run_id", "metric"]).indices
+    lines = runs.groupby("variant").head(MOST_LINES)["run_id"]
+    shown = history[history["metric"].isin(LOSSES[source]) & history["run_id"].isin(lines)]
+    shown = shown.sort_values("epoch", kind="stable")
+    curves = shown.groupby(["run_id", "metric"], observed=True).indices
     points = shown[["epoch", "value"]].to_numpy(dtype=float)
     styles: list[Style] = [
         {"color": VERMILLION, "ls": "--", "lw": 1.3, "label": "train loss"},
@@ -68,7 +71,8 @@ def plot_loss_curves(
         for metric, style in zip(LOSSES[source], styles, strict=True):
             own = [points[curves[run_id, metric]] for run_id in run_ids if (run_id, metric) in curves]
             axes.plot(*_join_lines(own), **style)
-        axes.set_title(f"{variant} (n = {len(run_ids)})", fontsize=8)
+        drawn = f", {MOST_LINES} drawn" if len(run_ids) > MOST_LINES else ""
+        axes.set_title(f"{variant} (n = {len(run_ids)}{drawn})", fontsize=8)
     label_panels(body, "categorical cross-entropy (nats)")
     title = f"Train and test loss ({source}), one line a seed"
     return finish_figure(figure, title, [Line2D([], [], **style) for style in styles])

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -22,6 +23,7 @@ from pipeline.study import metrics
 from pipeline.study.facts import Provenance
 
 MOST_VIOLINS = 3 * 2**20  # bytes of all violins in one page
+MOST_POINTS = 2000  # of a line; more are drawn as an image within the picture, which would be large
 POINTS_PER_PIXEL = 0.75
 
 
@@ -107,6 +109,8 @@ def embed_figure(figure: Figure, name: str, title: str, finding: str) -> Illustr
     """The figure as a vector picture on no ground, so that it fits a light and a dark page."""
     for ground in (figure.patch, *(axes.patch for axes in figure.axes)):
         ground.set_alpha(0)
+    for line in (line for axes in figure.axes for line in axes.lines):
+        line.set_rasterized(len(np.asarray(line.get_xdata())) > MOST_POINTS)
     svg = render_svg(figure)
     width, height = (round(inches * 72 / POINTS_PER_PIXEL) for inches in figure.get_size_inches())
     source = _write_uri(svg, "image/svg+xml")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -31,6 +31,7 @@ from pipeline.report.pages.claims import count_verdicts, describe_finding, order
 from pipeline.report.pages.provenance import Sources, describe_surroundings
 from pipeline.report.pages.table import (
     LIKE_BEST,
+    MOST_LISTED,
     TEMPLATES,
     format_entry,
     group_left_out,
@@ -71,8 +72,8 @@ def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sou
         comparison=comparison,
         sources=sources,
         **_judge(comparison, sources),
-        **_tabulate(comparison),
-        **_trace(sources),
+        **(tables := _tabulate(comparison)),
+        **_trace(sources, tables["shown"]),
         robustness=list(draw_specifications(comparison)),
         curves=[*draw_curves(comparison, accuracies), *draw_spreads(comparison)],
         violins=draw_violins(sources.runs),
@@ -95,7 +96,9 @@ def _judge(comparison: Comparison, sources: Sources) -> dict[str, Any]:
 def _tabulate(comparison: Comparison) -> dict[str, Any]:
     """What the page's tables of numbers are made of."""
     conclusion, runs = comparison.conclusion, comparison.runs
-    records, frame = list_records(runs), tabulate(conclusion)
+    seeds = sorted({int(seed) for seed in runs["seed"]})
+    shown = seeds[: max(1, MOST_LISTED // runs["variant"].nunique())]
+    records, frame = list(list_records(runs[runs["seed"].isin(shown)])), tabulate(conclusion)
     results = list_variants(comparison)
     rows = {row.variant: row.entries for row in conclusion.rows if any(e.run_ids for e in row.entries.values())}
     return {
@@ -117,19 +120,21 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
         "labels": list_words(conclusion),
         "left_out": group_left_out(conclusion),
         "finals": [metric for metric in metrics.FINALS if metric.reported and metric in runs],
-        "seeds": sorted({int(seed) for seed in runs["seed"]}),
+        "seeds": seeds,
+        "shown": shown,
+        "most": MOST_LISTED,
         "accuracies": {(run["variant"], run["seed"]): run[metrics.TEST_ACCURACY.final] for run in records},
-        "run_ids": {name: [str(run["run_id"]) for run in own] for name, own in groupby(records, itemgetter("variant"))},
+        "run_ids": {str(name): list(own) for name, own in runs.groupby("variant")["run_id"]},
         "by_variant": [(name, list(own)) for name, own in groupby(records, itemgetter("variant"))],
         "networks": [comparison.question.table[name] for name in dict.fromkeys(runs["variant"])],
     }
 
 
-def _trace(sources: Sources) -> dict[str, Any]:
-    """Where the runs come from and how each is made again."""
+def _trace(sources: Sources, shown: Sequence[int]) -> dict[str, Any]:
+    """Where the runs come from, and how each with one of these seeds is made again."""
     return {
         "surroundings": describe_surroundings(sources.runs),
-        "commands": {run.run_id: write_command(run, sources.again) for run in sources.runs},
+        "commands": [(run, write_command(run, sources.again)) for run in sources.runs if run.settings.seed in shown],
         "again": sources.again,
         "commits": list(dict.fromkeys(run.commit for run in sources.runs if run.commit)),
         "address": lambda run_id: sources.link.replace("{run_id}", quote(run_id, safe="")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pipeline.study.facts import Provenance
 
@@ -61,25 +62,30 @@ class Surroundings:
 
 def describe_surroundings(runs: Sequence[Provenance]) -> Surroundings:
     """The environments of the runs, fact by fact; runs that recorded none are counted and otherwise left out."""
-    recorded = [run.environment for run in runs if run.environment]
-    facts = [_count(label, [str(found.get(name, UNRECORDED)) for found in recorded]) for name, label in FACTS.items()]
-    versions = [_read_mapping(found.get("versions")) for found in recorded]
-    facts += [_count(name, [found.get(name, UNRECORDED) for found in versions]) for name in _list_names(versions)]
-    installed = [_split_packages(found.get("packages")) for found in recorded]
-    packages = [_count(name, [found.get(name, ABSENT) for found in installed]) for name in _list_names(installed)]
+    times = Counter(id(run.environment) for run in runs if run.environment)  # runs of a sweep share one object
+    found = list({id(run.environment): run.environment for run in runs if run.environment}.values())
+    count = partial(_count, numbers=list(times.values()))
+    facts = [count(label, [str(each.get(name, UNRECORDED)) for each in found]) for name, label in FACTS.items()]
+    versions = [_read_mapping(each.get("versions")) for each in found]
+    facts += [count(name, [each.get(name, UNRECORDED) for each in versions]) for name in _list_names(versions)]
+    installed = [_split_packages(each.get("packages")) for each in found]
+    packages = [count(name, [each.get(name, ABSENT) for each in installed]) for name in _list_names(installed)]
     facts += [fact for fact in packages if len(fact.values) > 1 and fact.name not in {known.name for known in facts}]
     return Surroundings(
-        facts=tuple(facts) if recorded else (),
+        facts=tuple(facts) if found else (),
         packages=tuple(f"{fact.name}=={fact.values[0][0]}" for fact in packages if len(fact.values) == 1),
         differing=tuple(fact.name for fact in facts if len(fact.values) > 1),
-        recorded=len(recorded),
+        recorded=times.total(),
         runs=len(runs),
     )
 
 
-def _count(name: str, values: Sequence[str]) -> Fact:
+def _count(name: str, values: Sequence[str], numbers: Sequence[int]) -> Fact:
     """The values with their number of runs, the most frequent first."""
-    return Fact(name=name, values=tuple(Counter(values).most_common()))
+    counts: Counter[str] = Counter()
+    for value, number in zip(values, numbers, strict=True):
+        counts[value] += number
+    return Fact(name=name, values=tuple(counts.most_common()))
 
 
 def _list_names(tables: Sequence[Mapping[str, str]]) -> list[str]:

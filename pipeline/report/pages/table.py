@@ -24,6 +24,8 @@ NO_RUN = "(no run)"
 NO_VALUE = "-"
 LIKE_BEST = "cannot be told from the best"
 FEWEST_SEEDS_TO_EXPLORE = 3
+MOST_LISTED = 2000
+"""A page lists no more runs than about these one by one; its numbers and figures are of all of them."""
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -120,7 +122,9 @@ def render_latex(conclusion: Conclusion) -> str:
 
 def render_html(conclusion: Conclusion, link: str | None = None) -> str:
     """A page of its own, with nothing to load; numbers link to their runs where `link` is given."""
-    runs = [run | {"href": _fill_link(link, run)} for run in list_records(conclusion.runs)]
+    of_each = max(1, MOST_LISTED // conclusion.runs["variant"].nunique())
+    listed = conclusion.runs.groupby("variant", sort=False).head(of_each)
+    runs = [run | {"href": _fill_link(link, run)} for run in list_records(listed)]
     hrefs = {run["run_id"]: run["href"] for run in runs}
     anchors = {}
     for row in conclusion.rows:
@@ -128,7 +132,10 @@ def render_html(conclusion: Conclusion, link: str | None = None) -> str:
             if link and entry.run_ids:
                 several = len(entry.run_ids) > 1
                 anchors[row.variant, column] = f"#runs-{row.variant}" if several else hrefs[entry.run_ids[0]]
-    return _fill("conclusion.html", conclusion, autoescape=True, runs=runs, anchors=anchors, frame=tabulate(conclusion))
+    cut = of_each if len(listed) < len(conclusion.runs) else 0
+    return _fill(
+        "conclusion.html", conclusion, autoescape=True, runs=runs, cut=cut, anchors=anchors, frame=tabulate(conclusion)
+    )
 
 
 def render_text(conclusion: Conclusion) -> str:

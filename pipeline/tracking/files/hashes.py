@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
-from mlflow.entities import Run
+from mlflow.entities import RunInfo
 
 from pipeline.errors import RunsDamaged, StoreError
 from pipeline.plain import count
@@ -40,7 +40,7 @@ def record_hashes(recorder: Recorder) -> None:
     """Keep the hashes of everything that a run has logged, after the last of it; nothing may be logged later."""
     recorder.flush()
     run = recorder.call(recorder.client.get_run, recorder.run_id)
-    hashes = recorder.call(read_hashes, recorder.store, run)
+    hashes = recorder.call(read_hashes, recorder.store, run.info)
     text = json.dumps(hashes, sort_keys=True, indent=1)
     recorder.call(recorder.client.log_text, recorder.run_id, text, FILE)
     recorder.log({}, {HASHES_SHA256: hashlib.sha256(text.encode()).hexdigest()})
@@ -57,7 +57,7 @@ def find_changes(store: Store, run: RunRecord) -> list[str] | None:
     if wrong:
         return [wrong]
     with store_errors(store):
-        found = read_hashes(store, store.client.get_run(run.run_id))
+        found = read_hashes(store, run)
     state = {name: "is missing" if name not in found else "is changed" for name in kept} | {POINTS: "are changed"}
     return [f"{name} {state[name]}" for name in sorted(kept) if found.get(name) != kept[name]]
 
@@ -120,18 +120,18 @@ def _read_kept(store: Store, run_id: str, artifact_uri: str, sha256: str) -> tup
     return json.loads(content), ""
 
 
-def read_hashes(store: Store, run: Run) -> dict[str, str]:
+def read_hashes(store: Store, run: RunRecord | RunInfo) -> dict[str, str]:
     """The hashes of everything that a run has logged, as they are now; raises what MLflow raises."""
-    hashes = {name: value for name, value in _hash_files(store, run.info.artifact_uri) if name != FILE}
+    hashes = {name: value for name, value in _hash_files(store, run.artifact_uri) if name != FILE}
     for model in _find_models(store, run):
         hashes |= {f"{MODEL_NAME}/{name}": value for name, value in _hash_files(store, model)}
-    return {**hashes, POINTS: _hash_points(store, [run.info.run_id])[run.info.run_id]}
+    return {**hashes, POINTS: _hash_points(store, [run.run_id])[run.run_id]}
 
 
-def _find_models(store: Store, run: Run) -> list[str]:
+def _find_models(store: Store, run: RunRecord | RunInfo) -> list[str]:
     """Where the models of a run are."""
-    wanted = f"source_run_id = '{run.info.run_id}' AND name = '{MODEL_NAME}'"
-    return [each.artifact_location for each in store.client.search_logged_models([run.info.experiment_id], wanted)]
+    wanted = f"source_run_id = '{run.run_id}' AND name = '{MODEL_NAME}'"
+    return [each.artifact_location for each in store.client.search_logged_models([run.experiment_id], wanted)]
 
 
 def _hash_files(store: Store, uri: str) -> Iterator[tuple[str, str]]:
