@@ -30,9 +30,10 @@ def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatc
         plant_run(store, "conv2_3x3", seed)
     with contextlib.suppress(KeyboardInterrupt):
         plant_run(store, "conv2_3x3", 2, finished=False)
+    stopped = store.client.search_runs([store.client.get_experiment_by_name("tiny").experiment_id])[0].info.run_id
     settings = Settings(seed=3)
     with record_run(store, find_variant("conv3_3x3"), settings) as recorder:
-        new = call("status", "tiny").output.splitlines()[-1]
+        new = call("status", "tiny").output.splitlines()[4]
         recorder.log_params(describe_settings(settings))
         heartbeat = (datetime.now(UTC) - timedelta(hours=2.5)).isoformat()
         recorder.end_epoch(3, {"test/accuracy": 0.98765})
@@ -50,8 +51,8 @@ def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatc
         ruled = call("status", "tiny").output
         monkeypatch.setenv("COLUMNS", "80")
         narrow = call("status", "tiny").output.splitlines()
-    assert narrow[-1] == f"{recorder.run_id}  conv3_3x3-s3  3/25   0.9877    alive 2 h"
-    assert len(narrow[-1]) <= 80
+    assert narrow[-4] == f"{recorder.run_id}  conv3_3x3-s3  3/25   0.9877    alive 2 h"
+    assert len(narrow[-4]) <= 80
     pid = str(os.getpid())
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.output == (
@@ -61,13 +62,37 @@ def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatc
         "\n"
         f"{'run':<32}  variant    seed  epoch  accuracy  host  {'pid':<{len(pid)}}  heartbeat  process\n"
         f"{recorder.run_id}  conv3_3x3  3     3/25   0.9877    here  {pid:<3}  2 h        dead\n"
+        "\n"
+        "conv3_3x3-s3 died after epoch 3 of 25. Continue:\n"
+        f"  python -m pipeline train --resume {recorder.run_id}\n"
+        "conv2_3x3-s2 stopped after epoch 4 of 4. Continue:\n"
+        f"  python -m pipeline train --resume {stopped}\n"
         f"run {recorder.run_id}: not fully delivered to the store; `python -m pipeline sync` delivers it\n"
     )
     assert new.split()[:2] == [recorder.run_id, "conv3_3x3"]
     assert new.endswith("alive")
-    assert again.splitlines()[-1].endswith("2 h        alive")
+    assert again.splitlines()[4].endswith("2 h        alive")
     assert "Default" not in again
     assert f"│ {recorder.run_id} │ conv3_3x3 │" in ruled
+
+
+def test_what_broke_off_is_named_until_its_cell_has_a_run_again(empty: Path) -> None:
+    store = open_store()
+    with contextlib.suppress(KeyboardInterrupt):
+        plant_run(store, "conv2_3x3", 0, finished=False)
+    with contextlib.suppress(ValueError), record_run(store, find_variant("conv3_3x3"), Settings(seed=1)):
+        raise ValueError("the data are damaged")
+    broken = call("status").output.splitlines()[3:]
+    assert broken[0] == "conv3_3x3 failed before the end of its first epoch (ValueError: the data are damaged); train it again"
+    assert broken[1] == "conv2_3x3-s0 stopped after epoch 4 of 4. Continue:"
+    plant_run(store, "conv2_3x3", 0)
+    assert call("status").output.splitlines()[3:] == broken[:1]
+    for seed in range(6):
+        with contextlib.suppress(KeyboardInterrupt):
+            plant_run(store, "conv2_5x5", seed, finished=False)
+    lines = call("status").output.splitlines()
+    assert lines[3] == "conv2_5x5-s5 stopped after epoch 4 of 4. Continue:"
+    assert lines[-1] == "and 2 more that broke off; `python -m pipeline sweep` continues an experiment's"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import click
 
 from pipeline.cli.early import experiment_argument
 from pipeline.study import metrics
-from pipeline.study.tags import EPOCH, HEARTBEAT, HOST, PID, VARIANT
+from pipeline.study.tags import EPOCH, HEARTBEAT, HOST, PID, REASON, VARIANT
 
 if TYPE_CHECKING:
     from pipeline.tracking.quick.records import ExperimentRecord, RunRecord
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 WORDS = {"killed": "stopped"}
 RUNNING = ("run", "variant", "seed", "epoch", "accuracy", "host", "pid", "heartbeat", "process")
+NAMED = 5  # runs that broke off
 SHORT = ("run", "cell", "epoch", "accuracy", "process")
 
 
@@ -28,9 +29,9 @@ SHORT = ("run", "cell", "epoch", "accuracy", "process")
 def status(experiment: str) -> None:
     """Show how many runs are finished, running, stopped or failed.
 
-    For each running one it shows the last epoch, its test accuracy, and the time since the last sign of life.
-    EXPERIMENT is the name of an MLflow experiment or a file from experiments/; without it, all experiments are
-    shown.
+    For each running one it shows the last epoch, its test accuracy, and the time since the last sign of life; for
+    those that broke off, how to continue. EXPERIMENT is the name of an MLflow experiment or a file from experiments/;
+    without it, all experiments are shown.
 
     \b
     python -m pipeline status
@@ -43,6 +44,15 @@ def status(experiment: str) -> None:
         click.echo()
         rows = [describe_running(view, run) for run in running]
         show_table([RUNNING, *rows], [SHORT, *map(shorten_row, rows)])
+    broken = find_broken(view)
+    if broken:
+        click.echo()
+    for run in broken[:NAMED]:
+        click.echo(describe_broken(run))
+    if len(broken) > NAMED:
+        click.echo(
+            f"and {len(broken) - NAMED} more that broke off; `python -m pipeline sweep` continues an experiment's"
+        )
     for run_id in view.waiting:
         click.echo(f"run {run_id}: not fully delivered to the store; `python -m pipeline sync` delivers it")
 
@@ -127,6 +137,27 @@ def describe_running(view: View, run: RunRecord) -> tuple[str, ...]:
         format_age(run.tags.get(HEARTBEAT, "")),
         "alive" if view.lives(run) else "dead",
     )
+
+
+def find_broken(view: View) -> list[RunRecord]:
+    """Of each cell that has no finished run and none that lives the newest run, newest first."""
+    newest = {(run.experiment_id, run.tags.get(VARIANT), run.params.get("seed")): run for run in view.trainings}
+    for run in view.trainings:
+        if run.state == "finished" or (run.state == "running" and view.lives(run)):
+            newest.pop((run.experiment_id, run.tags.get(VARIANT), run.params.get("seed")), None)
+    return list(newest.values())[::-1]
+
+
+def describe_broken(run: RunRecord) -> str:
+    """What broke off, where, why, and the command that continues it if an epoch of it is kept."""
+    epoch, seed = run.tags.get(EPOCH, "").partition("/")[0], run.params.get("seed", "")
+    cell = f"{run.tags.get(VARIANT, run.run_id)}{f'-s{seed}' if seed else ''}"
+    word = "died" if run.state == "running" else WORDS.get(run.state, run.state)
+    why = f" ({run.tags[REASON]})" if run.state == "failed" and run.tags.get(REASON) else ""
+    if not epoch.isdigit() or epoch == "0":
+        return f"{cell} {word} before the end of its first epoch{why}; train it again"
+    whole = f" of {run.params['epochs']}" if "epochs" in run.params else ""
+    return f"{cell} {word} after epoch {epoch}{whole}{why}. Continue:\n  python -m pipeline train --resume {run.run_id}"
 
 
 def shorten_row(row: tuple[str, ...]) -> tuple[str, ...]:
