@@ -97,9 +97,12 @@ class EpochLines(RunProgress):
 
     def end_run(self, trained: TrainedRun) -> None:
         """Say the result."""
-        loss, accuracy = (trained.finals[name] for name in (metrics.TEST_LOSS.final, metrics.TEST_ACCURACY.final))
+        accuracy, loss = (
+            metrics.format_value(name, trained.finals[name])
+            for name in (metrics.TEST_ACCURACY.final, metrics.TEST_LOSS.final)
+        )
         self.console.say(f"weights sha256 {trained.weights_sha256}")
-        self.console.say(f"test accuracy {accuracy:.5f}, test loss {loss:.5f}")
+        self.console.say(f"test accuracy {accuracy}, test loss {loss}")
         if self.hint:
             self.console.say(self.hint)
 
@@ -202,7 +205,8 @@ class CellLines(AbstractContextManager["CellLines"]):
         """Move the bars; what is done of a cell stays done while its figures are drawn."""
         for name, (epoch, accuracy) in running.items():
             epochs = self.cells[name].settings.epochs
-            says = f"epoch {epoch}/{epochs}, test accuracy {accuracy:.4f}" if epoch else "starts"
+            accurate = metrics.format_value(metrics.TEST_ACCURACY, accuracy)
+            says = f"epoch {epoch}/{epochs}, test accuracy {accurate}" if epoch else "starts"
             if epoch == epochs:
                 says = "logging figures and the model"
             self.bars.update(self.tasks[name], visible=True, completed=epoch, total=epochs, says=says)
@@ -231,9 +235,10 @@ def say_left(seconds: float | None) -> str:
 
 def describe_epoch(epoch: int, epochs: int, measured: dict[str, float]) -> str:
     """One epoch in one line."""
+    said = {name: metrics.format_value(name, value) for name, value in measured.items()}
     return (
         f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
-        f"  train loss {measured[metrics.TRAIN_LOSS]:.4f}  accuracy {measured[metrics.TRAIN_ACCURACY]:.4f}"
-        f"  test loss {measured[metrics.TEST_LOSS]:.4f}  accuracy {measured[metrics.TEST_ACCURACY]:.4f}"
-        f"  honest gap {measured[metrics.GAP_HONEST]:+.4f}  {measured[metrics.EPOCH_SECONDS]:.1f} s"
+        f"  train loss {said[metrics.TRAIN_LOSS]}  accuracy {said[metrics.TRAIN_ACCURACY]:>7}"
+        f"  test loss {said[metrics.TEST_LOSS]}  accuracy {said[metrics.TEST_ACCURACY]:>7}"
+        f"  honest gap {said[metrics.GAP_HONEST]}  {measured[metrics.EPOCH_SECONDS]:.1f} s"
     )

@@ -77,3 +77,12 @@ FINALS = tuple(row.final for row in BY_EPOCH if row.lasting)
 """Logged once, when the training has finished."""
 LATER = tuple(metric for metric in FINALS if metric.later)
 """Those that runs of earlier versions do not have; where no run has one, a table is as it was before."""
+
+
+def format_value(name: str, value: float | None) -> str:
+    """A metric's value as people read it: an accuracy in per cent, a loss or gap to 4 decimals; "-" for none."""
+    if value is None or value != value:
+        return "-"
+    if name.endswith("accuracy"):
+        return f"{100 * value:.2f} %"
+    return f"{value:+.4f}" if "gap" in name else f"{value:.4f}"

@@ -51,7 +51,7 @@ def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatc
         ruled = call("status", "tiny").output
         monkeypatch.setenv("COLUMNS", "80")
         narrow = call("status", "tiny").output.splitlines()
-    assert narrow[-4] == f"{recorder.run_id}  conv3_3x3-s3  3/25   0.9877    alive 2 h"
+    assert narrow[-4] == f"{recorder.run_id}  conv3_3x3-s3  3/25   98.77 %   alive 2 h"
     assert len(narrow[-4]) <= 80
     pid = str(os.getpid())
     assert (result.exit_code, result.stderr) == (0, "")
@@ -61,7 +61,7 @@ def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatc
         "tiny        2         1        1        0\n"
         "\n"
         f"{'run':<32}  variant    seed  epoch  accuracy  host  {'pid':<{len(pid)}}  heartbeat  process\n"
-        f"{recorder.run_id}  conv3_3x3  3     3/25   0.9877    here  {pid:<3}  2 h        dead\n"
+        f"{recorder.run_id}  conv3_3x3  3     3/25   98.77 %   here  {pid:<3}  2 h        dead\n"
         "\n"
         "conv3_3x3-s3 died after epoch 3 of 25. Continue:\n"
         f"  python -m pipeline train --resume {recorder.run_id}\n"
@@ -83,7 +83,10 @@ def test_what_broke_off_is_named_until_its_cell_has_a_run_again(empty: Path) -> 
     with contextlib.suppress(ValueError), record_run(store, find_variant("conv3_3x3"), Settings(seed=1)):
         raise ValueError("the data are damaged")
     broken = call("status").output.splitlines()[3:]
-    assert broken[0] == "conv3_3x3 failed before the end of its first epoch (ValueError: the data are damaged); train it again"
+    assert (
+        broken[0]
+        == "conv3_3x3 failed before the end of its first epoch (ValueError: the data are damaged); train it again"
+    )
     assert broken[1] == "conv2_3x3-s0 stopped after epoch 4 of 4. Continue:"
     plant_run(store, "conv2_3x3", 0)
     assert call("status").output.splitlines()[3:] == broken[:1]

@@ -109,7 +109,7 @@ def test_tags_say_what_ran_where_and_how_it_ended(client: MlflowClient, trained:
     note = tags["mlflow.note.content"]
     finals = run.data.metrics
     assert note.startswith(
-        f"### conv2_3x3_reg, seed 0: test accuracy {finals['final/test_accuracy']:.2%}, "
+        f"### conv2_3x3_reg, seed 0: test accuracy {100 * finals['final/test_accuracy']:.2f} %, "
         f"test loss {finals['final/honest_test_loss']:.4f}, gap {finals['final/gap_honest']:+.4f}\n"
     )
     assert "`mlflow run . --env-manager local -P arch=conv2_3x3_reg -P epochs=2 -P data=" in note

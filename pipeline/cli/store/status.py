@@ -131,7 +131,7 @@ def describe_running(view: View, run: RunRecord) -> tuple[str, ...]:
         run.tags.get(VARIANT, ""),
         run.params.get("seed", ""),
         f"{epoch}/{run.params['epochs']}" if epoch.isdigit() and "epochs" in run.params else epoch,
-        "" if accuracy is None else f"{accuracy:.4f}",
+        "" if accuracy is None else metrics.format_value(metrics.TEST_ACCURACY, accuracy),
         run.tags.get(HOST, ""),
         run.tags.get(PID, ""),
         format_age(run.tags.get(HEARTBEAT, "")),

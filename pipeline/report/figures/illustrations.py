@@ -18,7 +18,7 @@ from pipeline.report.figures.onset import plot_onset
 from pipeline.report.figures.render import render_svg
 from pipeline.report.figures.verdicts import has_effect, plot_interval, plot_specifications, plot_spread
 from pipeline.report.text.lessons import say_specifications
-from pipeline.report.text.numbers import format_effect, format_final, say_unit
+from pipeline.report.text.numbers import format_effect, say_unit
 from pipeline.study import metrics
 from pipeline.study.facts import Provenance
 
@@ -132,7 +132,7 @@ def rank_variants(runs: pd.DataFrame, metric: str) -> str:
         return f"No run has a finite {QUANTITIES[metric]}."
     order = order_variants(runs)
     measured.sort(key=lambda found: (found[0], order.index(found[1])))
-    said = [f"{format_final(metric, float(value or 0))} for {name} (n = {n})" for value, name, n in measured]
+    said = [f"{metrics.format_value(metric, float(value or 0))} for {name} (n = {n})" for value, name, n in measured]
     ends = said[0] if len(said) == 1 else f"highest {said[-1]}, lowest {said[0]}"
     return f"Mean over seeds at the last epoch of {QUANTITIES[metric]}: {ends}."
 

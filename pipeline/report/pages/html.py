@@ -43,7 +43,6 @@ from pipeline.report.pages.table import (
 from pipeline.report.text.checklist import YES, answer_checklist, check_claims
 from pipeline.report.text.conclusion import say_remarks
 from pipeline.report.text.lessons import say_specifications
-from pipeline.report.text.numbers import format_final
 from pipeline.report.text.sentences import say_finding, say_verdict
 from pipeline.report.text.summary import VARIANTS, list_variants, say_units
 from pipeline.study import metrics
@@ -116,7 +115,7 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
         "frame": frame,
         "columns": order_columns(conclusion, frame),
         "like_best": LIKE_BEST,
-        "format_final": format_final,
+        "format_value": metrics.format_value,
         "labels": list_words(conclusion),
         "left_out": group_left_out(conclusion),
         "finals": [metric for metric in metrics.FINALS if metric.reported and metric in runs],
@@ -163,12 +162,13 @@ def _write_raw(entry: Entry | float | int | None) -> str:
 def _write_entry(entry: Entry) -> str:
     """A number of the table as people read it."""
     measured = entry.kind == "measured" and isinstance(entry.value, float)
-    return format_final(entry.source, float(entry.value or 0)) if measured else format_entry(entry)
+    return metrics.format_value(entry.source, float(entry.value or 0)) if measured else format_entry(entry)
 
 
 def _write_bounds(entry: Entry) -> str:
     """The interval below a number, with one unit."""
-    return f"{format_final(entry.source, entry.low).removesuffix(' %')} to {format_final(entry.source, entry.high)}"
+    low, high = (metrics.format_value(entry.source, bound) for bound in (entry.low, entry.high))
+    return f"{low.removesuffix(' %')} to {high}"
 
 
 def _allow_breaks(head: str) -> Markup:

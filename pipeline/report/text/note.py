@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pipeline.data.datasets import Dataset
 from pipeline.report.text.escape import escape_markdown, quote_code
 from pipeline.study.facts import OWN_FILE, format_options
+from pipeline.study.metrics import format_value
 from pipeline.study.settings import Settings
 from pipeline.study.variants import Variant
 
 TEMPLATE = """\
-### {name}, seed {seed}: test accuracy {test_accuracy:.2%}, test loss {honest_test_loss:.4f}, gap {gap_honest:+.4f}
+### {name}, seed {seed}: test accuracy {test_accuracy}, test loss {honest_test_loss}, gap {gap_honest}
 
 After {epochs} epochs on {train:,} images, tested on {test:,}; nothing was selected. Loss and gap (test less train loss)
 in nats, without dropout and L2 penalty. One seed shows no spread: compare several before you conclude.
@@ -20,13 +21,13 @@ in nats, without dropout and L2 penalty. One seed shows no spread: compare sever
 
 | | train | test |
 | --- | ---: | ---: |
-| loss as the notebook reads it (*) | {train_loss:.5f} | {test_loss:.5f} |
-| loss, evaluation mode, no penalty | {honest_train_loss:.5f} | {honest_test_loss:.5f} |
-| accuracy as the notebook reads it | {train_accuracy:.5f} | {test_accuracy:.5f} |
-| accuracy, evaluation mode | {honest_train_accuracy:.5f} | {test_accuracy:.5f} |
+| loss as the notebook reads it (*) | {train_loss} | {test_loss} |
+| loss, evaluation mode, no penalty | {honest_train_loss} | {honest_test_loss} |
+| accuracy as the notebook reads it | {train_accuracy} | {test_accuracy} |
+| accuracy, evaluation mode | {honest_train_accuracy} | {test_accuracy} |
 
 (*) With the L2 penalty in; on the training images a running mean over the epoch, with dropout on. Its gap is
-{gap_notebook:+.5f} nats.
+{gap_notebook} nats.
 
 Data {data}, sha256 `{sha256}`.
 The same weights again: {command}
@@ -45,7 +46,7 @@ def write_note(variant: Variant, settings: Settings, dataset: Dataset, finals: M
         data=quote_code(dataset.name),
         sha256=dataset.sha256,
         command=quote_code(f"mlflow run . --env-manager local {format_options(variant.name, settings, OWN_FILE)}"),
-        **{name.removeprefix("final/"): value for name, value in finals.items()},
+        **{name.removeprefix("final/"): format_value(name, value) for name, value in finals.items()},
     )
 
 

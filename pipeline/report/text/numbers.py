@@ -36,15 +36,6 @@ def format_size(value: float, verdict: Verdict, sign: str = "") -> str:
     return f"{value * scale:{sign}.{decimals}f}"
 
 
-def format_final(metric: str, value: float | None) -> str:
-    """A run's final number in three digits, an accuracy in per cent; "-" where there is none."""
-    if value is None or value != value:
-        return "-"
-    if metric.endswith("accuracy"):
-        return f"{100 * value:.2f} %"
-    return f"{value:+.4f}" if "gap" in metric else f"{value:.4f}"
-
-
 def join_words(words: Sequence[str]) -> str:
     """A list as people say it: "a, b and c"."""
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
