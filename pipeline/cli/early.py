@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,12 +24,22 @@ def check_experiment(experiment: str) -> None:
             raise UnknownExperiment(experiment, names)
 
 
+def check_variant(variant: str, experiment: str) -> None:
+    """Raise UnknownVariant for a name that neither the study nor the experiment's file has."""
+    from pipeline.study.experiment import open_experiment
+    from pipeline.study.variants import VARIANTS, find_variant
+
+    declared = open_experiment(experiment)
+    find_variant(variant, declared.table if declared else VARIANTS)
+
+
 def _take_experiment(_ctx: click.Context, _param: click.Parameter, experiment: str) -> str:
     check_experiment(experiment)
     return experiment
 
 
-def _take_file(_ctx: click.Context, _param: click.Parameter, path: str) -> str:
+def take_file(_ctx: click.Context, _param: click.Parameter, path: str) -> str:
+    """The path of an experiment's file; raises ExperimentError for any other."""
     from pipeline.study.experiment import load_experiment
 
     load_experiment(path)
@@ -51,9 +61,15 @@ def take_pictures(_ctx: click.Context, _param: click.Parameter, paths: tuple[Pat
     return paths
 
 
+def take_files(files: Sequence[Path]) -> None:
+    """Raise FileNotFoundError for the first of the files that is not there."""
+    for file in files:
+        file.stat()
+
+
 def experiment_argument(*, default: str | None = None) -> Callable[[Command], Command]:
     """The argument EXPERIMENT of a command that takes a file or a name."""
     return click.argument("experiment", callback=_take_experiment, required=default is None, default=default)
 
 
-FILE_ARGUMENT = click.argument("experiment", callback=_take_file)
+FILE_ARGUMENT = click.argument("experiment", callback=take_file)

@@ -14,9 +14,8 @@ from pipeline import interrupts
 from pipeline.background import repeat
 from pipeline.cli.pace import LEAST_SHARE, Pace, expect_epoch
 from pipeline.cli.quiet import close_stdout, outliving_terminal, quiet_stderr
-from pipeline.plain import count
+from pipeline.plain import count, format_duration
 from pipeline.study import metrics
-from pipeline.sweep.estimate import format_duration
 from pipeline.training.observer import Epoch, Kernels
 from pipeline.workflows.train import LOADING, TRAINING, RunProgress
 

@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.analysis.table.selection import read_images
 from pipeline.errors import ExperimentError
 from pipeline.images import MNIST, Images
-from pipeline.plain import count
+from pipeline.plain import count, format_duration
 from pipeline.study import metrics
 from pipeline.study.layers import plan_layers
 from pipeline.study.settings import Settings
@@ -27,7 +27,6 @@ WHOLE = 60_000
 STARTUP_SECONDS = 12.0  # start, figures and model of one cell, as seen on two quiet cores, until a run has finished
 EVALUATION_SHARE = 1.15
 """A whole epoch in terms of its batches, evaluation included, until one has been seen."""
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,27 +157,8 @@ def take_within(cells: Sequence[Cell], runs: pd.DataFrame, host: str, seconds: f
     return [cell for cell, sum_so_far in zip(cells, needed, strict=True) if sum_so_far <= seconds]
 
 
-def parse_duration(text: str) -> float:
-    """Seconds from "90s", "30m", "2h" or "1d"; raises ExperimentError."""
-    number, unit = text[:-1], text[-1:]
-    try:
-        seconds = float(number) * UNITS[unit]
-    except (ValueError, KeyError):
-        raise ExperimentError(f'"{text}" is not a duration; write it as 90s, 30m, 2h or 1d') from None
-    if not 0 < seconds < math.inf:
-        raise ExperimentError(f'"{text}" is not a duration; give more than nothing')
-    return seconds
-
-
 def say_estimate(estimate: Estimate, workers: int) -> str:
     """The time that so many workers take: about 3.4 h (2.9 h to 4.1 h) with 2 workers."""
     low, middle, high = (format_duration(each / workers) for each in (estimate.low, estimate.middle, estimate.high))
     between = f" ({low} to {high})" if low != high else ""
     return f"about {middle}{between} with {count(workers, 'worker')}"
-
-
-def format_duration(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 12 min, 3.4 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -55,6 +55,9 @@ UNKNOWN = "in the store; did you mean tiny? it has Default, tiny"
         (["promote", "tinny"], f'no experiment "tinny" {UNKNOWN}'),
         (["gate", "tiny", "--against", "none.json"], "none.json: No such file or directory"),
         (["plan", "experiments/smoke.toml", "--seeds", "9"], "seeds [9] are not declared in smoke; it has [0]"),
+        (["sweep", "experiments/smoke.toml", "--budget", "2"], '"2" is not a duration; write it as 90s, 30m, 2h or 1d'),
+        (["bundle", "import", "none.zip"], "none.zip: No such file or directory"),
+        (["publish", "--table", "none.toml"], f"none.toml: {NO_FILE}; give a TOML file"),
         (["predict", "none.png"], "none.png: No such file or directory"),
     ],
 )

@@ -20,6 +20,7 @@ from pipeline.study.metrics import (
     TEST_ACCURACY,
     TRAIN_SECONDS,
     Metric,
+    format_value,
 )
 from pipeline.workflows.replay import COMPARED
 from tests.conftest import SUBSET
@@ -84,3 +85,9 @@ def test_a_row_knows_no_other_columns() -> None:
 def test_a_copy_of_a_metric_is_its_name() -> None:
     for copied in (copy.deepcopy(TEST_ACCURACY), pickle.loads(pickle.dumps(TEST_ACCURACY))):
         assert (type(copied), copied) == (str, "test/accuracy")
+
+
+def test_a_value_is_written_as_people_read_it() -> None:
+    written = [format_value(name, 0.98765) for name in ("test/accuracy", "final/test_loss", "gap/honest")]
+    assert written == ["98.77 %", "0.9877", "+0.9877"]
+    assert [format_value("test/loss", value) for value in (None, float("nan"))] == ["-", "-"]

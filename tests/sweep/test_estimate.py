@@ -15,9 +15,7 @@ from pipeline.sweep.estimate import (
     count_cores,
     count_work,
     estimate_cells,
-    format_duration,
     order_cells,
-    parse_duration,
     take_within,
 )
 from tests.conftest import ROOT
@@ -88,18 +86,3 @@ def test_a_budget_takes_the_first_cells_that_fit() -> None:
     assert take_within(CELLS, seen(2.0), "here", 1.0) == []
     with pytest.raises(ExperimentError, match="a budget needs a training that has finished on this machine"):
         take_within(CELLS, seen(2.0), "elsewhere", 1.0)
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5d", 129600)])
-def test_durations_are_read(text: str, seconds: float) -> None:
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["2", "h", "-1h", "0s", "nanh", "infd", "2 hours"])
-def test_other_durations_are_refused(text: str) -> None:
-    with pytest.raises(ExperimentError, match="is not a duration"):
-        parse_duration(text)
-
-
-def test_durations_are_said_as_people_say_them() -> None:
-    assert [format_duration(seconds) for seconds in (45, 720, 12_240)] == ["45 s", "12 min", "3.4 h"]

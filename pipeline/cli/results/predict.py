@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.early import check_experiment, take_pictures
+from pipeline.cli.early import check_experiment, check_variant, take_pictures
 from pipeline.cli.quiet import quiet_stderr
 from pipeline.cli.results.answers import Asked, list_doubts, list_json, tabulate
 from pipeline.errors import DataError
@@ -168,7 +168,7 @@ def _name(image: Path) -> str:
 def check_model(run_id: str | None, variant: str | None, experiment: str) -> str:
     """The experiment's name; refuses options that name no model, or two, before anything heavy is imported."""
     from pipeline.study.experiment import open_experiment
-    from pipeline.study.variants import VARIANTS, find_variant
+    from pipeline.study.variants import VARIANTS
 
     if run_id and variant:
         raise click.UsageError("--run and --variant name two models; give one of them")
@@ -180,7 +180,7 @@ def check_model(run_id: str | None, variant: str | None, experiment: str) -> str
         own = f'"{variant}" is not one of the study\'s variants; if "{experiment}" has variants of its own'
         raise click.UsageError(f"{own}, give its file to --experiment")
     if variant:
-        find_variant(variant, declared.table if declared else VARIANTS)
+        check_variant(variant, experiment)
     return declared.name if declared else experiment
 
 

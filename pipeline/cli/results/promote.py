@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.early import experiment_argument
+from pipeline.cli.early import check_variant, experiment_argument
 from pipeline.cli.quiet import quiet_stderr
 from pipeline.cli.results.predict import MODEL
 from pipeline.errors import AnalysisError
@@ -31,6 +31,9 @@ def promote(experiment: str, variant: str, model: str) -> None:
     python -m pipeline promote experiments/matched.toml
     python -m pipeline promote experiments/pairs.toml --variant conv2_3x3
     """
+    if variant:
+        check_variant(variant, experiment)
+
     from pipeline.serving.card import Source, write_card
     from pipeline.serving.promote import choose_run
     from pipeline.tracking.files.hashes import demand_unchanged

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.early import take_file
+
+TABLE, CLAIMS = "experiments/mnist14.toml", "experiments/twins.toml"
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--table", default="experiments/mnist14.toml", show_default=True, help="Experiment for the table.")
-@click.option("--claims", default="experiments/twins.toml", show_default=True, help="Experiment for the claims.")
+@click.option("--table", default=TABLE, callback=take_file, show_default=True, help="Experiment for the table.")
+@click.option("--claims", default=CLAIMS, callback=take_file, show_default=True, help="Experiment for the claims.")
 @click.option("--output", type=FILE, default=Path("docs/results.md"), show_default=True, help="Page to write.")
 @click.option("--readme", type=FILE, help="Also replace the results between the marks in this file.")
 def publish(table: str, claims: str, output: Path, readme: Path | None) -> None:

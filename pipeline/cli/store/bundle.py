@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.early import experiment_argument
+from pipeline.cli.early import experiment_argument, take_files
 from pipeline.plain import count
 from pipeline.private import name_file
 
@@ -76,6 +76,8 @@ def import_bundle(files: tuple[Path, ...], into: str) -> None:
     python -m pipeline bundle import matched.zip
     python -m pipeline bundle import experiments/results/*.zip
     """
+    take_files(files)
+
     from pipeline.tracking.bundle import import_runs as transfer
     from pipeline.tracking.bundle.archive import open_bundle
     from pipeline.tracking.store import open_store

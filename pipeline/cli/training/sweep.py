@@ -14,7 +14,7 @@ from pipeline.cli.early import FILE_ARGUMENT, check_seeds
 from pipeline.cli.options import Number
 from pipeline.cli.quiet import quiet_stderr
 from pipeline.cli.stop import repeat_command, telling_stop
-from pipeline.plain import count
+from pipeline.plain import count, parse_duration
 
 if TYPE_CHECKING:
     from pipeline.sweep.cells import Cell
@@ -107,13 +107,13 @@ def sweep(
     python -m pipeline sweep experiments/matched.toml --scheduler tls://head:8786
     """
     check_seeds(experiment, seeds)
+    seconds = parse_duration(budget) if budget else None
 
     from pipeline.cli.progress import CellLines
-    from pipeline.sweep.estimate import count_cores, estimate_cells, parse_duration, take_within
+    from pipeline.sweep.estimate import count_cores, estimate_cells, take_within
     from pipeline.sweep.sweep import open_sweep
 
     workers = workers or count_cores()
-    seconds = parse_duration(budget) if budget else None
     opened = open_sweep(experiment, seeds, datetime.now(UTC).isoformat() if force else "")
     work = opened.find_work(keep=keep)
     say_earlier(work)
