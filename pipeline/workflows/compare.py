@@ -6,16 +6,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from pipeline.analysis.comparison import Comparison, Question, ask_experiment
 from pipeline.plain import escape_controls
-from pipeline.report.figures.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_seeds
-from pipeline.report.figures.onset import plot_onset
-from pipeline.report.figures.render import render_png
-from pipeline.report.figures.verdicts import plot_specifications
 from pipeline.report.pages.table import render_table, tabulate, write_caption
 from pipeline.report.text.conclusion import (
     describe_onsets,
@@ -34,6 +30,9 @@ from pipeline.tracking.store import Store, find_experiment, open_store, store_er
 from pipeline.tracking.ui.view import PAGE, save_view
 from pipeline.tracking.write.recorder import Recorder, open_run
 from pipeline.workflows.foresee import compare_in
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 UI = "http://127.0.0.1:5000"
 TABLES = {"csv": "csv", "md": "markdown", "tex": "latex", "html": "html", "json": "json"}
@@ -124,6 +123,8 @@ def record_comparison(recorder: Recorder, found: Found, tags: Mapping[str, str])
 
     `tags` are the hash of the table and the note.
     """
+    from pipeline.report.figures.render import render_png
+
     client, run_id, comparison = recorder.client, recorder.run_id, found.comparison
     conclusion = comparison.conclusion
     experiment = client.get_experiment(found.experiment_id)
@@ -151,6 +152,11 @@ def record_comparison(recorder: Recorder, found: Found, tags: Mapping[str, str])
 
 def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     """(name, figure) of every figure that the runs can fill."""
+    # a terminal shows the table before matplotlib is imported
+    from pipeline.report.figures.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_seeds
+    from pipeline.report.figures.onset import plot_onset
+    from pipeline.report.figures.verdicts import plot_specifications
+
     runs, history, caption = comparison.runs, comparison.history, write_caption(comparison.conclusion)
     if any(each.choices for each in comparison.specifications):
         yield "specifications", plot_specifications(comparison.specifications, caption=caption)

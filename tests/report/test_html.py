@@ -12,10 +12,10 @@ import pytest
 from pipeline.analysis.comparison import Comparison, Question, compare_runs
 from pipeline.analysis.table.results import dump_conclusion
 from pipeline.report.figures.illustrations import MOST_VIOLINS, draw_violins
-from pipeline.report.pages.claims import SYMBOLS
 from pipeline.report.pages.html import render_report
 from pipeline.report.pages.provenance import Sources, describe_surroundings
 from pipeline.report.text.checklist import answer_checklist
+from pipeline.report.text.numbers import SYMBOLS
 from pipeline.report.text.sentences import say_verdict
 from pipeline.study.claims import Claim
 from pipeline.study.facts import Provenance

@@ -12,9 +12,9 @@ import pytest
 from pipeline.analysis.comparison import Comparison
 from pipeline.report.figures.comparison import plot_gap
 from pipeline.report.figures.illustrations import embed_figure, say_interval
-from pipeline.report.pages.claims import SYMBOLS
 from pipeline.report.pages.table import write_caption
 from pipeline.report.text.lessons import say_specifications
+from pipeline.report.text.numbers import SYMBOLS
 from pipeline.report.text.sentences import say_finding
 from tests.frames import make_runs
 from tests.report.test_html import ERROR, GAP, TWINS, WHOLE, Page, compare, render

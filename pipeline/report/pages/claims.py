@@ -1,24 +1,15 @@
-"""The claims as the report shows them: the count of their verdicts, and each with symbol, numbers and interval."""
+"""The claims as the report shows them, each with symbol, numbers and interval."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.report.figures.illustrations import Illustration, draw_interval
-from pipeline.report.text.numbers import format_effect, format_p, say_unit
+from pipeline.report.text.numbers import SYMBOLS, format_effect, format_p, say_unit
 from pipeline.report.text.sentences import say_look, say_twins
 
-SYMBOLS = {
-    "SUPPORTED": "✔",
-    "REFUTED": "✘",
-    "NEGLIGIBLE": "≈",
-    "INCONCLUSIVE": "?",
-    "UNTESTABLE": "∅",
-    "DEVIATED": "≠",
-}
 DASH = "-"
 
 
@@ -30,17 +21,6 @@ class Finding:
     symbol: str
     numbers: tuple[tuple[str, str], ...]
     picture: Illustration | None
-
-
-def count_verdicts(verdicts: Sequence[Verdict]) -> list[tuple[str, str, int]]:
-    """(verdict, symbol, how many claims have it), for those that occur."""
-    counts = Counter(verdict.verdict for verdict in verdicts)
-    return [(word, symbol, counts[word]) for word, symbol in SYMBOLS.items() if counts[word]]
-
-
-def order_verdicts(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The headlines, which stand on other claims, first; else as declared."""
-    return sorted(verdicts, key=lambda verdict: not verdict.parts)
 
 
 def describe_finding(verdict: Verdict) -> Finding:

@@ -27,7 +27,7 @@ from pipeline.report.figures.illustrations import (
     draw_spreads,
     draw_violins,
 )
-from pipeline.report.pages.claims import count_verdicts, describe_finding, order_verdicts
+from pipeline.report.pages.claims import describe_finding
 from pipeline.report.pages.provenance import Sources, describe_surroundings
 from pipeline.report.pages.table import (
     LIKE_BEST,
@@ -43,6 +43,7 @@ from pipeline.report.pages.table import (
 from pipeline.report.text.checklist import YES, answer_checklist, check_claims
 from pipeline.report.text.conclusion import say_remarks
 from pipeline.report.text.lessons import say_specifications
+from pipeline.report.text.numbers import count_verdicts, order_verdicts
 from pipeline.report.text.sentences import say_finding, say_verdict
 from pipeline.report.text.summary import VARIANTS, list_variants, say_units
 from pipeline.study import metrics

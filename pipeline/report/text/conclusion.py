@@ -14,11 +14,10 @@ from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.statistics import t_interval
 from pipeline.analysis.table.selection import MNIST_SHA256
 from pipeline.plain import count
-from pipeline.report.pages.claims import count_verdicts
 from pipeline.report.pages.table import render_markdown, render_text
 from pipeline.report.text.escape import escape_markdown
 from pipeline.report.text.lessons import say_single_seeds, say_specifications
-from pipeline.report.text.numbers import format_effect, format_p, say_unit
+from pipeline.report.text.numbers import count_verdicts, format_effect, format_p, say_unit
 from pipeline.report.text.sentences import LIMITS, PROBE, say_finding, say_twins, say_verdict
 from pipeline.study.claims import CONFIRMING_EPOCHS
 

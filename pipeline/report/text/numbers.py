@@ -1,13 +1,33 @@
-"""How numbers of a verdict are written: effects, bounds, units and p-values."""
+"""How verdicts and their numbers are written: symbols and counts, effects, bounds, units and p-values."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.analysis.claims.verdict import STEPS, Verdict
 
 SCALES = {"nats": (1, 4, "nats"), "fraction": (100, 2, "points")}
 SMALL_P = 0.001
+SYMBOLS = {
+    "SUPPORTED": "✔",
+    "REFUTED": "✘",
+    "NEGLIGIBLE": "≈",
+    "INCONCLUSIVE": "?",
+    "UNTESTABLE": "∅",
+    "DEVIATED": "≠",
+}
+
+
+def count_verdicts(verdicts: Sequence[Verdict]) -> list[tuple[str, str, int]]:
+    """(verdict, symbol, how many claims have it), for those that occur."""
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    return [(word, symbol, counts[word]) for word, symbol in SYMBOLS.items() if counts[word]]
+
+
+def order_verdicts(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The headlines, which stand on other claims, first; else as declared."""
+    return sorted(verdicts, key=lambda verdict: not verdict.parts)
 
 
 def format_effect(value: float, verdict: Verdict) -> str:
