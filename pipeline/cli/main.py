@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+GARBAGE = (100_000, 50, 100)
+"""How rarely Python looks for cycles: as it does by itself that takes a seventh of a command, mostly among imports."""
 
 
 class CommandGroup(click.Group):
@@ -49,6 +52,7 @@ class CommandGroup(click.Group):
         """Run a command; exit code 1 for a PipelineError, 2 for wrong usage, 128 + n for signal n."""
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
+        gc.set_threshold(*GARBAGE)
         try:
             interrupts.install()
             code = super().main(args, *more, **{**settings, "standalone_mode": False})

@@ -224,3 +224,11 @@ def test_the_label_beside_the_panels_meets_no_numbers_and_no_legend(variants):
     others += [legend.get_window_extent(renderer) for legend in head.legends]
     assert not area.count_overlaps(others)
     assert figure.bbox.x0 <= area.x0
+
+
+def test_of_very_many_runs_some_curves_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = make_runs(["conv2_3x3"], seeds=range(5))
+    monkeypatch.setattr("pipeline.report.figures.comparison.MOST_LINES", 3)
+    (axes,) = plot_loss_curves(make_history(runs), runs).axes
+    assert axes.get_title() == "conv2_3x3 (n = 5, 3 drawn)"
+    assert np.isnan(axes.lines[0].get_xdata()).sum() == 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -11,7 +12,8 @@ import pytest
 
 from pipeline.analysis.comparison import Comparison, Question, compare_runs
 from pipeline.analysis.table.results import dump_conclusion
-from pipeline.report.figures.illustrations import MOST_VIOLINS, draw_violins
+from pipeline.report.figures.comparison import plot_seeds
+from pipeline.report.figures.illustrations import MOST_VIOLINS, draw_violins, embed_figure
 from pipeline.report.pages.html import render_report
 from pipeline.report.pages.provenance import Sources, describe_surroundings
 from pipeline.report.text.checklist import answer_checklist
@@ -317,3 +319,24 @@ def test_the_violins_keep_the_page_small(study: Comparison) -> None:
     assert [picture.title for picture in draw_violins(sources.runs)] == [f"{name}, seed 0" for name in TWINS]
     large = tuple(replace(run, weights=run.weights and PNG + bytes(MOST_VIOLINS // 3)) for run in sources.runs)
     assert len(draw_violins(large)) == 2
+
+
+def test_of_very_many_runs_the_lowest_seeds_are_listed(study: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.report.pages.html.MOST_LISTED", 2 * len(TWINS) + 1)
+    text = render(study)
+    page = Page(text)
+    assert "the runs of the lowest 2 of 5 seeds." in text
+    assert f"<li>and {len(study.runs) - 2 * len(TWINS) - 1} more</li>" in text  # of those behind a claim
+    listed = [row["data-run"] for row in page.all("tr") if "data-run" in row]
+    assert len(listed) == 2 * len(TWINS)
+    assert all(run_id.endswith(("-0", "-1")) for run_id in listed)
+
+
+def test_many_points_become_an_image_within_the_picture(study: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw() -> str:
+        figure = plot_seeds(study.runs, "final/test_accuracy")
+        return b64decode(embed_figure(figure, "seeds", "t", "f").source.partition(",")[2]).decode()
+
+    drawn = draw()
+    monkeypatch.setattr("pipeline.report.figures.illustrations.MOST_POINTS", 3)
+    assert ("data:image/png" in drawn, "data:image/png" in draw()) == (False, True)

@@ -65,7 +65,8 @@ def finish_figure(figure: Figure, title: str, handles: Sequence[Line2D]) -> Figu
 
 def settle_figure(figure: Figure) -> Figure:
     """Lay the figure out for good; without the last digits of places, in which the solver differs at times."""
-    figure.draw_without_rendering()
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
     figure.set_layout_engine("none")
     for part in figure.subfigs:
         part.bbox_relative.set_points(part.bbox_relative.get_points().round(4))
