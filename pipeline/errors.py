@@ -22,7 +22,7 @@ class UnknownVariant(PipelineError):
 
 
 class ExperimentError(PipelineError):
-    """An experiment file that cannot be read or has not the form of one."""
+    """An experiment file that cannot be read or does not describe an experiment."""
 
 
 class DataError(PipelineError):

@@ -62,6 +62,6 @@ def is_stdout_closed() -> bool:
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
-    except (OSError, ValueError):  # it is no file, as in a notebook
+    except (OSError, ValueError):  # it is not a file, as in a notebook
         return False
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

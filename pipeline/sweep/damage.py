@@ -36,6 +36,6 @@ def find_changed(store: Store, finished: Sequence[RunRecord]) -> Iterator[Findin
 
 
 def _explain_change(store: Store, run: RunRecord) -> str:
-    """Why a finished training is no result any more; "" if it is one."""
+    """Why a finished training no longer counts as a result; "" if it does."""
     changes = [] if run.deleted or run.state != "finished" else find_changes(store, run)
     return f"since it finished, {', '.join(changes)}" if changes else ""

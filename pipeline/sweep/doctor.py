@@ -195,7 +195,7 @@ def _find_lost_folders(survey: Survey, lost: Collection[str]) -> Iterator[Findin
 
 
 def _explain_damage(store: Store, run: RunRecord) -> str:
-    """Why a finished training is no result any more; "" if it is one."""
+    """Why a finished training no longer counts as a result; "" if it does."""
     missing = find_damage(store, [run]) if _is_result(run) else {}
     return f"lacks {missing[run.run_id]}" if missing else ""
 

@@ -23,7 +23,7 @@ def project_root() -> Path:
 
 
 def read_tracking_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI, else the default store in the folder `root`; raises StoreError for what is no address.
+    """MLFLOW_TRACKING_URI, else the default store in the folder `root`; raises StoreError if it is not valid.
 
     A relative path to a SQLite file starts at the current folder, which is another one in a sweep's processes: so it is
     made absolute here, and nobody else reads the variable.

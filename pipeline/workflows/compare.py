@@ -40,10 +40,10 @@ TABLES = {"csv": "csv", "md": "markdown", "tex": "latex", "html": "html", "json"
 
 @dataclass(frozen=True, kw_only=True)
 class Logged:
-    """The run of a comparison; not `anew` where the same comparison had been logged before."""
+    """The run of a comparison; `new` unless the same comparison had been logged before."""
 
     run_id: str
-    anew: bool
+    new: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +78,10 @@ class Found:
         for run in same if "MLFLOW_RUN_ID" not in os.environ else ():
             if run.data.tags.get(NOTE) == tags[NOTE]:
                 self.store.client.set_experiment_tag(self.experiment_id, NOTE, tags[NOTE])
-                return Logged(run_id=run.info.run_id, anew=False)
+                return Logged(run_id=run.info.run_id, new=False)
         with open_run(self.store, "compare", "compare", self.experiment_id) as recorder:
             record_comparison(recorder, self, tags)
-        return Logged(run_id=recorder.run_id, anew=True)
+        return Logged(run_id=recorder.run_id, new=True)
 
 
 def find_comparison(

@@ -95,7 +95,7 @@ def test_without_claims_it_describes_and_asks_in_the_words_of_compare(
     succeed("report", NAME, "--epochs", "4", "--rule", "best", "--output", str(path))
     text = path.read_text()
     assert "No claim was declared: this report describes the runs and judges nothing." in text
-    assert "No claim was tested, so there is no verdict to vary." in text
+    assert "No claim was tested, so there is nothing to check for robustness." in text
     assert 'class="tally"' not in text
     assert "its numbers were chosen on the test images" in text
     assert "nothing is selected" not in text

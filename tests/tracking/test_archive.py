@@ -146,7 +146,7 @@ def test_entries_that_no_export_writes_are_refused(path: Path) -> None:
     forge(path, good[1:])
     refuse(path, "its manifest does not name the files that it has")
     forge(path, [(good[0][0], bytes(len(good[0][1]))), *good[1:]])
-    refuse(path, "has not the content that its name says")
+    refuse(path, "does not match the sha256 in its name")
 
 
 def test_a_bomb_is_refused(path: Path) -> None:

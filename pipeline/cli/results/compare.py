@@ -83,7 +83,7 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
         logged = found.record()
     if wide or form != "text" or output:
         click.echo(f"Table sha256 {found.comparison.conclusion.sha256}", err=True)
-    click.echo(f"{'Logged' if logged.anew else 'Logged before'} as run {logged.run_id}.", err=True)
+    click.echo(f"{'Logged' if logged.new else 'Logged before'} as run {logged.run_id}.", err=True)
     words = ["python", "-m", "pipeline", "report", *([experiment] if experiment else [])]
     click.echo(f"Next, every number and figure on one page: {shlex.join(words)}", err=True)
 

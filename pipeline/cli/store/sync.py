@@ -1,4 +1,4 @@
-"""`sync`: deliver what a tracking store that was unreachable has not got."""
+"""`sync`: deliver what a tracking store missed while it was unreachable."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ NOTHING = "-"
 
 
 def list_verdicts(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
-    """A row for each claim, under VERDICTS; "-" for what an untested claim or a headline has not got."""
+    """A row for each claim, under VERDICTS; "-" for what an untested claim or a headline lacks."""
     rows: list[tuple[str, ...]] = []
     for verdict in verdicts:
         numbers = (NOTHING, NOTHING, NOTHING)

@@ -165,7 +165,7 @@ def _check_contents(archive: zipfile.ZipFile, manifest: Manifest, size: int) -> 
     for name in entries:
         with archive.open(name) as entry:
             if FILES + _hash_before(entry, sizes[name]) != name:
-                raise BundleError(f"{name[:20]}... has not the content that its name says")
+                raise BundleError(f"{name[:20]}... does not match the sha256 in its name")
 
 
 def _describe_entry(name: str, size: int) -> zipfile.ZipInfo:

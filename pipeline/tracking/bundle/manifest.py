@@ -191,7 +191,7 @@ def _decode(kind: Any, value: Any, place: str) -> Any:
     inner = get_args(kind)
     if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)
-        _demand(type(value) is dict and set(value) == set(hints), f"{place} has not the keys {', '.join(hints)}")
+        _demand(type(value) is dict and set(value) == set(hints), f"{place} does not have the keys {', '.join(hints)}")
         return kind(**{name: _decode(each, value[name], f"{place}: {name}") for name, each in hints.items()})
     if get_origin(kind) is tuple:
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis and type(value) is list else inner

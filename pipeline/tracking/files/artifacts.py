@@ -49,7 +49,7 @@ NO_MODEL = (
     *(yaml.YAMLError, ImportError, IndexError, EOFError, MemoryError, UserWarning),
     *(*STORE_ERRORS, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile),
 )
-"""What MLflow and Keras raise for a file that is no network, or one that they refuse to load."""
+"""What MLflow and Keras raise for a file that is not a network, or one that they refuse to load."""
 
 
 def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> None:

@@ -70,5 +70,5 @@ def _escape(value: Any) -> Any:
 
 
 def find_journals(database: Path) -> list[str]:
-    """The ids of the runs of which the store has not got everything, as tracking.journal finds them."""
+    """The ids of the runs that are not fully delivered to the store, as tracking.journal finds them."""
     return sorted(path.stem for path in (database.parent / "mlruns" / ".journal").glob("*.jsonl"))

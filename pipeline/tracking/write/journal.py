@@ -43,7 +43,7 @@ def locate_journals(store: Store) -> Path:
 
 
 def find_journals(store: Store) -> list[str]:
-    """The ids of the runs of which the store has not got everything."""
+    """The ids of the runs that are not fully delivered to the store."""
     return sorted(path.stem for path in locate_journals(store).glob("*.jsonl"))
 
 

@@ -40,7 +40,7 @@ from pipeline.training.observer import Epoch
 
 
 class ResumedRecorder(Recorder):
-    """Logs what the store has not got yet, so that each metric keeps one point an epoch."""
+    """Logs what the store does not have yet, so that each metric keeps one point an epoch."""
 
     def __init__(self, store: Store, run_id: str) -> None:
         super().__init__(store, run_id)
