@@ -162,7 +162,8 @@ def test_nothing_is_published_of_metrics_that_were_not_recorded(
     SPOILT["halved"](folder / "mlruns" / "0", folder / "mlflow.db", run_id)
     with pytest.raises(RunsDamaged, match="its metric points are changed"):
         _find_claims(str(tmp_path / "Default.toml"))
-    refused = call("publish", "--table", str(tmp_path / "Default.toml"), "--output", str(tmp_path / "page.md"))
+    files = ("--table", str(tmp_path / "Default.toml"), "--claims", str(tmp_path / "none.toml"))
+    refused = call("publish", *files, "--output", str(tmp_path / "page.md"))
     assert refused.exit_code == 1
     assert f"run {run_id} is damaged: its metric points are changed" in refused.stderr
     assert not (tmp_path / "page.md").exists()
