@@ -130,16 +130,28 @@ COMMANDS = (
 )
 
 
-@pytest.mark.parametrize("case", [*LEFT_OUT, *SURVIVED])
+TOGETHER = {
+    "left out": tuple(LEFT_OUT),
+    "survived": ("heartbeat", "naive heartbeat", "running", "attempt", "data", "no data", "host"),
+    "of the experiment": ("plan", "moment", "lease"),
+    "nested": ("nested plan",),
+}
+"""Values that are planted together, each in a run of its own: every command is asked once for all of them."""
+
+
+@pytest.mark.parametrize("cases", TOGETHER.values(), ids=TOGETHER)
 def test_a_value_that_nobody_can_understand_stops_no_command(
-    study: tuple[MlflowClient, str, str], caplog: pytest.LogCaptureFixture, case: str
+    study: tuple[MlflowClient, str, str], caplog: pytest.LogCaptureFixture, cases: tuple[str, ...]
 ) -> None:
     from pipeline.tracking import runs
 
-    bad, complaint = {**LEFT_OUT, **SURVIVED}[case]
-    if case == "no data":
-        execute(DATABASE, "DELETE FROM params WHERE key = 'data' AND run_uuid = ?", study[2])
-    bad(*study)
+    client, experiment_id, _ = study
+    wanted = "epochs == 4 and outcome == 'finished'"
+    ids = dict(zip(cases, read_runs(open_store(), experiment_id).query(wanted)["run_id"], strict=False))
+    if "no data" in cases:
+        execute(DATABASE, "DELETE FROM params WHERE key = 'data' AND run_uuid = ?", ids["no data"])
+    for case in cases:
+        {**LEFT_OUT, **SURVIVED}[case][0](client, experiment_id, ids[case])
     said = {}
     for command in COMMANDS:
         runs._name_left_out.cache_clear()
@@ -149,10 +161,17 @@ def test_a_value_that_nobody_can_understand_stops_no_command(
         assert "Traceback" not in result.output
         raw = [line for line in result.output.splitlines() if not line.isprintable()]
         assert raw == [], command
-    assert complaint in said["doctor",]
-    assert (f"run {study[2]} is left out: " in caplog.text) == (case in LEFT_OUT)
-    assert case in (*SURVIVED, "start") or complaint in caplog.text
-    assert len(read_runs(open_store(), study[1]).query("epochs == 4 and outcome == 'finished'")) >= 9
+    for case in cases:
+        complaint = {**LEFT_OUT, **SURVIVED}[case][1]
+        assert complaint in said["doctor",], case
+        assert (f"run {ids[case]} is left out: " in caplog.text) == (case in LEFT_OUT), case
+        assert case in (*SURVIVED, "start") or complaint in caplog.text, case
+    gone = {*LEFT_OUT, "naive heartbeat", "running", "host"} & set(cases)
+    assert len(read_runs(open_store(), experiment_id).query(wanted)) == 10 - len(gone)
+
+
+def test_every_bad_value_is_planted() -> None:
+    assert sorted(case for cases in TOGETHER.values() for case in cases) == sorted({**LEFT_OUT, **SURVIVED})
 
 
 def test_a_report_on_a_run_without_data_asks_nobody_and_names_what_it_leaves_out(
