@@ -72,6 +72,7 @@ def test_a_training_says_after_which_epoch_it_stopped_and_what_continues_it(
         assert read_ends(tmp_path) == {("KILLED", "killed")}
 
 
+@pytest.mark.slow
 def test_a_training_that_is_stopped_before_an_epoch_says_so(
     tmp_path: Path, open_terminal: Callable[..., Terminal]
 ) -> None:
@@ -85,7 +86,8 @@ def test_a_training_that_is_stopped_before_an_epoch_says_so(
     assert read_ends(tmp_path) == {("KILLED", "killed")}
 
 
-@pytest.mark.parametrize("way", ["ctrl-c", *slow("at once", "SIGTERM", "group", "hang up")])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["ctrl-c", "at once", "SIGTERM", "group", "hang up"])
 def test_a_sweep_that_is_stopped_says_how_far_it_came(
     tmp_path: Path, open_terminal: Callable[..., Terminal], way: str
 ) -> None:

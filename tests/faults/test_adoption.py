@@ -97,6 +97,7 @@ def test_an_unknown_run_leaves_nothing(
     assert find_journals(open_store()) == []
 
 
+@pytest.mark.slow
 def test_of_two_trainings_with_one_id_one_has_the_run(
     store_uri: str, store_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def read_states(folder: Path) -> list[tuple[str, str]]:
     return [(run.info.status, run.data.tags.get("outcome", "")) for run in client.search_runs(["0"])]
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_ends_no_training(tmp_path: Path, environment: dict[str, str]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline", "train", *SHORT],
@@ -116,6 +117,7 @@ def test_a_list_that_nobody_reads_to_its_end_is_no_failure(environment: dict[str
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_folder_of_runs_that_is_read_only_leaves_no_run_open(tmp_path: Path, environment: dict[str, str]) -> None:
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-Urm", "true"], check=False).returncode:
         pytest.skip("this machine lets no user mount a folder")

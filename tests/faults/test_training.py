@@ -71,6 +71,7 @@ def test_weights_that_are_no_longer_finite_leave_the_last_good_checkpoint(client
     assert first == second != []
 
 
+@pytest.mark.slow
 def test_a_training_without_memory_fails_with_the_reason(tmp_path: Path, store_uri: str) -> None:
     images, labels = np.zeros((60_000, 28, 28), np.uint8), np.arange(60_000, dtype=np.uint8) % 10
     np.savez_compressed(tmp_path / "big.npz", x_train=images, y_train=labels, x_test=images[:9], y_test=labels[:9])

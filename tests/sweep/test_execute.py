@@ -40,6 +40,7 @@ def attack() -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Dask drops a refused socket
 def test_the_cluster_listens_on_this_machine_alone_and_obeys_nobody_else() -> None:
     with LocalCluster(processes=True, n_workers=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"):

@@ -19,7 +19,7 @@ from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.process import hold_lease
 from pipeline.tracking.runs import read_history, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
-from tests.conftest import run_python
+from tests.conftest import run_python, slow
 from tests.rig.server import Server
 from tests.tracking.carried import export, open_in, take
 from tests.tracking.planted import plant_run, plant_study
@@ -197,7 +197,7 @@ with open_bundle(Path(sys.argv[1])) as reader:
 """
 
 
-@pytest.mark.parametrize("point", ["import-model", "import-terminated", "import-tagged"])
+@pytest.mark.parametrize("point", ["import-model", *slow("import-terminated", "import-tagged")])
 def test_a_killed_import_started_again_leaves_no_duplicate(
     cluster: Store, laptop: Store, trained: tuple[str, str], point: str
 ) -> None:

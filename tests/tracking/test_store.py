@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 OPEN = "from pipeline.tracking.store import *; print(find_experiment(open_store(), 'study', create=True))"
 
 
+@pytest.mark.slow
 def test_processes_that_open_it_together_make_it_once(tmp_path: Path) -> None:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}", "PYTHONPATH": str(ROOT)}
     processes = [

@@ -60,6 +60,7 @@ def test_a_mixed_precision_rounds_and_changes_nothing_else(
     np.testing.assert_allclose(losses, usual, rtol=10 * UNIT[precision])
 
 
+@pytest.mark.slow
 def test_xla_draws_and_computes_the_same(dataset: Dataset, usual: npt.NDArray[np.float64]) -> None:
     np.testing.assert_allclose(train_steps(dataset, jit=True), usual, rtol=1000 * UNIT["float32"])
 
@@ -125,6 +126,7 @@ def test_a_run_of_an_earlier_version_is_of_the_only_kind_there_was(store_uri: st
     assert runs[["run_id", "precision", "jit"]].to_numpy().tolist() == [[run.info.run_id, "float32", "off"]]
 
 
+@pytest.mark.slow
 def test_the_command_takes_both_options_and_the_model_is_served(store_uri: str, undrawn: None) -> None:
     from pipeline.serving.predict import load_verified
     from pipeline.tracking.files.registry import find_run

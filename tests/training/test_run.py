@@ -51,6 +51,7 @@ AMBIENT = {
 KERAS_JSON = '{"backend": "jax", "floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"}'
 
 
+@pytest.mark.slow
 def test_a_seed_decides_the_bits_whatever_surrounds_the_process(tmp_path: Path) -> None:
     (tmp_path / ".keras").mkdir()
     (tmp_path / ".keras" / "keras.json").write_text(KERAS_JSON)
