@@ -12,7 +12,7 @@ from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
 from tests.conftest import call, enter, refuse, succeed
-from tests.report.test_html import Page
+from tests.report.pages import Page
 from tests.tracking.planted import plant_study
 
 pytestmark = pytest.mark.usefixtures("undrawn")

@@ -7,8 +7,6 @@ import re
 from collections import Counter
 from dataclasses import replace
 
-import pytest
-
 from pipeline.analysis.comparison import Comparison
 from pipeline.report.figures.comparison import plot_gap
 from pipeline.report.figures.illustrations import embed_figure, say_interval
@@ -17,22 +15,7 @@ from pipeline.report.text.lessons import say_specifications
 from pipeline.report.text.numbers import SYMBOLS
 from pipeline.report.text.sentences import say_finding
 from tests.frames import make_runs
-from tests.report.test_html import ERROR, GAP, TWINS, WHOLE, Page, compare, render
-
-
-@pytest.fixture(scope="module")
-def study() -> Comparison:
-    return compare(make_runs(TWINS, seeds=range(5)), GAP, ERROR, WHOLE)
-
-
-@pytest.fixture(scope="module")
-def text(study: Comparison) -> str:
-    return render(study)
-
-
-@pytest.fixture(scope="module")
-def page(text: str) -> Page:
-    return Page(text)
+from tests.report.pages import TWINS, Page, render
 
 
 def list_heads(text: str, table: str) -> list[str]:
