@@ -82,14 +82,6 @@ def look_up_run(store: Store, run_id: str) -> RunRecord | None:
             raise
 
 
-def read_trainings(store: Store, experiment_id: str) -> dict[str, RunRecord]:
-    """The training runs of an experiment that are not deleted, by their ids, in few requests; raises StoreError."""
-    wanted = ([experiment_id], "tags.kind = 'train'")
-    with store_errors(store):
-        found = read_pages(lambda token: store.client.search_runs(*wanted, max_results=PAGE, page_token=token))
-    return {run.info.run_id: _record(run) for run in found}
-
-
 def lives(store: Store, run: RunRecord) -> bool:
     """Whether a process still works on a run, as far as can be told from here.
 
