@@ -133,6 +133,8 @@ def _read_file(artifact_uri: str, path: str) -> bytes:
     folder = path.rpartition("/")[0]
     try:
         files = open_artifacts(artifact_uri)
+        if folder_here := getattr(files, "artifact_dir", None):
+            return (Path(folder_here) / path).read_bytes()
         if path not in {file.path for file in files.list_artifacts(folder or None)}:
             return b""
         return read_artifact(artifact_uri, path)

@@ -33,7 +33,7 @@ def write_report(
     found: Found, experiment: str, path: Path, print_pdf: Callable[[str], bytes] | None = None
 ) -> WrittenReport:
     """Write the report of a comparison to `path`, as HTML unless `print_pdf` (report.pdf) is given, and log it."""
-    demand_unchanged(found.store, found.comparison.runs["run_id"])
+    demand_unchanged(found.store, found.experiment_id, found.comparison.runs["run_id"])
     accuracies = read_history(found.store, list(found.comparison.runs["run_id"]), ACCURACIES)
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     page = render_report(found.comparison, accuracies, read_sources(found, experiment), written)

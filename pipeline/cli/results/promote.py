@@ -51,7 +51,7 @@ def promote(experiment: str, variant: str, model: str) -> None:
     choice = choose_run(found.comparison, variant, _are_claims_late(found))
     run = find_run(found.store, choice.run_id)
     check_artifacts(found.store, run.run_id)
-    demand_unchanged(found.store, found.comparison.runs["run_id"])
+    demand_unchanged(found.store, found.experiment_id, found.comparison.runs["run_id"])
     source = Source(
         experiment=found.store.client.get_experiment(found.experiment_id).name,
         facts=run.facts,

@@ -60,7 +60,7 @@ def export_experiment(store: Store, name: str, bundle: BundleWriter, wanted: Wan
             raise StoreError(
                 f'no {"ended" if wanted.every else "finished"} run in "{experiment.name}"; train one first'
             )
-        demand_unchanged(store, (run.info.run_id for run in runs))
+        demand_unchanged(store, experiment_id, (run.info.run_id for run in runs))
         models = {} if wanted.evidence else _read_models(store, experiment_id)
         runs.sort(key=lambda run: (run.info.start_time, find_origin(run)))
         return Manifest(

@@ -24,7 +24,7 @@ from pipeline.tracking.mlflow_internals import BATCH, Keys, Recorded, open_artif
 from pipeline.tracking.runs import read_rows
 from pipeline.tracking.store import Store, first_line, store_errors
 from pipeline.tracking.write.recorder import Recorder
-from pipeline.tracking.write.survey import RunRecord, look_up_run
+from pipeline.tracking.write.survey import PAGE, RunRecord, read_pages
 
 FILE = "hashes.json"
 POINTS = "its metric points"
@@ -33,6 +33,8 @@ NAMED = 5  # damaged runs in one message
 REMEDY = "`python -m pipeline doctor --deep --fix` ends it as failed, so that a sweep trains it again"
 Hashes = Mapping[str, str]
 """The sha256 of each file by its path (the model's below `model/`), and that of the points under POINTS."""
+Models = Mapping[str, Sequence[str]]
+"""Where the models of runs are, by run id."""
 logger = logging.getLogger(__name__)
 
 
@@ -57,23 +59,21 @@ def find_changes(store: Store, run: RunRecord) -> list[str] | None:
     if wrong:
         return [wrong]
     with store_errors(store):
-        found = read_hashes(store, run)
+        return _list_changes(kept, read_hashes(store, run))
+
+
+def _list_changes(kept: Hashes, found: Hashes) -> list[str]:
     state = {name: "is missing" if name not in found else "is changed" for name in kept} | {POINTS: "are changed"}
     return [f"{name} {state[name]}" for name in sorted(kept) if found.get(name) != kept[name]]
 
 
-def demand_unchanged(store: Store, run_ids: Iterable[str]) -> None:
-    """Raise RunsDamaged for the first run that is damaged; warn of those that an earlier version finished."""
-    unknown = 0
-    for run_id in run_ids:
-        run = look_up_run(store, run_id)
-        if run is None or not is_in_reach(run.artifact_uri, run.tags.get(HOST)):
-            continue
-        changes = find_changes(store, run)
-        unknown += changes is None
-        if changes:
-            raise RunsDamaged(f"run {run_id} is damaged: {', '.join(changes)}; {REMEDY}")
-    if unknown:
+def demand_unchanged(store: Store, experiment_id: str, run_ids: Iterable[str]) -> None:
+    """Raise RunsDamaged that names the damaged ones of these runs; warn of those that an earlier version finished."""
+    with store_errors(store):
+        models = _find_models(store, experiment_id)
+    runs = _read_judged(store, experiment_id, run_ids)
+    _refuse_damaged(store, runs.dropna(subset="sha256"), models)
+    if unknown := int(runs["sha256"].isna().sum()):
         logger.warning("%s of an earlier version: no hashes, so damage cannot be detected", count(unknown, "run"))
 
 
@@ -82,26 +82,40 @@ def demand_recorded_metrics(store: Store, experiment_id: str, run_ids: Iterable[
 
     Runs of an earlier version, and those whose files are out of reach, are not judged.
     """
+    _refuse_damaged(store, _read_judged(store, experiment_id, run_ids).dropna(subset="sha256"), None)
+
+
+def _read_judged(store: Store, experiment_id: str, run_ids: Iterable[str]) -> pd.DataFrame:
+    """Of these runs those whose files are in reach: run_id, artifact_uri and the columns of KEPT."""
     with store_errors(store):
-        rows = read_rows(store, experiment_id, KEPT).dropna(subset="sha256").set_index("run_id", drop=False)
-    judged = rows.loc[[run_id for run_id in run_ids if run_id in rows.index]]
-    damaged = [
-        line for first in range(0, len(judged), BATCH) for line in _find_damaged(store, judged[first : first + BATCH])
-    ]
+        rows = read_rows(store, experiment_id, KEPT).set_index("run_id", drop=False)
+    rows = rows.loc[[run_id for run_id in run_ids if run_id in rows.index]]
+    return rows[[is_in_reach(*place) for place in zip(rows["artifact_uri"], rows["host"], strict=True)]]
+
+
+def _refuse_damaged(store: Store, runs: pd.DataFrame, models: Models | None) -> None:
+    """Raise RunsDamaged where metric points or, given `models`, files of runs are not those that were recorded."""
+    parts = (runs[first : first + BATCH] for first in range(0, len(runs), BATCH))
+    damaged = [line for part in parts for line in _find_damaged(store, part, models)]
     if damaged:
         more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
         raise RunsDamaged(f"{', '.join(damaged[:NAMED])}{more}; {REMEDY}")
 
 
-def _find_damaged(store: Store, rows: pd.DataFrame) -> Iterator[str]:
-    """What is wrong with the metric points of these runs (run_id, artifact_uri and the columns of KEPT)."""
-    runs = [run for run in rows.to_dict("records") if is_in_reach(run["artifact_uri"], run["host"])]
+def _find_damaged(store: Store, runs: pd.DataFrame, models: Models | None) -> Iterator[str]:
     with store_errors(store):
-        found = _hash_points(store, [run["run_id"] for run in runs])
-    for run in runs:
-        kept, wrong = _read_kept(store, run["run_id"], run["artifact_uri"], run["sha256"])
-        if wrong or kept[POINTS] != found[run["run_id"]]:
-            yield f"run {run['run_id']} is damaged: {wrong or f'{POINTS} are changed'}"
+        points = _hash_points(store, list(runs["run_id"]))
+    for run in runs.to_dict("records"):
+        run_id, place = run["run_id"], run["artifact_uri"]
+        kept, wrong = _read_kept(store, run_id, place, run["sha256"])
+        found = {POINTS: points[run_id]}
+        if models is None:
+            kept = {name: value for name, value in kept.items() if name == POINTS}
+        else:
+            with store_errors(store):
+                found |= _hash_run(store, place, models.get(run_id, ()))
+        if changes := [wrong] if wrong else _list_changes(kept, found):
+            yield f"run {run_id} is damaged: {', '.join(changes)}"
 
 
 def _read_kept(store: Store, run_id: str, artifact_uri: str, sha256: str) -> tuple[Hashes, str]:
@@ -120,18 +134,28 @@ def _read_kept(store: Store, run_id: str, artifact_uri: str, sha256: str) -> tup
     return json.loads(content), ""
 
 
-def read_hashes(store: Store, run: RunRecord | RunInfo) -> dict[str, str]:
+def read_hashes(store: Store, run: RunRecord | RunInfo) -> Hashes:
     """The hashes of everything that a run has logged, as they are now; raises what MLflow raises."""
-    hashes = {name: value for name, value in _hash_files(store, run.artifact_uri) if name != FILE}
-    for model in _find_models(store, run):
-        hashes |= {f"{MODEL_NAME}/{name}": value for name, value in _hash_files(store, model)}
-    return {**hashes, POINTS: _hash_points(store, [run.run_id])[run.run_id]}
+    models = _find_models(store, run.experiment_id, run.run_id).get(run.run_id, ())
+    points = _hash_points(store, [run.run_id])[run.run_id]
+    return {**_hash_run(store, run.artifact_uri, models), POINTS: points}
 
 
-def _find_models(store: Store, run: RunRecord | RunInfo) -> list[str]:
-    """Where the models of a run are."""
-    wanted = f"source_run_id = '{run.run_id}' AND name = '{MODEL_NAME}'"
-    return [each.artifact_location for each in store.client.search_logged_models([run.experiment_id], wanted)]
+def _find_models(store: Store, experiment_id: str, run_id: str = "") -> Models:
+    """Where the models of a run are, or those of all runs of an experiment."""
+    wanted = f"name = '{MODEL_NAME}'" + (f" AND source_run_id = '{run_id}'" if run_id else "")
+    models: dict[str, list[str]] = {}
+    for each in read_pages(
+        lambda token: store.client.search_logged_models([experiment_id], wanted, max_results=PAGE, page_token=token)
+    ):
+        models.setdefault(each.source_run_id, []).append(each.artifact_location)
+    return models
+
+
+def _hash_run(store: Store, artifact_uri: str, models: Iterable[str]) -> dict[str, str]:
+    """The hashes of a run's files and of those of its models."""
+    hashes = {name: value for name, value in _hash_files(store, artifact_uri) if name != FILE}
+    return hashes | {f"{MODEL_NAME}/{name}": value for model in models for name, value in _hash_files(store, model)}
 
 
 def _hash_files(store: Store, uri: str) -> Iterator[tuple[str, str]]:
