@@ -141,9 +141,9 @@ def _frame_points(points: Iterable[tuple[str, str, int, float | None]]) -> pd.Da
         epochs.append(epoch)
         values.append(float("nan") if value is None else value)
     run_ids, names = (
-        pd.Categorical.from_codes(np.asarray(column, dtype=int), pd.Index(list(known), dtype=str)).reorder_categories(
-            sorted(known)
-        )
+        pd.Categorical.from_codes(
+            np.frombuffer(column, dtype=np.int32), pd.Index(list(known), dtype=str)
+        ).reorder_categories(sorted(known))
         for known, column in zip(numbers, codes, strict=True)
     )
     return pd.DataFrame({"run_id": run_ids, "metric": names, "epoch": np.asarray(epochs), "value": np.asarray(values)})

@@ -126,7 +126,7 @@ def say_interval(verdict: Verdict) -> str:
 
 def rank_variants(runs: pd.DataFrame, metric: str) -> str:
     """Which variant has the highest mean of a final metric and which the lowest, with their n."""
-    entries = {name: measure_entry(own, metric) for name, own in runs.groupby("variant")}
+    entries = {name: measure_entry(own, metric) for name, own in runs[["variant", "run_id", metric]].groupby("variant")}
     measured = [(entry.value, str(name), len(entry.run_ids)) for name, entry in entries.items() if entry.run_ids]
     if not measured:
         return f"No run has a finite {QUANTITIES[metric]}."

@@ -56,9 +56,9 @@ def plot_spread(history: pd.DataFrame, runs: pd.DataFrame, quantity: str, *, cap
     figure, body, panels = open_panels(len(variants), COLUMNS, 2.4, caption)
     if quantity == "loss":
         use_log_scale(panels[0])
-    of = history["run_id"].map(runs.set_index("run_id")["variant"])
+    points = history[history["metric"].isin(metrics)]
     for axes, variant in zip(panels, variants, strict=True):
-        own = history[of == variant]
+        own = points[points["run_id"].isin(runs.loc[runs["variant"] == variant, "run_id"])]
         for metric, style in zip(metrics, STYLES, strict=True):
             _draw_band(axes, own[own["metric"] == metric], style)
         axes.set_title(f"{variant} (n = {own['run_id'].nunique()})", fontsize=8)
