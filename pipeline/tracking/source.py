@@ -49,7 +49,7 @@ def correct_tags(tags: Mapping[str, str], root: Path) -> dict[str, str]:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """What git prints, or "" if there is no git or repository; says so if git refuses or does not answer."""
+    """The output of git, "" without git or a repository; logs a line if git refuses or does not answer."""
     environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
     try:
         done = subprocess.run(

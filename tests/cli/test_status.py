@@ -90,6 +90,14 @@ def test_what_broke_off_is_named_until_its_cell_has_a_run_again(empty: Path) -> 
     assert broken[1] == "conv2_3x3-s0 stopped after epoch 4 of 4. Continue:"
     plant_run(store, "conv2_3x3", 0)
     assert call("status").output.splitlines()[3:] == broken[:1]
+    stopped = plant_run(store, "conv2_3x3", 1)  # with other settings than the one that finishes later
+    change = {"outcome": "killed", "fingerprint": "a" * 64}
+    store.client.log_batch(stopped, tags=[RunTag(*tag) for tag in change.items()])
+    other = plant_run(store, "conv2_3x3", 1)
+    store.client.set_tag(other, "fingerprint", "b" * 64)
+    assert f"  python -m pipeline train --resume {stopped}" in call("status").output
+    store.client.set_tag(other, "fingerprint", "a" * 64)
+    assert call("status").output.splitlines()[3:] == broken[:1]
     for seed in range(6):
         with contextlib.suppress(KeyboardInterrupt):
             plant_run(store, "conv2_5x5", seed, finished=False)

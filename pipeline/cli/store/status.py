@@ -12,7 +12,7 @@ import click
 
 from pipeline.cli.early import experiment_argument
 from pipeline.study import metrics
-from pipeline.study.tags import EPOCH, HEARTBEAT, HOST, PID, REASON, VARIANT
+from pipeline.study.tags import EPOCH, FINGERPRINT, HEARTBEAT, HOST, PID, REASON, VARIANT
 
 if TYPE_CHECKING:
     from pipeline.tracking.quick.records import ExperimentRecord, RunRecord
@@ -140,12 +140,23 @@ def describe_running(view: View, run: RunRecord) -> tuple[str, ...]:
 
 
 def find_broken(view: View) -> list[RunRecord]:
-    """Of each cell that has no finished run and none that lives the newest run, newest first."""
-    newest = {(run.experiment_id, run.tags.get(VARIANT), run.params.get("seed")): run for run in view.trainings}
-    for run in view.trainings:
+    """The newest run of each training that broke off and was not trained again, newest first.
+
+    Runs of one cell with other settings or data have other fingerprints; one that ended too early to have a
+    fingerprint is replaced by any later run of its cell.
+    """
+    broken: dict[tuple[str, ...], RunRecord] = {}
+    replaced: set[tuple[str, ...]] = set()
+    for run in view.trainings:  # oldest first
+        cell = (run.experiment_id, run.tags.get(VARIANT, ""), run.params.get("seed", ""))
+        training = (*cell, run.tags.get(FINGERPRINT, ""))
         if run.state == "finished" or (run.state == "running" and view.lives(run)):
-            newest.pop((run.experiment_id, run.tags.get(VARIANT), run.params.get("seed")), None)
-    return list(newest.values())[::-1]
+            broken.pop((*cell, ""), None)
+            replaced.add(training)
+        else:
+            broken.pop(training, None)
+            broken[training] = run
+    return [run for training, run in reversed(broken.items()) if not training[-1] or training not in replaced]
 
 
 def describe_broken(run: RunRecord) -> str:
