@@ -164,9 +164,9 @@ def describe_broken(run: RunRecord) -> str:
     epoch, seed = run.tags.get(EPOCH, "").partition("/")[0], run.params.get("seed", "")
     cell = f"{run.tags.get(VARIANT, run.run_id)}{f'-s{seed}' if seed else ''}"
     word = "died" if run.state == "running" else WORDS.get(run.state, run.state)
-    why = f" ({run.tags[REASON]})" if run.state == "failed" and run.tags.get(REASON) else ""
+    why = f": {run.tags[REASON]}" if run.state == "failed" and run.tags.get(REASON) else ""
     if not epoch.isdigit() or epoch == "0":
-        return f"{cell} {word} before the end of its first epoch{why}; train it again"
+        return f"{cell} {word} before the end of its first epoch{why or '; train it again'}"
     whole = f" of {run.params['epochs']}" if "epochs" in run.params else ""
     return f"{cell} {word} after epoch {epoch}{whole}{why}. Continue:\n  python -m pipeline train --resume {run.run_id}"
 
