@@ -83,10 +83,7 @@ def test_what_broke_off_is_named_until_its_cell_has_a_run_again(empty: Path) -> 
     with contextlib.suppress(ValueError), record_run(store, find_variant("conv3_3x3"), Settings(seed=1)):
         raise ValueError("the data are damaged")
     broken = call("status").output.splitlines()[3:]
-    assert (
-        broken[0]
-        == "conv3_3x3 failed before the end of its first epoch: ValueError: the data are damaged"
-    )
+    assert broken[0] == "conv3_3x3 failed before the end of its first epoch: ValueError: the data are damaged"
     assert broken[1] == "conv2_3x3-s0 stopped after epoch 4 of 4. Continue:"
     plant_run(store, "conv2_3x3", 0)
     assert call("status").output.splitlines()[3:] == broken[:1]
