@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import statistics
 import time
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ def expect_epoch(variant: Variant, settings: Settings) -> float | None:
     from pipeline.tracking.store import open_store
 
     try:
-        return estimate_epoch(variant, settings, read_paces(open_store()), socket.gethostname())
+        return estimate_epoch(variant, settings, read_paces(open_store()))
     except StoreError:
         return None
 

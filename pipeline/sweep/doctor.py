@@ -6,7 +6,7 @@ What is fixed is read again right before the write, so that a sweep may go on me
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 from pipeline.study.tags import (
@@ -21,12 +21,19 @@ from pipeline.study.tags import (
     SOURCE_TYPE,
     WEIGHTS_SHA256,
 )
-from pipeline.sweep.damage import find_changed
-from pipeline.sweep.finding import Finding
+from pipeline.sweep.findings import (
+    Finding,
+    find_changed,
+    find_lost_folders,
+    find_moved_folders,
+    find_unreadable,
+    is_lost,
+    is_result,
+    say_damage,
+)
 from pipeline.sweep.leftovers import find_checkpoints_left, find_leases_left, find_undelivered, is_held
-from pipeline.sweep.unreadable import find_unreadable
-from pipeline.tracking.files.addresses import find_moved, fix_moved_artifacts
-from pipeline.tracking.files.artifacts import find_damage, is_in_reach, locate_artifacts
+from pipeline.tracking.files.addresses import find_moved
+from pipeline.tracking.files.artifacts import find_damage
 from pipeline.tracking.store import Store
 from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.tracking.write.survey import (
@@ -52,7 +59,7 @@ def find_faults(survey: Survey, *, deep: bool = False) -> Iterator[Finding]:
 
     With `deep` every file and metric point of finished runs is compared with the hashes that were kept.
     """
-    if moved := list(_find_moved_folders(survey.store)):
+    if moved := list(find_moved_folders(survey.store)):
         yield from moved
         survey = survey_store(survey.store, survey.name)  # --fix has changed every address in it
     if waiting := list(find_undelivered(survey)):
@@ -62,37 +69,19 @@ def find_faults(survey: Survey, *, deep: bool = False) -> Iterator[Finding]:
     yield from _find_dead(survey)
     yield from _find_untaken(survey)
     yield from _find_contradictions(survey)
-    finished = [run for run in survey.runs if _is_result(run) and run.run_id not in survey.undelivered]
-    lost = {each.experiment_id for each in survey.experiments if _is_lost(each.artifact_uri)}
+    finished = [run for run in survey.runs if is_result(run) and run.run_id not in survey.undelivered]
+    lost = {each.experiment_id for each in survey.experiments if is_lost(each.artifact_uri)}
     damage = find_damage(survey.store, [run for run in finished if run.experiment_id not in lost])
     if not find_moved(survey.store):
-        yield from _find_lost_folders(survey, lost)
+        yield from find_lost_folders(survey, lost)
     for run_id, missing in damage.items():
-        fix = partial(fail_run, survey.store, run_id, _explain_damage)
-        remedy = "ended as failed, so that a sweep trains it again"
-        yield Finding(subject=f"run {run_id}", problem=f"finished without {missing}", remedy=remedy, fix=fix)
+        yield say_damage(survey.store, run_id, missing)
+    whole = [run for run in finished if run.run_id not in damage]
     if deep:
-        yield from find_changed(survey.store, [run for run in finished if run.run_id not in damage])
-    yield from _find_duplicates(survey.store, [run for run in finished if run.run_id not in damage])
+        yield from find_changed(survey.store, whole)
+    yield from _find_duplicates(survey.store, whole)
     yield from find_checkpoints_left(survey, damage)
     yield from find_leases_left(survey)
-
-
-def _find_moved_folders(store: Store) -> Iterator[Finding]:
-    """Former places of this project's folder that the store still names."""
-    for moved in find_moved(store):
-        yield Finding(
-            subject=f"folder {moved.folder}",
-            problem=f"it was moved, and {moved.count} addresses in the store still name it",
-            remedy="they name the folder of the store",
-            fix=partial(_fix_moved, store),
-        )
-
-
-def _fix_moved(store: Store) -> bool:
-    """Change the addresses; those of a second former folder go with the first's."""
-    fix_moved_artifacts(store)
-    return not find_moved(store)
 
 
 def _find_dead(survey: Survey) -> Iterator[Finding]:
@@ -137,22 +126,17 @@ def _end_dead(store: Store, run_id: str) -> bool:
 def _find_untaken(survey: Survey) -> Iterator[Finding]:
     """Runs that `mlflow run` made for an environment that failed."""
     for run in survey.runs:
-        if run.run_id not in survey.undelivered and _is_untaken(survey.store, run):
+        if run.run_id not in survey.undelivered and (problem := _explain_untaken(survey.store, run)):
             fix = partial(fail_run, survey.store, run.run_id, _explain_untaken)
-            yield Finding(subject=f"run {run.run_id}", problem=UNTAKEN, remedy="ended as failed", fix=fix)
-
-
-def _is_untaken(store: Store, run: RunRecord) -> bool:
-    """Whether nobody has written to a run of `mlflow run`, and nobody is going to."""
-    is_ours = PARAMETERS.get(run.tags.get(ENTRY_POINT, "")) in run.params
-    waits = run.tags.get(SOURCE_TYPE) == "PROJECT" and run.status == "RUNNING" and not run.deleted
-    taken = {KIND, OUTCOME} & set(run.tags) or run.metrics
-    return is_ours and waits and not taken and not lives(store, run)
+            yield Finding(subject=f"run {run.run_id}", problem=problem, remedy="ended as failed", fix=fix)
 
 
 def _explain_untaken(store: Store, run: RunRecord) -> str:
-    """Why the run has failed, "" if somebody took it up."""
-    return UNTAKEN if _is_untaken(store, run) else ""
+    """UNTAKEN if nobody has written to a run of `mlflow run`, and nobody is going to; else ""."""
+    is_ours = PARAMETERS.get(run.tags.get(ENTRY_POINT, "")) in run.params
+    waits = run.tags.get(SOURCE_TYPE) == "PROJECT" and run.status == "RUNNING" and not run.deleted
+    taken = {KIND, OUTCOME} & set(run.tags) or run.metrics
+    return UNTAKEN if is_ours and waits and not taken and not lives(store, run) else ""
 
 
 def _find_contradictions(survey: Survey) -> Iterator[Finding]:
@@ -170,36 +154,6 @@ def _find_contradictions(survey: Survey) -> Iterator[Finding]:
             )
 
 
-def _is_result(run: RunRecord) -> bool:
-    """Whether it is a training that was completed."""
-    return run.is_training and run.state == "finished" and not run.deleted
-
-
-def _is_lost(artifact_uri: str) -> bool:
-    """Whether an experiment's folder is not where the store says."""
-    folder = locate_artifacts(artifact_uri)
-    return folder is not None and not folder.is_dir()
-
-
-def _find_lost_folders(survey: Survey, lost: Collection[str]) -> Iterator[Finding]:
-    """Experiments with results whose whole folder is gone: moved, most likely, and nothing to end runs for."""
-    for experiment in survey.experiments:
-        results = [run for run in survey.runs if _is_result(run) and is_in_reach(run.artifact_uri, run.tags.get(HOST))]
-        runs = [run for run in results if run.experiment_id == experiment.experiment_id]
-        if experiment.experiment_id in lost and runs:
-            yield Finding(
-                subject=f"experiment {experiment.name}",
-                problem=f"its folder {locate_artifacts(experiment.artifact_uri)} is gone, with {len(runs)} results",
-                remedy="put it back where it was, or delete the experiment",
-            )
-
-
-def _explain_damage(store: Store, run: RunRecord) -> str:
-    """Why a finished training no longer counts as a result; "" if it does."""
-    missing = find_damage(store, [run]) if _is_result(run) else {}
-    return f"lacks {missing[run.run_id]}" if missing else ""
-
-
 def _find_duplicates(store: Store, finished: list[RunRecord]) -> Iterator[Finding]:
     """Runs of a cell that a newer run has finished again; other weights are evidence, and stay."""
     groups: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
@@ -209,27 +163,22 @@ def _find_duplicates(store: Store, finished: list[RunRecord]) -> Iterator[Findin
     for *older, newest in groups.values():
         for run in older:
             weights, others = (each.tags.get(WEIGHTS_SHA256, "unknown") for each in (run, newest))
-            subject, same = f"run {run.run_id}", f"is finished again in run {newest.run_id}"
             if weights != others or weights == "unknown":
-                problem = f"{same} with other weights, sha256 {others[:12]} here {weights[:12]}"
-                yield Finding(
-                    subject=subject,
-                    problem=problem,
-                    remedy="kept as evidence that the training did not repeat; compare their environment.json",
-                )
-                continue
-            yield Finding(
-                subject=subject,
-                problem=f"{same} with the same weights",
-                remedy=f"deleted; `mlflow runs restore --run-id {run.run_id}` brings it back",
-                fix=partial(_delete_duplicate, store, run.run_id, newest.run_id),
-            )
+                how = f"with other weights, sha256 {others[:12]} here {weights[:12]}"
+                remedy = "kept as evidence that the training did not repeat; compare their environment.json"
+                fix = None
+            else:
+                how = "with the same weights"
+                remedy = f"deleted; `mlflow runs restore --run-id {run.run_id}` brings it back"
+                fix = partial(_delete_duplicate, store, run.run_id, newest.run_id)
+            problem = f"is finished again in run {newest.run_id} {how}"
+            yield Finding(subject=f"run {run.run_id}", problem=problem, remedy=remedy, fix=fix)
 
 
 def _delete_duplicate(store: Store, run_id: str, newest_id: str) -> bool:
     """Delete a run if the newer one is still there with the same weights."""
     run, newest = look_up_run(store, run_id), look_up_run(store, newest_id)
-    if run is None or newest is None or not (_is_result(run) and _is_result(newest)) or run.status == "RUNNING":
+    if run is None or newest is None or not (is_result(run) and is_result(newest)) or run.status == "RUNNING":
         return False
     if run.tags.get(WEIGHTS_SHA256) != newest.tags.get(WEIGHTS_SHA256):
         return False

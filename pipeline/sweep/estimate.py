@@ -6,10 +6,11 @@ import functools
 import itertools
 import math
 import multiprocessing
+import socket
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -29,9 +30,8 @@ EVALUATION_SHARE = 1.15
 """A whole epoch in terms of its batches, evaluation included, until one has been seen."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """Seconds of one process for some cells: the median, and the 10th to 90th percentile of what was seen."""
+class Estimate(NamedTuple):
+    """Seconds of one process: the median, and the 10th to 90th percentile of what was seen."""
 
     low: float
     middle: float
@@ -69,10 +69,10 @@ def order_cells(cells: Sequence[Cell]) -> list[Cell]:
     return sorted(cells, key=lambda cell: (seeds[cell.settings.seed], -count_cell_work(cell)))
 
 
-def estimate_cells(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> Estimate | None:
-    """Seconds for the cells that are not done, one after the other; None where this host has finished no run."""
-    rates = measure_rates(cells, runs, host)
-    return None if rates is None else _estimate_by(rates, cells, measure_rest(runs, host))
+def estimate_cells(cells: Sequence[Cell], runs: pd.DataFrame) -> Estimate | None:
+    """Seconds for the cells that are not done, one after the other; None where this machine has finished no run."""
+    measured = _measure(cells, runs)
+    return None if measured is None else _estimate_by(*measured, cells)
 
 
 def probe_cells(cells: Sequence[Cell]) -> tuple[Estimate, str]:
@@ -83,7 +83,7 @@ def probe_cells(cells: Sequence[Cell]) -> tuple[Estimate, str]:
     """
     longest = max((cell for cell in cells if cell.state != "done"), key=count_cell_work)
     rate = time_in_process(longest) * EVALUATION_SHARE / count_work(longest.variant, 1, longest.images)
-    return _estimate_by((rate / 1.5, rate, rate * 1.5), cells, STARTUP_SECONDS), longest.variant.name
+    return _estimate_by(Estimate(rate / 1.5, rate, rate * 1.5), STARTUP_SECONDS, cells), longest.variant.name
 
 
 def time_in_process(cell: Cell) -> float:
@@ -103,62 +103,56 @@ def _time_image(cell: Cell) -> float:
     return time_image(cell.variant, cell.settings, cell.images)
 
 
-def _estimate_by(rates: tuple[float, float, float], cells: Sequence[Cell], rest: float) -> Estimate:
-    """Seconds for the cells that are not done, by low, middle and high seconds for a multiply-add.
-
-    `rest` is what a cell takes beside its epochs.
-    """
+def _estimate_by(rates: Estimate, rest: float, cells: Sequence[Cell]) -> Estimate:
+    """Seconds for the cells that are not done, by those for a multiply-add and those a cell takes beside its epochs."""
     left = [cell for cell in cells if cell.state != "done"]
     total = sum(map(count_cell_work, left))
-    low, middle, high = (rate * total + rest * len(left) for rate in rates)
-    return Estimate(low=low, middle=middle, high=high)
+    return Estimate(*(rate * total + rest * len(left) for rate in rates))
 
 
-def estimate_epoch(variant: Variant, settings: Settings, runs: pd.DataFrame, host: str) -> float | None:
-    """Seconds for an epoch of one training; None where this host has finished no run."""
+def estimate_epoch(variant: Variant, settings: Settings, runs: pd.DataFrame) -> float | None:
+    """Seconds for an epoch of one training; None where this machine has finished no run."""
     cell = Cell(variant=variant, settings=settings, fingerprint="")
-    rates = measure_rates([cell], runs, host)
-    return None if rates is None else rates[1] * count_cell_work(cell) / settings.epochs
+    measured = _measure([cell], runs)
+    return None if measured is None else measured[0].middle * count_cell_work(cell) / settings.epochs
 
 
-def measure_rates(cells: Sequence[Cell], runs: pd.DataFrame, host: str) -> tuple[float, float, float] | None:
-    """Seconds for a multiply-add on this host: the 10th, 50th and 90th percentile of its finished runs, if any."""
+def _measure(cells: Sequence[Cell], runs: pd.DataFrame) -> tuple[Estimate, float] | None:
+    """Seconds for a multiply-add, and those that a run takes beside its epochs (start, figures, model; the median).
+
+    None where this machine has finished no run.
+    """
     variants = {**VARIANTS, **{cell.variant.name: cell.variant for cell in cells}}
-    seen = runs[(runs["outcome"] == "finished") & (runs["host"] == host) & runs["variant"].isin(list(variants))]
+    own = runs[(runs["outcome"] == "finished") & (runs["host"] == socket.gethostname())]
+    seen = own[own["variant"].isin(list(variants))]
     if seen.empty:
         return None
     work = [
         count_work(variants[run["variant"]], run["subset"] or WHOLE, read_images(run))
         for run in seen.to_dict("records")
     ]
-    low, middle, high = (seen[metrics.EPOCH_SECONDS.final] / work).quantile([0.1, 0.5, 0.9])
-    return float(low), float(middle), float(high)
+    rates = Estimate(*(seen[metrics.EPOCH_SECONDS.final] / work).quantile([0.1, 0.5, 0.9]).map(float))
+    rest = (own["seconds"] - own["epochs"] * own[metrics.EPOCH_SECONDS.final]).dropna()
+    return rates, float(rest.clip(lower=0).median()) if len(rest) else STARTUP_SECONDS
 
 
-def measure_rest(runs: pd.DataFrame, host: str) -> float:
-    """Seconds that a run takes beside its epochs (start, figures, model): the median of those that `host` finished."""
-    seen = runs[(runs["outcome"] == "finished") & (runs["host"] == host)]
-    rest = (seen["seconds"] - seen["epochs"] * seen[metrics.EPOCH_SECONDS.final]).dropna()
-    return float(rest.clip(lower=0).median()) if len(rest) else STARTUP_SECONDS
-
-
-def take_within(cells: Sequence[Cell], runs: pd.DataFrame, host: str, seconds: float) -> list[Cell]:
+def take_within(cells: Sequence[Cell], runs: pd.DataFrame, seconds: float) -> list[Cell]:
     """The first cells that will fit, by the cautious estimate, into so many seconds of one process.
 
     Raises ExperimentError where nothing is known of this machine yet.
     """
     if not cells:
         return []
-    rates = measure_rates(cells, runs, host)
-    if rates is None:
+    measured = _measure(cells, runs)
+    if measured is None:
         raise ExperimentError("a budget needs a training that has finished on this machine; train one cell first")
-    rest = measure_rest(runs, host)
-    needed = itertools.accumulate(rates[-1] * count_cell_work(cell) + rest for cell in cells)
+    rates, rest = measured
+    needed = itertools.accumulate(rates.high * count_cell_work(cell) + rest for cell in cells)
     return [cell for cell, sum_so_far in zip(cells, needed, strict=True) if sum_so_far <= seconds]
 
 
 def say_estimate(estimate: Estimate, workers: int) -> str:
     """The time that so many workers take: about 3.4 h (2.9 h to 4.1 h) with 2 workers."""
-    low, middle, high = (format_duration(each / workers) for each in (estimate.low, estimate.middle, estimate.high))
+    low, middle, high = (format_duration(each / workers) for each in estimate)
     between = f" ({low} to {high})" if low != high else ""
     return f"about {middle}{between} with {count(workers, 'worker')}"

@@ -19,8 +19,7 @@ from pipeline.background import repeat
 from pipeline.errors import CellTaken, StoreError, StoreUnreachable
 from pipeline.interrupts import FOLLOW, blocked
 from pipeline.sweep.cells import Cell
-from pipeline.sweep.endings import ending_cells
-from pipeline.sweep.forkserver import run_cell
+from pipeline.sweep.forkserver import ending_cells, run_cell
 
 CONNECT_SECONDS = 30
 CONFIGURATION = {
@@ -123,26 +122,19 @@ def run_cells(client: Client, cells: Sequence[Cell], words: Sequence[str], attem
     the others, until it is done.
     """
     environment = forward_environment()
-    jobs = [
-        Job(
-            name=cell.name,
-            words=[*words, cell.variant.name, str(cell.settings.seed)],
-            environment=environment,
-            attempts=attempts,
-        )
-        for cell in cells
-    ]
-    places: dict[Future, int] = {}
-    for place, (cell, job) in enumerate(zip(cells, jobs, strict=True)):
-        places[client.submit(run_process, job, key=f"cell-{cell.fingerprint}", priority=-place)] = place
-    waiting = as_completed(list(places), with_results=True, raise_errors=False)
+    jobs: dict[Future, tuple[int, Job]] = {}
+    for place, cell in enumerate(cells):
+        own = [*words, cell.variant.name, str(cell.settings.seed)]
+        job = Job(name=cell.name, words=own, environment=environment, attempts=attempts)
+        jobs[client.submit(run_process, job, key=f"cell-{cell.fingerprint}", priority=-place)] = place, job
+    waiting = as_completed(list(jobs), with_results=True, raise_errors=False)
     for future, report in waiting:
-        place = places.pop(future)
+        place, job = jobs.pop(future)
         if not isinstance(report, CellReport):
-            yield CellReport(name=jobs[place].name, returncode=1, seconds=0.0, message=f"its worker failed: {report}")
+            yield CellReport(name=job.name, returncode=1, seconds=0.0, message=f"its worker failed: {report}")
         elif report.returncode == CellTaken.exit_code:
-            again = client.submit(run_process, jobs[place], PAUSE_SECONDS, priority=-len(cells) - place, pure=False)
-            places[again] = place
+            again = client.submit(run_process, job, PAUSE_SECONDS, priority=-len(cells) - place, pure=False)
+            jobs[again] = place, job
             waiting.add(again)
         else:
             yield report

@@ -1,4 +1,4 @@
-"""Processes that have imported all a cell needs: a cell is a fork of one, and begins at once."""
+"""Processes that have imported all a cell needs: a cell is a fork of one, begins at once, and ends in order."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from pipeline.interrupts import FOLLOW
 
 PACKAGE = Path(__file__).resolve().parents[1]
 FORKS = sys.platform == "linux"  # elsewhere a fork of a process with TensorFlow in it is not safe
 IDLE_SECONDS = 60
+CELLS = (["-m", "pipeline", "cell"], ["-m", "pipeline", "cells"])
+PATIENCE_SECONDS = 15.0
+LOOK_SECONDS = 0.05
 Ended = tuple[int, str]
 """A process's exit code, -n for a death by signal n, and what it printed."""
 
@@ -132,3 +139,33 @@ def _fork_cell(train: Callable[[list[str]], object], words: list[str]) -> Ended:
         said = output.read()
     _, status = os.waitpid(process, 0)
     return os.waitstatus_to_exitcode(status), said
+
+
+@contextmanager
+def ending_cells() -> Iterator[None]:
+    """Let no training of this process go on after the block, whatever ends it: each marks its run before it goes.
+
+    Gives up after PATIENCE_SECONDS: Linux then ends those that are left with their workers.
+    """
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        signalled: set[psutil.Process] = set()
+        while (found := _find_trainings()) and time.monotonic() < deadline:
+            for process in found - signalled:
+                with suppress(psutil.NoSuchProcess):
+                    process.terminate()
+            signalled |= found
+            time.sleep(LOOK_SECONDS)
+
+
+def _find_trainings() -> set[psutil.Process]:
+    """The `cell` and `cells` processes below this one that have none below themselves; zombies are gone already."""
+    found, parents = set(), set()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.cmdline()[1:4] in CELLS and process.status() != psutil.STATUS_ZOMBIE:
+                found.add(process)
+                parents.add(process.ppid())
+    return {process for process in found if process.pid not in parents}

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.private import FILE_MODE
-from pipeline.sweep.finding import Finding
+from pipeline.sweep.findings import Finding
 from pipeline.tracking.store import Store
 from pipeline.tracking.write.journal import locate_journals
 from pipeline.tracking.write.resume import deliver_journal, locate_checkpoints

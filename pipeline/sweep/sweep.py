@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline.data.datasets import Dataset, load_data
-from pipeline.errors import TrainingError, UnknownVariant
+from pipeline.errors import CellTaken, TrainingError, UnknownVariant
 from pipeline.study.experiment import Experiment, choose_seeds, load_experiment
 from pipeline.study.layers import check_fit
 from pipeline.study.variants import find_variant
@@ -25,8 +26,8 @@ from pipeline.tracking.runs import make_no_runs, read_runs, read_trained_rows
 if TYPE_CHECKING:  # `plan` needs neither MLflow nor Dask, which takes seconds to import
     from pipeline.sweep.execute import CellReport
     from pipeline.tracking.store import Store
+    from pipeline.workflows.train import RunProgress
 
-NO_RUNS = pd.DataFrame(columns=["fingerprint", "outcome", "alive", "run_id", "started"])
 Report = Callable[["CellReport"], object]
 
 
@@ -83,9 +84,31 @@ class Sweep:
             return read_paces(self.store)
         return own.assign(seconds=(own["ended"] - own["started"]).dt.total_seconds())
 
-    def choose_cell(self, variant: str, runs: pd.DataFrame | None = None) -> Cell:
-        """The first cell of a variant, with its state by `runs`; raises UnknownVariant for one that is not declared."""
-        for cell in self.judge_cells(NO_RUNS if runs is None else runs):
+    def train_cell(self, variant: str, progress: RunProgress) -> Cell:
+        """Train a variant's first cell unless it is done, or go on with it; the cell as it was found.
+
+        Safe to start twice, even at once: raises CellTaken where another process trains it, UnknownVariant for a
+        variant that is not declared.
+        """
+        from pipeline.tracking.process import hold_lease
+        from pipeline.tracking.write.resume import locate_checkpoints
+        from pipeline.workflows.train import Resumable, resume_training, train_variant
+
+        with hold_lease(self.store, self.experiment_id, self._choose_cell(variant, make_no_runs()).fingerprint):
+            cell = self._choose_cell(variant, self.read_runs())
+            if cell.state == "running":
+                raise CellTaken(f"{cell.name} is trained by run {cell.run_id} at this moment; let it end")
+            os.environ["MLFLOW_EXPERIMENT_ID"] = self.experiment_id
+            if cell.state == "started" and any(locate_checkpoints(self.store, cell.run_id).glob("epoch-*")):
+                interrupted = Resumable(run_id=cell.run_id, variant=cell.variant, settings=cell.settings)
+                resume_training(interrupted, progress, self.dataset)
+            elif cell.state != "done":
+                train_variant(cell.variant, cell.settings, progress, self.dataset)
+        return cell
+
+    def _choose_cell(self, variant: str, runs: pd.DataFrame) -> Cell:
+        """The first cell of a variant, with its state by `runs`."""
+        for cell in self.judge_cells(runs):
             if cell.variant.name == variant:
                 return cell
         raise UnknownVariant(variant, self.declared.variants)
@@ -115,30 +138,26 @@ class Sweep:
 
 
 def open_sweep(path: str, seeds: str = "", since: str = "", *, create: bool = True) -> Sweep:
-    """Read an experiment's file, find (or `create`) its place in the store, and load its data."""
+    """Read an experiment's file, find its place in the store, and load its data.
+
+    Unless it may `create` the place, it reads the store alone, and the id is "" where there is none.
+    """
     declared = load_experiment(path)
     if seeds:
         declared = choose_seeds(declared, seeds)
-    store, experiment_id = _find_place(declared.name) if create else _look_up_place(declared.name)
+    if create:
+        from pipeline.tracking.store import find_experiment, open_store
+
+        store = open_store()
+        experiment_id = find_experiment(store, declared.name, create=True)
+    else:
+        store = open_to_read()
+        experiment_id = look_up_name(store, declared.name)
     settings = declared.settings
     dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
     for name in declared.variants:
         check_fit(find_variant(name, declared.table), dataset.images)
     return Sweep(path=path, declared=declared, store=store, experiment_id=experiment_id, dataset=dataset, since=since)
-
-
-def _find_place(name: str) -> tuple[Store, str]:
-    """The store, and the experiment's id in it, made where there is none."""
-    from pipeline.tracking.store import find_experiment, open_store
-
-    store = open_store()
-    return store, find_experiment(store, name, create=True)
-
-
-def _look_up_place(name: str) -> tuple[Store, str]:
-    """The store, to be read alone, and the experiment's id in it, "" where there is none."""
-    store = open_to_read()
-    return store, look_up_name(store, name)
 
 
 def name_place(path: str) -> str:

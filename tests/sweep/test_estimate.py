@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 
@@ -30,7 +31,7 @@ CELLS = plan_cells(STUDY, "a", NO_RUNS)
 REST = 31.0  # seconds beside the epochs
 
 
-def seen(seconds: float, host: str = "here", outcome: str = "finished") -> pd.DataFrame:
+def seen(seconds: float, host: str = socket.gethostname(), outcome: str = "finished") -> pd.DataFrame:
     return pd.DataFrame(
         {
             "variant": ["conv2_3x3"],
@@ -50,18 +51,18 @@ def test_work_counts_multiply_adds_forwards_and_backwards() -> None:
 
 
 def test_an_estimate_scales_with_work_and_leaves_out_what_is_done() -> None:
-    estimate = estimate_cells(CELLS[:1], seen(2.0), "here")
+    estimate = estimate_cells(CELLS[:1], seen(2.0))
     assert estimate is not None
     assert estimate.middle == pytest.approx(10 * 2.0 + REST)
     ratio = count_work(find_variant("conv7_5x5"), 1) / count_work(find_variant("conv2_3x3"), 1)
-    both = estimate_cells(CELLS[:2], seen(2.0), "here")
+    both = estimate_cells(CELLS[:2], seen(2.0))
     assert both is not None
     assert both.middle == pytest.approx(20.0 * (1 + ratio) + 2 * REST)
 
 
 def test_other_machines_and_unfinished_runs_tell_nothing() -> None:
-    assert estimate_cells(CELLS, seen(2.0, host="there"), "here") is None
-    assert estimate_cells(CELLS, seen(2.0, outcome="killed"), "here") is None
+    assert estimate_cells(CELLS, seen(2.0, host="there")) is None
+    assert estimate_cells(CELLS, seen(2.0, outcome="killed")) is None
 
 
 def test_no_more_cores_are_counted_than_this_process_may_use() -> None:
@@ -79,10 +80,10 @@ def test_the_longest_cell_of_each_seed_starts_first() -> None:
 
 
 def test_a_budget_takes_the_first_cells_that_fit() -> None:
-    whole = estimate_cells(CELLS, seen(2.0), "here")
+    whole = estimate_cells(CELLS, seen(2.0))
     assert whole is not None
-    assert take_within(CELLS, seen(2.0), "here", whole.high) == CELLS
-    assert take_within(CELLS, seen(2.0), "here", whole.high - 1) == CELLS[:3]
-    assert take_within(CELLS, seen(2.0), "here", 1.0) == []
+    assert take_within(CELLS, seen(2.0), whole.high) == CELLS
+    assert take_within(CELLS, seen(2.0), whole.high - 1) == CELLS[:3]
+    assert take_within(CELLS, seen(2.0), 1.0) == []
     with pytest.raises(ExperimentError, match="a budget needs a training that has finished on this machine"):
-        take_within(CELLS, seen(2.0), "elsewhere", 1.0)
+        take_within(CELLS, seen(2.0, host="elsewhere"), 1.0)

@@ -30,7 +30,7 @@ def test_runs_of_every_experiment_time_the_machine(
     assert set(paces["host"]) == {socket.gethostname()}
     assert ((paces["seconds"] > 0) & (paces["seconds"] < 60)).all()  # from start to end
     variant = find_variant("conv2_3x3")
-    small, large = (estimate_epoch(variant, Settings(subset=size), paces, socket.gethostname()) for size in (600, 6000))
+    small, large = (estimate_epoch(variant, Settings(subset=size), paces) for size in (600, 6000))
     assert small == pytest.approx(0.5, rel=0.1)  # what plant_run says that an epoch took
     assert large == pytest.approx(10 * small)
     assert read_epoch(open_store(), last) == 4

@@ -10,7 +10,7 @@ from pipeline.cli.early import experiment_argument
 from pipeline.plain import count, escape_controls
 
 if TYPE_CHECKING:
-    from pipeline.sweep.finding import Finding
+    from pipeline.sweep.findings import Finding
     from pipeline.tracking.write.survey import Survey
 
 

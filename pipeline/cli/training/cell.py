@@ -10,7 +10,7 @@ from pipeline import interrupts
 
 IMPORTS = (
     *("mlflow.keras", "mlflow.store.tracking.sqlalchemy_store"),
-    *("pipeline.cli.progress", "pipeline.sweep.cell", "pipeline.sweep.sweep", "pipeline.training.run"),
+    *("pipeline.cli.progress", "pipeline.sweep.sweep", "pipeline.training.run"),
 )
 
 
@@ -26,11 +26,10 @@ def cell(experiment: str, variant: str, seed: int, since: str) -> None:
     python -m pipeline cell experiments/smoke.toml conv2_3x3 0
     """
     from pipeline.cli.progress import EpochLines
-    from pipeline.sweep.cell import train_cell
     from pipeline.sweep.sweep import open_sweep
 
     interrupts.follow_launcher()
-    found = train_cell(open_sweep(experiment, str(seed), since), variant, EpochLines())
+    found = open_sweep(experiment, str(seed), since).train_cell(variant, EpochLines())
     if found.state == "done":
         click.echo(f"{found.name} is finished; run {found.run_id}")
 

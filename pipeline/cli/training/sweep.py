@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -67,7 +66,7 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool, each: bool) -> N
         click.echo(line)
     if all(cell.state == "done" for cell in cells):
         return
-    estimate = estimate_cells(cells, opened.read_paces(work.runs), socket.gethostname())
+    estimate = estimate_cells(cells, opened.read_paces(work.runs))
     by = ""
     if estimate is None:
         with quiet_stderr():
@@ -123,11 +122,11 @@ def sweep(
         click.echo(f"{opened.declared.name}: {count(len(work.cells), 'cell')}, {len(work.cells) - len(left)} finished")
         paces = opened.read_paces(work.runs)
         if seconds and left:
-            left = take_within(left, paces, socket.gethostname(), seconds * workers)
+            left = take_within(left, paces, seconds * workers)
             click.echo(f"{len(left)} of them fit into {budget}")
         if scheduler and not scheduler.startswith("tls://"):
             click.echo(f"Warning: {OPEN}", err=True)
-        estimate = estimate_cells(left, paces, socket.gethostname())
+        estimate = estimate_cells(left, paces)
         with CellLines(opened, left, ended, estimate.middle / workers if estimate else None) as lines:
             opened.run(left, lines.end_cell, workers=workers, scheduler=scheduler, attempts=attempts)
     click.echo(f"Next: {shlex.join(('python', '-m', 'pipeline', 'compare', experiment))}")

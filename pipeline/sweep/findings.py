@@ -1,0 +1,126 @@
+"""What a look at a store can find, and of it all that is wrong with files, their addresses, and values."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from pipeline.study.tags import HOST, KIND
+from pipeline.tracking.files.addresses import find_moved, fix_moved_artifacts
+from pipeline.tracking.files.artifacts import find_damage, is_in_reach, locate_artifacts
+from pipeline.tracking.files.hashes import find_changes
+from pipeline.tracking.frozen import FROZEN
+from pipeline.tracking.quick.records import NEVER
+from pipeline.tracking.store import Store
+from pipeline.tracking.values import RESULTS, TAGS, find_bad, read_texts
+from pipeline.tracking.write.survey import RunRecord, Survey, fail_run
+
+AGAIN = "ended as failed, so that a sweep trains it again"
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something wrong. `fix` does what `remedy` says and tells whether it could; without it, that is the user's."""
+
+    subject: str
+    problem: str
+    remedy: str
+    fix: Callable[[], bool] | None = None
+
+
+def is_result(run: RunRecord) -> bool:
+    """Whether it is a training that was completed."""
+    return run.is_training and run.state == "finished" and not run.deleted
+
+
+def find_moved_folders(store: Store) -> Iterator[Finding]:
+    """Former places of this project's folder that the store still names."""
+    for moved in find_moved(store):
+        yield Finding(
+            subject=f"folder {moved.folder}",
+            problem=f"it was moved, and {moved.count} addresses in the store still name it",
+            remedy="they name the folder of the store",
+            fix=partial(_fix_moved, store),
+        )
+
+
+def _fix_moved(store: Store) -> bool:
+    """Change the addresses; those of a second former folder go with the first's."""
+    fix_moved_artifacts(store)
+    return not find_moved(store)
+
+
+def is_lost(artifact_uri: str) -> bool:
+    """Whether an experiment's folder is not where the store says."""
+    folder = locate_artifacts(artifact_uri)
+    return folder is not None and not folder.is_dir()
+
+
+def find_lost_folders(survey: Survey, lost: Collection[str]) -> Iterator[Finding]:
+    """Experiments with results whose whole folder is gone: moved, most likely, and nothing to end runs for."""
+    results = [run for run in survey.runs if is_result(run) and is_in_reach(run.artifact_uri, run.tags.get(HOST))]
+    for experiment in survey.experiments:
+        number = sum(run.experiment_id == experiment.experiment_id for run in results)
+        if experiment.experiment_id in lost and number:
+            yield Finding(
+                subject=f"experiment {experiment.name}",
+                problem=f"its folder {locate_artifacts(experiment.artifact_uri)} is gone, with {number} results",
+                remedy="put it back where it was, or delete the experiment",
+            )
+
+
+def say_damage(store: Store, run_id: str, missing: str) -> Finding:
+    """A finished run that lacks files."""
+    fix = partial(fail_run, store, run_id, _explain_damage)
+    return Finding(subject=f"run {run_id}", problem=f"finished without {missing}", remedy=AGAIN, fix=fix)
+
+
+def _explain_damage(store: Store, run: RunRecord) -> str:
+    """Why a finished training no longer counts as a result; "" if it does."""
+    missing = find_damage(store, [run]) if is_result(run) else {}
+    return f"lacks {missing[run.run_id]}" if missing else ""
+
+
+def find_changed(store: Store, finished: Sequence[RunRecord]) -> Iterator[Finding]:
+    """Those whose files or metric points are not what they were; says how many are of a version that kept no hash."""
+    unknown = 0
+    for run in finished:
+        if not is_in_reach(run.artifact_uri, run.tags.get(HOST)):
+            continue
+        changes = find_changes(store, run)
+        unknown += changes is None
+        if changes:
+            problem = f"finished, and since then {', '.join(changes)}"
+            fix = partial(fail_run, store, run.run_id, _explain_change)
+            yield Finding(subject=f"run {run.run_id}", problem=problem, remedy=AGAIN, fix=fix)
+    if unknown:
+        logger.warning("%d runs of an earlier version have no hashes, so damage to them cannot be seen", unknown)
+
+
+def _explain_change(store: Store, run: RunRecord) -> str:
+    """Why a finished training no longer counts as a result; "" if it does."""
+    changes = [] if run.deleted or run.state != "finished" else find_changes(store, run)
+    return f"since it finished, {', '.join(changes)}" if changes else ""
+
+
+def find_unreadable(survey: Survey) -> Iterator[Finding]:
+    """Values that nobody can understand; those that shape a result leave its run out of every table."""
+    for run in survey.runs:
+        subject = f"run {run.run_id}"
+        bad = find_bad({**run.params, **run.metrics}, RESULTS) if run.is_training else []
+        bad += ["it has no start"] if run.started == NEVER else []
+        if bad:
+            remedy = f"left out of every table; `mlflow runs delete --run-id {run.run_id}`, and train it again"
+            yield Finding(subject=subject, problem=", ".join(bad), remedy=remedy)
+        if KIND in run.tags and (odd := find_bad(run.tags, TAGS)):
+            yield Finding(subject=subject, problem=", ".join(odd), remedy="it counts as not there")
+    for experiment in survey.experiments:
+        if FROZEN in experiment.tags and read_texts(experiment.tags[FROZEN]) is None:
+            yield Finding(
+                subject=f"experiment {experiment.name}",
+                problem=f"its tag {FROZEN} is not what was frozen",
+                remedy="every claim counts as changed (DEVIATED); put the tag back if you have it",
+            )
