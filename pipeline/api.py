@@ -78,7 +78,9 @@ def train(
     from pipeline.study.experiment import load_variants
     from pipeline.study.settings import make_settings
     from pipeline.study.variants import VARIANTS, find_variant
-    from pipeline.workflows.train import RunProgress, find_interrupted, resume_training, train_variant
+    from pipeline.tracking.store import open_store
+    from pipeline.tracking.write.resume import find_resumable
+    from pipeline.workflows.train import RunProgress, resume_training, train_variant
 
     class Progress(RunProgress):
         def end_epoch(self, epoch: int, metrics: dict[str, float], ended: int) -> None:
@@ -90,7 +92,7 @@ def train(
     if resume:
         if variants or settings:
             raise ResumeError(f"run {resume} has its own variant and settings; leave others out beside resume")
-        return resume_training(find_interrupted(resume), Progress())
+        return resume_training(resume, *find_resumable(open_store(), resume), Progress())
     variant = find_variant(arch, load_variants(variants) if variants else VARIANTS)
     return train_variant(variant, make_settings(**settings), Progress())
 
@@ -142,7 +144,7 @@ def compare(experiment: str | Path = "", *, rule: str | None = None, **asked: in
     from pipeline.workflows.compare import find_comparison
 
     found = find_comparison(str(experiment), rule, asked)
-    run_id, comparison = found.record().run_id, found.comparison
+    (run_id, _), comparison = found.record(), found.comparison
     return Compared(
         table=tabulate(comparison.conclusion),
         runs=comparison.runs,

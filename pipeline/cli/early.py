@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
@@ -22,6 +21,14 @@ def check_experiment(experiment: str) -> None:
         names = list_names()
         if names is not None and experiment not in names:
             raise UnknownExperiment(experiment, names)
+
+
+def name_experiment(experiment: str) -> str:
+    """What MLflow calls an experiment, which is given by that name or by its file."""
+    from pipeline.study.experiment import open_experiment
+
+    declared = open_experiment(experiment)
+    return declared.name if declared else experiment
 
 
 def check_variant(variant: str, experiment: str) -> None:
@@ -52,19 +59,6 @@ def check_seeds(path: str, seeds: str) -> None:
 
     if seeds:
         choose_seeds(load_experiment(path), seeds)
-
-
-def take_pictures(_ctx: click.Context, _param: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The pictures; raises FileNotFoundError where not one of them is there."""
-    if not any(path.exists() or str(path) == "-" for path in paths):
-        raise FileNotFoundError(2, "No such file or directory", str(paths[0]))
-    return paths
-
-
-def take_files(files: Sequence[Path]) -> None:
-    """Raise FileNotFoundError for the first of the files that is not there."""
-    for file in files:
-        file.stat()
 
 
 def experiment_argument(*, default: str | None = None) -> Callable[[Command], Command]:

@@ -12,26 +12,20 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from pipeline import __version__, interrupts
-from pipeline.cli.data import data
+from pipeline.cli.catalogue import data, variants
 from pipeline.cli.loading import showing_life
-from pipeline.cli.quiet import close_stdout, is_stdout_closed, outliving_terminal
+from pipeline.cli.quiet import close, is_stdout_closed, outliving_terminal
 from pipeline.cli.results.compare import compare
 from pipeline.cli.results.gate import gate
 from pipeline.cli.results.predict import predict
 from pipeline.cli.results.promote import promote
-from pipeline.cli.results.publish import publish
-from pipeline.cli.results.report import report
+from pipeline.cli.results.report import publish, report
 from pipeline.cli.store.bundle import bundle
-from pipeline.cli.store.doctor import doctor
+from pipeline.cli.store.doctor import doctor, sync
 from pipeline.cli.store.status import status
-from pipeline.cli.store.sync import sync
 from pipeline.cli.store.ui import ui
-from pipeline.cli.training.cell import cell, cells
-from pipeline.cli.training.replay import replay
-from pipeline.cli.training.smoke import smoke
-from pipeline.cli.training.sweep import plan, sweep
-from pipeline.cli.training.train import train
-from pipeline.cli.variants import variants
+from pipeline.cli.training.sweep import cell, cells, plan, sweep
+from pipeline.cli.training.train import replay, smoke, train
 from pipeline.errors import PipelineError, RunKilled
 from pipeline.plain import escape_controls, hide_secrets
 
@@ -86,7 +80,7 @@ class CommandGroup(click.Group):
         except BrokenPipeError:
             if not is_stdout_closed():  # another connection broke
                 raise
-            close_stdout()
+            close(sys.stdout)
             return 0
         return code
 
@@ -139,26 +133,8 @@ def main() -> None:
     """
 
 
-for command in (
-    train,
-    plan,
-    sweep,
-    cell,
-    cells,
-    sync,
-    compare,
-    report,
-    replay,
-    publish,
-    gate,
-    smoke,
-    variants,
-    data,
-    status,
-    ui,
-    doctor,
-    predict,
-    promote,
-    bundle,
-):
+TRAINING = (train, smoke, replay, plan, sweep, cell, cells)
+RESULTS = (compare, report, publish, gate, predict, promote)
+STORE = (status, ui, sync, doctor, bundle)
+for command in (*TRAINING, *RESULTS, *STORE, data, variants):
     main.add_command(command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from pipeline.study.settings import RULES, Rule, Settings, name_option
 from pipeline.study.variants import TABLE
 
 DEFAULT = Settings()
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 class _Plain(click.ParamType[Any]):

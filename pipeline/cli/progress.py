@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from pipeline import interrupts
 from pipeline.background import repeat
 from pipeline.cli.pace import LEAST_SHARE, Pace, expect_epoch
-from pipeline.cli.quiet import close_stdout, outliving_terminal, quiet_stderr
+from pipeline.cli.quiet import close, outliving_terminal, quiet_stderr
 from pipeline.plain import count, format_duration
 from pipeline.study import metrics
 from pipeline.training.observer import Epoch, Kernels
@@ -37,7 +38,7 @@ class Lines(Console):
 
     def on_broken_pipe(self) -> None:
         """Write to nobody from now on."""
-        close_stdout()
+        close(sys.stdout)
 
     def _write_buffer(self) -> None:
         """Write what is to be shown, be it to a terminal that has closed."""
@@ -142,7 +143,7 @@ class EpochLines(RunProgress):
         return f"Stopped{where}. Continue: python -m pipeline train --resume {self.run_id}"
 
 
-class CellLines(AbstractContextManager["CellLines"]):
+class CellLines(ExitStack):
     """Prints one line per cell that ends; on a terminal also live bars: the sweep, and each cell under way by epoch.
 
     `reports` is given each cell that ends; `expected` are the seconds that the sweep takes by earlier runs.
@@ -154,55 +155,53 @@ class CellLines(AbstractContextManager["CellLines"]):
         from pipeline.sweep.estimate import count_cell_work
         from pipeline.sweep.paces import read_epoch
 
+        super().__init__()
         self.reports, self.expected = reports, expected
         self.sweep, self.cells = sweep, {cell.name: cell for cell in cells}
         self.work = {cell.name: count_cell_work(cell) for cell in cells}
-        self.ended: list[str] = []
         self.console = Lines()
         self.done = dict.fromkeys(self.work, 0.0)
         for cell in cells if self.console.is_terminal else ():
             if cell.state in ("started", "running"):  # epochs from an earlier sweep are not work of this one
-                self.done[cell.name] = (
-                    self.work[cell.name] * read_epoch(sweep.store, cell.run_id) / cell.settings.epochs
-                )
-        self.before = dict(self.done)
+                share = read_epoch(sweep.store, cell.run_id) / cell.settings.epochs
+                self.done[cell.name] = self.work[cell.name] * share
+        self.before = sum(self.done.values())
         self.started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[says]}"))
         hidden = not self.console.is_terminal or not cells
         self.bars = Progress(*columns, console=self.console, transient=True, disable=hidden)
         self.whole = self.bars.add_task("cells", total=sum(self.work.values()) or None, says=f"0/{len(cells)}")
         self.tasks = {cell.name: self.bars.add_task(cell.name, visible=False, says="") for cell in cells}
-        self.live = ExitStack()
 
     def __enter__(self) -> CellLines:
-        self.live.enter_context(self.bars)
-        self.live.enter_context(interrupts.noticing(lambda: self.bars.update(self.whole, description=STOPPING)))
+        self.enter_context(self.bars)
+        self.enter_context(interrupts.noticing(lambda: self.bars.update(self.whole, description=STOPPING)))
         if self.console.is_terminal:
-            self.live.enter_context(repeat(self._look_on, LOOK_SECONDS))
+            self.enter_context(repeat(self._look_on, LOOK_SECONDS))
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.live.close()
 
     def end_cell(self, report: CellReport) -> None:
         """Print the cell's line."""
-        self.ended.append(report.name)
         self.reports.append(report)
         self.done[report.name] = self.work[report.name]
         width = max(map(len, self.cells))
-        line = f"{len(self.ended)}/{len(self.cells)}  {report.name:<{width}} {report.seconds:7.1f} s  {report.message}"
+        line = (
+            f"{len(self.reports)}/{len(self.cells)}  {report.name:<{width}} {report.seconds:7.1f} s  {report.message}"
+        )
         self.console.say(line)
 
     def _look_on(self) -> None:
         """Ask the store how far the cells are; workers may be on any machine."""
         from pipeline.sweep.paces import read_running
 
-        running = read_running(self.sweep.store, self.sweep.experiment_id)
-        self._show({name: running[name] for name in running if name in self.cells and name not in self.ended})
+        self._show(read_running(self.sweep.store, self.sweep.experiment_id))
 
     def _show(self, running: dict[str, tuple[int, float]]) -> None:
         """Move the bars; what is done of a cell stays done while its figures are drawn."""
+        ended = {report.name for report in self.reports}
         for name, (epoch, accuracy) in running.items():
+            if name not in self.cells or name in ended:
+                continue
             epochs = self.cells[name].settings.epochs
             accurate = metrics.format_value(metrics.TEST_ACCURACY, accuracy)
             says = f"epoch {epoch}/{epochs}, test accuracy {accurate}" if epoch else "starts"
@@ -210,18 +209,18 @@ class CellLines(AbstractContextManager["CellLines"]):
                 says = "logging figures and the model"
             self.bars.update(self.tasks[name], visible=True, completed=epoch, total=epochs, says=says)
             self.done[name] = max(self.done[name], self.work[name] * epoch / epochs)
-        for name in self.ended:
+        for name in ended:
             self.bars.update(self.tasks[name], visible=False)
         left = say_left(self.estimate_left())
-        says = f"{len(self.ended)}/{len(self.cells)}{', ' if left else ''}{left}"
+        says = f"{len(self.reports)}/{len(self.cells)}{', ' if left else ''}{left}"
         self.bars.update(self.whole, completed=sum(self.done.values()), says=says)
 
     def estimate_left(self) -> float | None:
         """Seconds left: by what this sweep has done, before it has done enough by earlier runs; None if unknown."""
         passed = time.monotonic() - self.started
-        done, whole, before = (sum(each.values()) for each in (self.done, self.work, self.before))
-        if done - before >= LEAST_SHARE * (whole - before) > 0:
-            return passed * (whole - done) / (done - before)
+        done, whole = sum(self.done.values()), sum(self.work.values())
+        if done - self.before >= LEAST_SHARE * (whole - self.before) > 0:
+            return passed * (whole - done) / (done - self.before)
         return None if self.expected is None else max(self.expected - passed, 0.0)
 
 

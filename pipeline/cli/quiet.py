@@ -33,13 +33,8 @@ def quiet_stderr() -> Iterator[None]:
             os.close(kept)
 
 
-def close_stdout() -> None:
-    """Let what is still to be printed go nowhere, as its reader has left: `| head` is not a failure."""
-    _close(sys.stdout)
-
-
-def _close(stream: TextIO) -> None:
-    """Let what is written to a stream of this process go nowhere."""
+def close(stream: TextIO) -> None:
+    """Let what is still to be written to a stream of this process go nowhere, as its reader has left."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
@@ -54,7 +49,7 @@ def outliving_terminal() -> Iterator[None]:
         if error.errno != errno.EIO:
             raise
         for stream in (sys.stdout, sys.stderr):
-            _close(stream)
+            close(stream)
 
 
 def is_stdout_closed() -> bool:

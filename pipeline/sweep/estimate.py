@@ -131,7 +131,7 @@ def _measure(cells: Sequence[Cell], runs: pd.DataFrame) -> tuple[Estimate, float
         count_work(variants[run["variant"]], run["subset"] or WHOLE, read_images(run))
         for run in seen.to_dict("records")
     ]
-    rates = Estimate(*(seen[metrics.EPOCH_SECONDS.final] / work).quantile([0.1, 0.5, 0.9]).map(float))
+    rates = Estimate(*(seen[metrics.EPOCH_SECONDS.final] / work).quantile([0.1, 0.5, 0.9]))
     rest = (own["seconds"] - own["epochs"] * own[metrics.EPOCH_SECONDS.final]).dropna()
     return rates, float(rest.clip(lower=0).median()) if len(rest) else STARTUP_SECONDS
 

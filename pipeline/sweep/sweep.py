@@ -92,7 +92,7 @@ class Sweep:
         """
         from pipeline.tracking.process import hold_lease
         from pipeline.tracking.write.resume import locate_checkpoints
-        from pipeline.workflows.train import Resumable, resume_training, train_variant
+        from pipeline.workflows.train import resume_training, train_variant
 
         with hold_lease(self.store, self.experiment_id, self._choose_cell(variant, make_no_runs()).fingerprint):
             cell = self._choose_cell(variant, self.read_runs())
@@ -100,8 +100,7 @@ class Sweep:
                 raise CellTaken(f"{cell.name} is trained by run {cell.run_id} at this moment; let it end")
             os.environ["MLFLOW_EXPERIMENT_ID"] = self.experiment_id
             if cell.state == "started" and any(locate_checkpoints(self.store, cell.run_id).glob("epoch-*")):
-                interrupted = Resumable(run_id=cell.run_id, variant=cell.variant, settings=cell.settings)
-                resume_training(interrupted, progress, self.dataset)
+                resume_training(cell.run_id, cell.variant, cell.settings, progress, self.dataset)
             elif cell.state != "done":
                 train_variant(cell.variant, cell.settings, progress, self.dataset)
         return cell

@@ -1,16 +1,23 @@
-"""One comparison from the store to its verdicts, and back into the store as a run of its own."""
+"""Runs from the store compared: those of an experiment with verdicts, logged as a run of its own; with a stored result;
+two of them image by image.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pipeline.analysis.claims.images import compare_images
 from pipeline.analysis.comparison import Comparison, Question, ask_experiment
+from pipeline.analysis.gate.check import check_against
+from pipeline.analysis.gate.judgement import Demands, Judgement
+from pipeline.data.datasets import load_data
+from pipeline.errors import AnalysisError
 from pipeline.plain import escape_controls
 from pipeline.report.pages.table import render_table, tabulate, write_caption
 from pipeline.report.text.conclusion import (
@@ -22,8 +29,12 @@ from pipeline.report.text.conclusion import (
 )
 from pipeline.study import metrics
 from pipeline.study.experiment import Experiment, open_experiment
-from pipeline.study.tags import KIND, NOTE, OUTCOME, TABLE_SHA256
+from pipeline.study.facts import restore_settings
+from pipeline.study.tags import KIND, NOTE, OUTCOME, PARAM_DATA_SHA256, TABLE_SHA256
+from pipeline.study.variants import VARIANTS
 from pipeline.tracking.files.hashes import demand_recorded_metrics
+from pipeline.tracking.files.predicted import read_predicted, read_run
+from pipeline.tracking.files.registry import find_run
 from pipeline.tracking.frozen import judge_freezing, read_frozen
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store, store_errors
@@ -36,14 +47,6 @@ if TYPE_CHECKING:
 
 UI = "http://127.0.0.1:5000"
 TABLES = {"csv": "csv", "md": "markdown", "tex": "latex", "html": "html", "json": "json"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Logged:
-    """The run of a comparison; `new` unless the same comparison had been logged before."""
-
-    run_id: str
-    new: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +71,11 @@ class Found:
         name = self.store.client.get_experiment(self.experiment_id).name
         return write_conclusion(self.comparison, name, self.description)
 
-    def record(self) -> Logged:
-        """Log the comparison, unless the same one is there and `mlflow run` wants no run of its own."""
+    def record(self) -> tuple[str, bool]:
+        """Log the comparison, unless the same one is there and `mlflow run` wants no run of its own.
+
+        (the id of its run, whether it is new)
+        """
         sha256 = self.comparison.conclusion.sha256
         tags = {TABLE_SHA256: sha256, NOTE: shorten_note(self.text)}
         wanted = f"tags.{KIND} = 'compare' AND tags.{OUTCOME} = 'finished' AND tags.`{TABLE_SHA256}` = '{sha256}'"
@@ -78,10 +84,10 @@ class Found:
         for run in same if "MLFLOW_RUN_ID" not in os.environ else ():
             if run.data.tags.get(NOTE) == tags[NOTE]:
                 self.store.client.set_experiment_tag(self.experiment_id, NOTE, tags[NOTE])
-                return Logged(run_id=run.info.run_id, new=False)
+                return run.info.run_id, False
         with open_run(self.store, "compare", "compare", self.experiment_id) as recorder:
             record_comparison(recorder, self, tags)
-        return Logged(run_id=recorder.run_id, new=True)
+        return recorder.run_id, True
 
 
 def find_comparison(
@@ -127,7 +133,6 @@ def record_comparison(recorder: Recorder, found: Found, tags: Mapping[str, str])
 
     client, run_id, comparison = recorder.client, recorder.run_id, found.comparison
     conclusion = comparison.conclusion
-    experiment = client.get_experiment(found.experiment_id)
     for ending, form in TABLES.items():
         client.log_text(run_id, render_table(conclusion, form, found.link), f"conclusion_table.{ending}")
     client.log_table(run_id, tabulate(conclusion).reset_index(names="variant"), "conclusion.json")
@@ -146,8 +151,8 @@ def record_comparison(recorder: Recorder, found: Found, tags: Mapping[str, str])
     recorder.log_files("figures", ((f"{name}.png", render_png(drawn)) for name, drawn in draw_comparison(comparison)))
     client.log_text(run_id, found.text, "conclusion.md")
     recorder.log({}, {**{f"verdict.{verdict.name}": verdict.word for verdict in comparison.verdicts}, **tags})
-    client.set_experiment_tag(experiment.experiment_id, NOTE, tags[NOTE])
-    save_view(client, experiment)
+    client.set_experiment_tag(found.experiment_id, NOTE, tags[NOTE])
+    save_view(client, client.get_experiment(found.experiment_id))
 
 
 def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
@@ -168,3 +173,39 @@ def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     yield "seeds_test_accuracy", plot_seeds(runs, metrics.TEST_ACCURACY.final, caption=caption)
     if not comparison.onsets.empty:
         yield "onset", plot_onset(comparison.onsets, runs, comparison.claimed_onset, caption=caption)
+
+
+def gate_experiment(experiment: str, results: str, demands: Demands) -> list[Judgement]:
+    """Hold the runs of an experiment, named or declared in a file, against the text of a stored result file.
+
+    Raises RunsDamaged where the metrics of a finished run are not those that were recorded.
+    """
+    declared, store, experiment_id, runs = read_experiment(experiment)
+    demand_recorded_metrics(store, experiment_id, runs.loc[runs["outcome"] == "finished", "run_id"])
+    predicted = read_predicted(store, experiment_id, list(runs["run_id"]), everywhere=False)
+    return check_against(results, runs, demands, declared.table if declared else VARIANTS, predicted)
+
+
+def compare_two_runs(first_id: str, second_id: str) -> tuple[Sequence[str], bytes]:
+    """Count and test which of the same test images one run got right and the other wrong.
+
+    (what is to be said of it, a PNG file of the images in which they differ, empty where there is none). Raises
+    AnalysisError for other test images.
+    """
+    from pipeline.report.figures.differing import plot_differing, say_differing
+    from pipeline.report.figures.render import render_png
+
+    store = open_store()
+    runs = [find_run(store, run_id) for run_id in (first_id, second_id)]
+    if runs[0].facts.get(PARAM_DATA_SHA256) != runs[1].facts.get(PARAM_DATA_SHA256):
+        raise AnalysisError("the two runs were tested on other images; compare runs of the same data and subset")
+    first, second = (read_run(store, run.run_id) for run in runs)
+    names = tuple(f"{run.variant} seed {run.seed}" for run in runs)
+    found = compare_images(first, second)
+    lines = say_differing(found, names)
+    if not len(found.first_only) + len(found.second_only):
+        return lines, b""
+    settings = restore_settings(runs[0].facts)
+    data = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
+    drawn = plot_differing(found, names, (first, second), data.raw.x_test, data.images.classes)
+    return lines, render_png(drawn)

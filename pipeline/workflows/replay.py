@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from pipeline import interrupts
 from pipeline.data.datasets import load_data
 from pipeline.errors import AnalysisError
@@ -60,27 +62,23 @@ class Replay:
         return not (self.differences if self.same_processor else self.beyond)
 
 
-def replay_run(
-    experiment: str, variant: str = "", seed: int | None = None, epochs: int = 1, progress: RunProgress | None = None
-) -> Replay:
-    """Repeat the first epochs of a finished run of an experiment, by default of the one with the quickest epochs.
+def replay_run(experiment: str, variant: str, seed: int | None, epochs: int, progress: RunProgress) -> Replay:
+    """Repeat the first epochs of a finished run of an experiment, of any variant ("") or seed (None) the quickest one.
 
     Nothing is logged. Raises AnalysisError where there is no such run, or where another version of the training or
     other data are here.
     """
     interrupts.follow_launcher()
-    progress = progress or RunProgress()
     _, store, _, runs = read_experiment(experiment)
     chosen = runs[(runs["outcome"] == "finished") & (not variant or runs["variant"] == variant)]
     chosen = chosen[chosen["seed"] == seed] if seed is not None else chosen
     if chosen.empty:
         raise AnalysisError("no finished run of that variant and seed to replay; import evidence or train it first")
-    run_id = str(chosen.sort_values([metrics.EPOCH_SECONDS.final, "run_id"])["run_id"].iloc[0])
-    found = _train_again(store, run_id, epochs, progress)
-    return _compare(store, run_id, found)
+    run = chosen.sort_values([metrics.EPOCH_SECONDS.final, "run_id"]).iloc[0]
+    return _compare(store, run, _train_again(store, str(run["run_id"]), epochs, progress))
 
 
-def _train_again(store: Store, run_id: str, epochs: int, progress: RunProgress) -> _Found:
+def _train_again(store: Store, run_id: str, epochs: int, progress: RunProgress) -> list[dict[str, float]]:
     """The metrics of the first epochs, trained now."""
     with store_errors(store):
         run = store.client.get_run(run_id)
@@ -97,37 +95,29 @@ def _train_again(store: Store, run_id: str, epochs: int, progress: RunProgress) 
 
         prepare_runtime(settings.threads)
     with progress.during(TRAINING):
-        result = train_run(row, short, dataset, [progress])
-    return _Found(variant=row.name, seed=settings.seed, history=result.history)
+        return train_run(row, short, dataset, [progress]).history
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Found:
-    variant: str
-    seed: int
-    history: Sequence[dict[str, float]]
-
-
-def _compare(store: Store, run_id: str, found: _Found) -> Replay:
-    """Hold the metrics of each epoch against those that the run logged."""
+def _compare(store: Store, run: pd.Series, history: Sequence[dict[str, float]]) -> Replay:
+    """Hold the metrics of each epoch against those that the run (a row of tracking.runs.read_runs) logged."""
+    run_id = str(run["run_id"])
     logged = read_history(store, [run_id], COMPARED)
-    points = zip(logged["metric"], logged["epoch"], logged["value"], strict=True)
-    known = {(str(metric), int(epoch)): float(value) for metric, epoch, value in points}
+    known = {(metric, epoch): value for _, metric, epoch, value in logged.itertuples(index=False)}
     logs = set(logged["metric"])
     if not logs:
         raise AnalysisError(f"run {run_id} has no metric by epoch to compare; replay another one, or train it again")
     pairs = [
         Difference(epoch=epoch, metric=metric, logged=known.get((metric, epoch), math.nan), found=measured[metric])
-        for epoch, measured in enumerate(found.history, start=1)
+        for epoch, measured in enumerate(history, start=1)
         for metric in map(str, COMPARED)
         if metric in logs
     ]
     differences = [pair for pair in pairs if pair.found != pair.logged]
     return Replay(
         run_id=run_id,
-        variant=found.variant,
-        seed=found.seed,
-        epochs=len(found.history),
+        variant=str(run["variant"]),
+        seed=int(run["seed"]),
+        epochs=len(history),
         compared=len(pairs),
         same_processor=_read_cpu(store, run_id) == name_cpu(),
         differences=differences,

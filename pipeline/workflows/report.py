@@ -1,23 +1,30 @@
-"""A comparison as one page, logged with the comparison's run."""
+"""Comparisons as pages: one of everything, logged with the comparison's run, and the results in a repository."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.analysis.comparison import Comparison
+from pipeline.errors import AnalysisError, RunsDamaged, StoreError
 from pipeline.plain import escape_controls
 from pipeline.private import name_file
 from pipeline.report.pages.html import render_report
 from pipeline.report.pages.provenance import Sources
+from pipeline.report.pages.results import Cost, write_results, write_summary
 from pipeline.study import metrics
-from pipeline.study.experiment import open_experiment
+from pipeline.study.experiment import load_experiment
 from pipeline.tracking.files.hashes import demand_unchanged
 from pipeline.tracking.provenance import read_provenance, record_report
 from pipeline.tracking.runs import read_history
-from pipeline.workflows.compare import Found
+from pipeline.workflows.compare import Found, find_comparison
 
+SHOWN = frozenset({"truth", "published"})
+BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
 ACCURACIES = (metrics.TRAIN_ACCURACY, metrics.TEST_ACCURACY)
 
 
@@ -39,7 +46,7 @@ def write_report(
     page = render_report(found.comparison, accuracies, read_sources(found, experiment), written)
     with name_file(path):
         path.write_bytes(print_pdf(page) if print_pdf else page.encode())
-    run_id = found.record().run_id
+    run_id, _ = found.record()
     record_report(found.store, run_id, page)
     return WrittenReport(path=path, run_id=run_id)
 
@@ -48,13 +55,61 @@ def read_sources(found: Found, experiment: str) -> Sources:
     """Where the runs of the comparison come from; the lowest seed of each variant with its violins."""
     runs = found.comparison.runs
     pictured = set(runs.sort_values("seed").drop_duplicates("variant")["run_id"])
-    declared = open_experiment(experiment)
     name = escape_controls(found.store.client.get_experiment(found.experiment_id).name)
     return Sources(
         experiment=name,
         runs=read_provenance(found.store, found.experiment_id, runs, pictured),
         again=experiment or name,
-        description=declared.description if declared else "",
+        description=found.description,
         frozen_at=found.frozen_at,
         link=found.link if found.store.uri.startswith("http") else "",
+    )
+
+
+def write_pages(table: str, claims: str) -> tuple[str, str]:
+    """(docs/results.md, the README's block) from two experiments' files: that of the table, and that of the claims.
+
+    The claims may have no run yet.
+    """
+    found = find_comparison(table, "newest", {}, SHOWN)
+    cost = _measure_cost(table, found)
+    judged, judged_cost = _find_claims(claims)
+    return write_results(found.comparison, cost, judged, judged_cost), write_summary(found.comparison, cost, judged)
+
+
+def replace_block(path: Path, summary: str) -> None:
+    """Write the summary between the marks of a file; raises AnalysisError where they are missing."""
+    text = path.read_text(encoding="utf-8")
+    if not BLOCK.search(text):
+        raise AnalysisError(f"{path} has no line <!-- results --> with <!-- end of results --> below it; add both")
+    path.write_text(BLOCK.sub(lambda found: f"{found[1]}{summary.strip()}\n{found[2]}", text), encoding="utf-8")
+
+
+def _find_claims(claims: str) -> tuple[Comparison | None, Cost]:
+    """The comparison of the claims' experiment, None where nothing can be judged, and what its runs took."""
+    try:
+        found = find_comparison(claims)
+    except RunsDamaged:
+        raise
+    except (AnalysisError, StoreError):  # no such experiment yet, or no finished run
+        return None, _measure_cost(claims)
+    judged = found.comparison if any(verdict.n_seeds for verdict in found.comparison.verdicts) else None
+    return judged, _measure_cost(claims, found)
+
+
+def _measure_cost(path: str, found: Found | None = None) -> Cost:
+    """What the runs of an experiment's file took, as a comparison found them; None of them without one."""
+    experiment = load_experiment(path)
+    declared = len(experiment.variants) * len(experiment.seeds)
+    if found is None:
+        return Cost(runs=0, declared=declared, hours=0.0, restarts=0, machines=Counter())
+    runs = found.comparison.runs
+    seconds = read_history(found.store, list(runs["run_id"]), (metrics.EPOCH_SECONDS,))["value"].sum()
+    sources = read_provenance(found.store, found.experiment_id, runs, ())
+    return Cost(
+        runs=len(runs),
+        declared=declared,
+        hours=float(seconds) / 3600,
+        restarts=sum(source.attempts - 1 for source in sources),
+        machines=Counter(str(source.environment.get("cpu", "")) for source in sources),
     )

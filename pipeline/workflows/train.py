@@ -25,7 +25,7 @@ from pipeline.tracking.files.model import record_model
 from pipeline.tracking.frozen import freeze_declared
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import Recorder, record_run
-from pipeline.tracking.write.resume import find_resumable, locate_checkpoints, resume_run
+from pipeline.tracking.write.resume import locate_checkpoints, resume_run
 from pipeline.training.checkpoint import Checkpoints, drop_checkpoints, hold_checkpoints
 from pipeline.training.fingerprint import fingerprint_training, identify_training
 from pipeline.training.observer import Kernels, Observer
@@ -68,13 +68,12 @@ class TrainedRun:
 
 
 def train_variant(
-    variant: Variant, settings: Settings, progress: RunProgress | None = None, dataset: Dataset | None = None
+    variant: Variant, settings: Settings, progress: RunProgress, dataset: Dataset | None = None
 ) -> TrainedRun:
     """Train `variant` and log everything to MLflow; the data are loaded unless they are given."""
     interrupts.follow_launcher()
     if dataset is None:
         check_name(settings.data)  # before there is a run
-    progress = progress or RunProgress()
     store = open_store()
     with record_run(store, variant, settings) as recorder:
         progress.begin_run(recorder.run_id, variant, settings, resumes=False)
@@ -93,36 +92,22 @@ def train_variant(
     return run.conclude(result)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Resumable:
-    """An interrupted run that can go on: what it trains."""
-
-    run_id: str
-    variant: Variant
-    settings: Settings
-
-
-def find_interrupted(run_id: str) -> Resumable:
-    """The interrupted run with this id; raises ResumeError where it cannot go on."""
-    variant, settings = find_resumable(open_store(), run_id)
-    return Resumable(run_id=run_id, variant=variant, settings=settings)
-
-
 def resume_training(
-    interrupted: Resumable, progress: RunProgress | None = None, dataset: Dataset | None = None
+    run_id: str, variant: Variant, settings: Settings, progress: RunProgress, dataset: Dataset | None = None
 ) -> TrainedRun:
-    """Go on with a run and log the rest of it; it is touched only when its checkpoint is known to be usable."""
+    """Go on with a run (tracking.write.resume.find_resumable says what it trains) and log the rest of it.
+
+    It is touched only when its checkpoint is known to be usable.
+    """
     interrupts.follow_launcher()
-    progress = progress or RunProgress()
-    store, run_id = open_store(), interrupted.run_id
-    variant, own = interrupted.variant, interrupted.settings
-    dataset = dataset or load_data(own.data, subset=own.subset, normalization=own.normalization)
+    store = open_store()
+    dataset = dataset or load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
     folder = locate_checkpoints(store, run_id)
-    config = identify_training(variant, own, dataset.sha256)
-    fingerprint = fingerprint_training(variant, own, dataset.sha256)
+    config = identify_training(variant, settings, dataset.sha256)
+    fingerprint = fingerprint_training(variant, settings, dataset.sha256)
     with hold_checkpoints(folder, config) as checkpoints, resume_run(store, run_id, fingerprint) as recorder:
-        progress.begin_run(run_id, variant, own, resumes=True)
-        run = _Run(recorder=recorder, variant=variant, settings=own, dataset=dataset, progress=progress)
+        progress.begin_run(run_id, variant, settings, resumes=True)
+        run = _Run(recorder=recorder, variant=variant, settings=settings, dataset=dataset, progress=progress)
         result = run.train(checkpoints)
     drop_checkpoints(folder)
     return run.conclude(result)

@@ -15,7 +15,7 @@ from pipeline.errors import RunsDamaged, StoreError
 from pipeline.tracking.files.hashes import FILE, REMEDY, demand_recorded_metrics, demand_unchanged, find_changes
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.write.survey import look_up_run
-from pipeline.workflows.publish import _find_claims
+from pipeline.workflows.report import _find_claims
 from tests.conftest import SUBSET, call, enter, execute
 from tests.tracking.planted import plant_study
 

@@ -47,17 +47,14 @@ def list_json(asked: Asked, paths: Sequence[Path], results: Results, answers: An
     return "\n".join(lines)
 
 
-def tabulate(asked: Asked, results: Results, answers: Answers) -> str:
-    """A line a picture: the answer with its probability, the picture, then the probability of each class or the next.
-
-    Empty without a picture that could be read.
-    """
-    looks = [result for result in results if not isinstance(result, str)]
+def tabulate(asked: Asked, looks: Sequence[Look], answers: Answers) -> str:
+    """A line a picture: the answer with its probability, the picture, the probabilities of all classes or the next."""
     if not looks:
         return ""
     classes = asked.images.classes
     wide = len(classes) > MOST_COLUMNS or max(map(len, classes)) >= WIDTH
-    said = [f"{classes[best]} ({100 * row[best]:.1f} %)" for row in answers for best in rank(row)[:1]]
+    likeliest = [(classes[rank(row)[0]], max(row)) for row in answers]
+    said = [f"{name} ({100 * probability:.1f} %)" for name, probability in likeliest]
     room = max(ANSWER, *map(len, said))
     width = max(len("picture"), *(len(str(look.path)) for look in looks))
     rest = "  then" if wide else "".join(f"{name:>{WIDTH}}" for name in classes)

@@ -24,35 +24,27 @@ FORMATS = ("text", "csv", "markdown", "latex", "html", "json")
 RULES = ("newest", "best", "all-seeds")
 SHOWN = ("truth", "published", "controls")
 
-COMPARE_OPTIONS = (
-    click.argument("experiment", default=""),
-    click.argument("other_run", default=""),
-    click.option("--rule", type=click.Choice(RULES), help="Which runs to use; with an experiment file, all seeds."),
-    click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True),
-    click.option(
-        "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file, print nothing."
-    ),
-    click.option("--wide", is_flag=True, help="Print the study's eleven columns and each verdict in full sentences."),
-    click.option("--truth", is_flag=True, help="Add what the networks really contain, the honest gap and the time."),
-    click.option("--published", is_flag=True, help="Add the notebook's numbers and the differences from them."),
-    click.option("--controls", is_flag=True, help="Add the five control rows."),
-    click.option("--trace", nargs=2, metavar="ROW COLUMN", help="Print the runs behind one entry of the table."),
-    *(
-        setting_option(name, default=None, show_default=False, help=f"Only runs with this --{name_option(name)}.")
-        for name in COMPARED
-    ),
-)
 
-
-def _compare_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument and options of `compare`."""
-    for option in reversed(COMPARE_OPTIONS):
-        command = option(command)
+def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """An option for each setting that runs must share to be compared."""
+    for name in reversed(COMPARED):
+        only = f"Only runs with this --{name_option(name)}."
+        command = setting_option(name, default=None, show_default=False, help=only)(command)
     return command
 
 
 @click.command()
-@_compare_options
+@click.argument("experiment", default="")
+@click.argument("other_run", default="")
+@click.option("--rule", type=click.Choice(RULES), help="Which runs to use; with an experiment file, all seeds.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file, print nothing.")
+@click.option("--wide", is_flag=True, help="Print the study's eleven columns and each verdict in full sentences.")
+@click.option("--truth", is_flag=True, help="Add what the networks really contain, the honest gap and the time.")
+@click.option("--published", is_flag=True, help="Add the notebook's numbers and the differences from them.")
+@click.option("--controls", is_flag=True, help="Add the five control rows.")
+@click.option("--trace", nargs=2, metavar="ROW COLUMN", help="Print the runs behind one entry of the table.")
+@_settings_options
 def compare(experiment: str, other_run: str, rule: str | None, form: str, output: Path | None, **options: Any) -> None:
     """Compare the finished runs of EXPERIMENT and judge its claims.
 
@@ -80,10 +72,10 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
     wide = options["wide"] or options["truth"] or options["published"]  # the two add columns
     show(found, form, output, wide=wide)
     with showing_life("Drawing and logging"):
-        logged = found.record()
+        run_id, new = found.record()
     if wide or form != "text" or output:
         click.echo(f"Table sha256 {found.comparison.conclusion.sha256}", err=True)
-    click.echo(f"{'Logged' if logged.new else 'Logged before'} as run {logged.run_id}.", err=True)
+    click.echo(f"{'Logged' if new else 'Logged before'} as run {run_id}.", err=True)
     words = ["python", "-m", "pipeline", "report", *([experiment] if experiment else [])]
     click.echo(f"Next, every number and figure on one page: {shlex.join(words)}", err=True)
 
@@ -112,12 +104,12 @@ def show(found: Found, form: str, output: Path | None, *, wide: bool) -> None:
 
 def compare_two(first_id: str, second_id: str, output: Path) -> None:
     """Print what two runs got right and wrong on the same test images, and draw the images that differ."""
-    from pipeline.workflows.two_runs import compare_two_runs
+    from pipeline.workflows.compare import compare_two_runs
 
-    found = compare_two_runs(first_id, second_id)
-    click.echo("\n".join(found.lines))
-    if found.picture:
-        output.write_bytes(found.picture)
+    lines, picture = compare_two_runs(first_id, second_id)
+    click.echo("\n".join(lines))
+    if picture:
+        output.write_bytes(picture)
         click.echo(f"{output}: the images that differ")
 
 

@@ -9,10 +9,9 @@ from typing import Any
 import click
 
 from pipeline.cli.early import experiment_argument
+from pipeline.cli.options import FILE
 from pipeline.errors import AnalysisError
 from pipeline.private import check_regular
-
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def _parse_tolerances(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> dict[str, float]:
@@ -77,7 +76,7 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     from pipeline.analysis.gate.check import gate_passed
     from pipeline.analysis.gate.judgement import Demands
     from pipeline.report.text.gate import name_cell, render_junit, render_summary, say_gate
-    from pipeline.workflows.gate import gate_experiment
+    from pipeline.workflows.compare import gate_experiment
 
     judgements = gate_experiment(experiment, stored, Demands(**options))
     if junit:

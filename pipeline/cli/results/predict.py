@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.early import check_experiment, check_variant, take_pictures
+from pipeline.cli.early import check_experiment, check_variant
 from pipeline.cli.quiet import quiet_stderr
-from pipeline.cli.results.answers import Asked, list_doubts, list_json, tabulate
+from pipeline.cli.results.answers import Answers, Asked, Results, list_doubts, list_json, tabulate
 from pipeline.errors import DataError
 from pipeline.plain import count
 
@@ -26,9 +26,16 @@ MODEL = "mnist-study"
 ENDING = ".seen.png"
 
 
+def _take_pictures(_ctx: click.Context, _param: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The pictures; raises FileNotFoundError where not one of them is there."""
+    if not any(path.exists() or str(path) == "-" for path in paths):
+        raise FileNotFoundError(2, "No such file or directory", str(paths[0]))
+    return paths
+
+
 @click.command()
 @click.argument(
-    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path), callback=take_pictures
+    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path), callback=_take_pictures
 )
 @click.option("--run", "run_id", metavar="ID", help="Use the network of this run.")
 @click.option("--variant", metavar="NAME", help="Use this variant's newest finished run.")
@@ -78,11 +85,11 @@ def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) 
     sample = read_sample(store, run.run_id, shown)
     results = list(_look_at_all(asked, sample, paths, targets))
     looks = [result for result in results if not isinstance(result, str)]
-    answers = [] if request else _ask_network(run, looks)
     if request:
-        lines = _write_request(looks, run)
+        answers, lines = [], _write_request(looks, run)
     else:
-        lines = list_json(asked, paths, results, answers) if form == "json" else tabulate(asked, results, answers)
+        answers = _ask_network(run, looks)
+        lines = list_json(asked, paths, results, answers) if form == "json" else tabulate(asked, looks, answers)
     click.echo(lines, nl=bool(lines))
     if form == "text" or request:
         _tell(asked, results, answers)
@@ -92,7 +99,7 @@ def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) 
 
 def _look_at_all(
     asked: Asked, sample: Sample | None, paths: Sequence[Path], targets: Sequence[Path]
-) -> Iterable[Look | str]:
+) -> Iterator[Look | str]:
     """What the network will see of each picture, or why that is nothing; saves the explanations."""
     from pipeline.serving.look import describe_distance, look_at
 
@@ -136,10 +143,11 @@ def _ask_network(run: FinishedRun, looks: Sequence[Look]) -> list[list[float]]:
         from pipeline.serving.predict import load_verified, predict_images
 
         seen = np.stack([look.seen for look in looks])
-        return [[float(p) for p in row] for row in predict_images(load_verified(run), seen, run.normalization)]
+        answers: list[list[float]] = predict_images(load_verified(run), seen, run.normalization).tolist()
+    return answers
 
 
-def _tell(asked: Asked, results: Sequence[Look | str], answers: Sequence[Sequence[float]]) -> None:
+def _tell(asked: Asked, results: Results, answers: Answers) -> None:
     """Say on standard error what makes answers unsure, then which pictures have none."""
     looks = [result for result in results if not isinstance(result, str)]
     for look, row in zip(looks, answers, strict=False):
@@ -154,15 +162,11 @@ def _name_targets(images: Sequence[Path], explain: bool, folder: Path | None) ->
     """Where each picture of what the network sees goes; none if nobody asked. Raises DataError for the same twice."""
     if not explain and folder is None:
         return []
-    targets = [(folder or image.parent) / f"{_name(image)}{ENDING}" for image in images]
+    names = ["stdin" if image == Path("-") else image.name for image in images]
+    targets = [(folder or image.parent) / f"{name}{ENDING}" for image, name in zip(images, names, strict=True)]
     if len(set(targets)) < len(targets):
         raise DataError("two of the pictures have one name and would be explained in one file; predict them apart")
     return targets
-
-
-def _name(image: Path) -> str:
-    """A file's name; standard input gets one."""
-    return "stdin" if image == Path("-") else image.name
 
 
 def check_model(run_id: str | None, variant: str | None, experiment: str) -> str:

@@ -1,4 +1,4 @@
-"""`report`: verdicts, table, figures and evidence in one file."""
+"""`report`: verdicts, table, figures and evidence in one file; `publish`: results as pages of the repository."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
-from pipeline.cli.early import check_experiment
+from pipeline.cli.early import check_experiment, take_file
+from pipeline.cli.options import FILE
 from pipeline.cli.results.compare import SHOWN, ask, compare
 from pipeline.study.settings import COMPARED
 
 SHARED = [param for param in compare.params if param.name in ("experiment", "rule", *SHOWN, *COMPARED)]
 """What `compare` is asked, `report` is asked in the same words."""
+TABLE, CLAIMS = "experiments/mnist14.toml", "experiments/twins.toml"
 
 
 @click.command(params=SHARED)
@@ -42,3 +44,28 @@ def report(experiment: str, rule: str | None, form: str, output: Path | None, **
     report = write_report(ask(experiment, rule, options), experiment, output or Path(f"report.{form}"), print_pdf)
     size = report.path.stat().st_size / 1e6
     click.echo(f"{report.path}: {size:.1f} MB; report.html logged with run {report.run_id}")
+
+
+@click.command()
+@click.option("--table", default=TABLE, callback=take_file, show_default=True, help="Experiment for the table.")
+@click.option("--claims", default=CLAIMS, callback=take_file, show_default=True, help="Experiment for the claims.")
+@click.option("--output", type=FILE, default=Path("docs/results.md"), show_default=True, help="Page to write.")
+@click.option("--readme", type=FILE, help="Also replace the results between the marks in this file.")
+def publish(table: str, claims: str, output: Path, readme: Path | None) -> None:
+    """Write the results as Markdown: the table and the verdicts.
+
+    The table stands beside the notebook's numbers. All numbers come from runs in the store, which may have been
+    imported as evidence. Nothing is logged.
+
+    \b
+    python -m pipeline bundle import experiments/results/*.zip
+    python -m pipeline publish --readme README.md
+    """
+    from pipeline.workflows.report import replace_block, write_pages
+
+    results, summary = write_pages(table, claims)
+    output.write_text(results, encoding="utf-8")
+    click.echo(f"{output}: written")
+    if readme:
+        replace_block(readme, summary)
+        click.echo(f"{readme}: results replaced")

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.early import experiment_argument, take_files
+from pipeline.cli.early import experiment_argument, name_experiment
+from pipeline.cli.options import FILE
 from pipeline.plain import count
 from pipeline.private import name_file
-
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -40,7 +39,7 @@ def export_bundle(experiment: str, file: Path, every: bool, evidence: bool, seed
     python -m pipeline bundle export experiments/matched.toml matched.zip
     python -m pipeline bundle export experiments/twins.toml twins-seed00.zip --evidence --seeds 0
     """
-    from pipeline.study.experiment import load_experiment, parse_seeds
+    from pipeline.study.experiment import parse_seeds
     from pipeline.tracking.bundle.archive import BundleWriter
     from pipeline.tracking.bundle.export_runs import Wanted, export_experiment
     from pipeline.tracking.bundle.manifest import BundleError
@@ -49,7 +48,7 @@ def export_bundle(experiment: str, file: Path, every: bool, evidence: bool, seed
     wanted = Wanted(every=every, evidence=evidence, seeds=parse_seeds(seeds) if seeds else None)
     if file.exists():
         raise BundleError(f"{file} already exists; remove it or choose another name")
-    name = load_experiment(experiment).name if experiment.endswith(".toml") else experiment
+    name = name_experiment(experiment)
     part = file.with_name(f"{file.name}.unfinished")
     try:
         with name_file(part), part.open("w+b") as stream, BundleWriter(stream) as writer:
@@ -76,7 +75,8 @@ def import_bundle(files: tuple[Path, ...], into: str) -> None:
     python -m pipeline bundle import matched.zip
     python -m pipeline bundle import experiments/results/*.zip
     """
-    take_files(files)
+    for file in files:
+        file.stat()  # refuses one that is not there before any is imported
 
     from pipeline.tracking.bundle import import_runs as transfer
     from pipeline.tracking.bundle.archive import open_bundle

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.early import experiment_argument
+from pipeline.cli.early import experiment_argument, name_experiment
 from pipeline.study import metrics
 from pipeline.study.tags import EPOCH, FINGERPRINT, HEARTBEAT, HOST, PID, REASON, VARIANT
 
@@ -37,7 +37,8 @@ def status(experiment: str) -> None:
     python -m pipeline status
     python -m pipeline status experiments/matched.toml
     """
-    view = look(experiment)
+    name = name_experiment(experiment)
+    view = glance_at(name) or ask_mlflow(name)
     show_table(count_trainings(view))
     running = [run for run in view.trainings if run.state == "running"]
     if running:
@@ -67,17 +68,8 @@ class View:
     waiting: Sequence[str]
 
 
-def look(experiment: str) -> View:
-    """The experiment with this name or file, "" for all: read without MLflow where that is possible."""
-    from pipeline.study.experiment import open_experiment
-
-    declared = open_experiment(experiment)
-    name = declared.name if declared else experiment
-    return glance_at(name) or ask_mlflow(name)
-
-
 def glance_at(name: str) -> View | None:
-    """What a SQLite store says; None where there is none, or where MLflow's client must be asked."""
+    """What a SQLite store says of an experiment, or of all; None where there is none, or MLflow must be asked."""
     from pipeline.tracking.process import is_alive
     from pipeline.tracking.quick import glance
 

@@ -1,16 +1,21 @@
-"""`train`: one variant, one seed, one run."""
+"""`train`: one variant, one seed, one run; `replay`: whether a run repeats itself; `smoke`: whether all works here."""
 
 from __future__ import annotations
 
+import os
+
 import click
 
-from pipeline.cli.options import DEFAULT, run_options
+from pipeline.cli.early import experiment_argument
+from pipeline.cli.options import DEFAULT, Number, run_options
 from pipeline.cli.stop import telling_stop
-from pipeline.errors import ResumeError
+from pipeline.errors import AnalysisError, ResumeError
+from pipeline.plain import count
 from pipeline.study.settings import Settings, name_option
 from pipeline.study.variants import TABLE, VARIANTS, find_variant
 
 NO_RUN = "none"
+SUBSET = "tests/mnist-subset.npz"
 
 
 @click.command()
@@ -38,16 +43,18 @@ def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
     variant = find_variant(arch, load_variants(variants) if variants else VARIANTS) if resume == NO_RUN else None
 
     from pipeline.cli.progress import EpochLines
-    from pipeline.workflows.train import find_interrupted, resume_training, train_variant
+    from pipeline.tracking.store import open_store
+    from pipeline.tracking.write.resume import find_resumable
+    from pipeline.workflows.train import resume_training, train_variant
 
     progress = EpochLines("See it in the browser: python -m pipeline ui")
     with telling_stop(progress.say_stop):
         if variant:
             train_variant(variant, settings, progress)
             return
-        interrupted = find_interrupted(resume)
-        _refuse_other_options(resume, (arch, settings), (interrupted.variant.name, interrupted.settings))
-        resume_training(interrupted, progress)
+        own = find_resumable(open_store(), resume)
+        _refuse_other_options(resume, (arch, settings), (own[0].name, own[1]))
+        resume_training(resume, *own, progress)
 
 
 def _refuse_other_options(run_id: str, given: tuple[str, Settings], own: tuple[str, Settings]) -> None:
@@ -59,3 +66,58 @@ def _refuse_other_options(run_id: str, given: tuple[str, Settings], own: tuple[s
         if said not in (runs, usual):
             option = name_option(name)
             raise ResumeError(f"run {run_id} has --{option} {runs}, not {said}; leave --{option} out beside --resume")
+
+
+@click.command()
+@experiment_argument()
+@click.option("--variant", default="", metavar="NAME", help="Replay this variant; by default the quickest one.")
+@click.option("--seed", type=Number(0, 2**31 - 1), help="Replay the run with this seed.")
+@click.option("--epochs", type=Number(1, 10_000), default=1, show_default=True, help="How many epochs to retrain.")
+def replay(experiment: str, variant: str, seed: int | None, epochs: int) -> None:
+    """Retrain the first epochs of a finished run and compare them.
+
+    On the same type of processor every metric must match bit for bit; elsewhere a loss may differ by a quarter of
+    itself, or 0.01 nats, and an accuracy by 0.01. Otherwise the exit code is 1. Nothing is logged.
+
+    \b
+    python -m pipeline replay experiments/mnist14.toml
+    python -m pipeline replay experiments/mnist14.toml --variant conv3_3x3 --seed 0 --epochs 2
+    """
+    from pipeline.cli.progress import EpochLines
+    from pipeline.workflows.replay import replay_run
+
+    found = replay_run(experiment, variant, seed, epochs, EpochLines())
+    trained = count(found.epochs, "epoch")
+    what = f"{found.variant}, seed {found.seed}, run {found.run_id}: {found.compared} metrics of {trained}"
+    place = "the same type of processor" if found.same_processor else "another type of processor"
+    if found.unknown:
+        click.echo(f"Not compared, as the run did not log it: {', '.join(found.unknown)}", err=True)
+    if not found.differences:
+        click.echo(f"REPEATED bit for bit: {what}, on {place}")
+    elif found.holds:
+        click.echo(f"REPEATED within the tolerance: {what}, {len(found.differences)} differ in bits, on {place}")
+    else:
+        first = (found.differences if found.same_processor else found.beyond)[0]
+        raise AnalysisError(
+            f"NOT REPEATED: {what}, on {place}; {first.metric} of epoch {first.epoch} is {first.found!r}, "
+            f"the run logged {first.logged!r}"
+        )
+
+
+@click.command()
+def smoke() -> None:
+    """Train two epochs on 2,000 images and check what was stored.
+
+    \b
+    python -m pipeline smoke
+    mlflow run . -e smoke --env-manager local
+    """
+    from pipeline.cli.progress import EpochLines
+    from pipeline.tracking.files.model import verify_run
+    from pipeline.tracking.store import project_root
+    from pipeline.workflows.train import train_variant
+
+    settings = Settings(epochs=2, data=os.path.relpath(project_root() / SUBSET))
+    run = train_variant(find_variant("conv2_3x3"), settings, EpochLines())
+    verify_run(run.run_id, settings)
+    click.echo("smoke passed: every artifact is there, and the saved model predicts what the trained one did")

@@ -1,8 +1,10 @@
-"""`data`: fetch or check the images."""
+"""`data`: fetch or check the images; `variants`: the study's table."""
 
 from __future__ import annotations
 
 import click
+
+from pipeline.cli.options import VARIANTS_OPTION
 
 
 @click.command()
@@ -35,3 +37,21 @@ def data(source: str) -> None:
         click.echo(line)
     for line in list_warnings(dataset.raw):
         click.echo(f"Warning: {line}", err=True)
+
+
+@click.command()
+@VARIANTS_OPTION
+def variants(variants: str) -> None:
+    """List the 14 published variants and the 5 controls.
+
+    With --variants, the file's own variants follow.
+
+    \b
+    python -m pipeline variants
+    python -m pipeline variants --variants my.toml
+    """
+    from pipeline.report.pages.listing import list_variants
+    from pipeline.study.experiment import load_variants
+    from pipeline.study.variants import VARIANTS
+
+    click.echo(list_variants(tuple((load_variants(variants) if variants else VARIANTS).values())))
