@@ -25,9 +25,6 @@ if TYPE_CHECKING:  # importing them here would import MLflow, Dask and matplotli
     from pipeline.workflows.report import WrittenReport
     from pipeline.workflows.train import TrainedRun
 
-OnEpoch = Callable[[int, Mapping[str, float]], object]
-OnCell = Callable[["CellReport"], object]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Swept:
@@ -63,7 +60,7 @@ def train(
     *,
     variants: str | Path = "",
     resume: str = "",
-    on_epoch: OnEpoch | None = None,
+    on_epoch: Callable[[int, Mapping[str, float]], object] | None = None,
     **settings: Any,
 ) -> TrainedRun:
     """Train one variant and log everything to MLflow, or go on with the run `resume`.
@@ -77,7 +74,7 @@ def train(
     from pipeline.errors import ResumeError
     from pipeline.study.experiment import load_variants
     from pipeline.study.settings import make_settings
-    from pipeline.study.variants import VARIANTS, find_variant
+    from pipeline.study.variants import find_variant
     from pipeline.tracking.store import open_store
     from pipeline.tracking.write.resume import find_resumable
     from pipeline.workflows.train import RunProgress, resume_training, train_variant
@@ -93,7 +90,7 @@ def train(
         if variants or settings:
             raise ResumeError(f"run {resume} has its own variant and settings; leave others out beside resume")
         return resume_training(resume, *find_resumable(open_store(), resume), Progress())
-    variant = find_variant(arch, load_variants(variants) if variants else VARIANTS)
+    variant = find_variant(arch, load_variants(variants))
     return train_variant(variant, make_settings(**settings), Progress())
 
 
@@ -105,7 +102,7 @@ def sweep(
     scheduler: str | None = None,
     attempts: int = 2,
     keep: bool = False,
-    on_cell: OnCell | None = None,
+    on_cell: Callable[[CellReport], object] | None = None,
 ) -> Swept:
     """Train every cell of an experiment's file that is not done, as the command `sweep` does.
 

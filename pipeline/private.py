@@ -43,18 +43,12 @@ def check_regular(path: Path) -> None:
 
 def expand_home(path: str) -> Path:
     """A path with the home folder in the place of its ~, as it stands where nobody knows that home."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
+    return Path(os.path.expanduser(path))  # noqa: PTH111  Path.expanduser raises where nobody knows it
 
 
 def is_there(path: Path) -> bool:
     """Whether a path names something; one that cannot name anything, as it is too long, does not."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
+    return os.path.exists(path)  # noqa: PTH110  Path.exists raises for it
 
 
 def read_regular(path: Path, limit: int) -> bytes:

@@ -52,6 +52,5 @@ def variants(variants: str) -> None:
     """
     from pipeline.report.pages.listing import list_variants
     from pipeline.study.experiment import load_variants
-    from pipeline.study.variants import VARIANTS
 
-    click.echo(list_variants(tuple((load_variants(variants) if variants else VARIANTS).values())))
+    click.echo(list_variants(tuple(load_variants(variants).values())))

@@ -13,8 +13,6 @@ from click.exceptions import NoArgsIsHelpError
 
 from pipeline import __version__, interrupts
 from pipeline.cli.catalogue import data, variants
-from pipeline.cli.loading import showing_life
-from pipeline.cli.quiet import close, is_stdout_closed, outliving_terminal
 from pipeline.cli.results.compare import compare
 from pipeline.cli.results.gate import gate
 from pipeline.cli.results.predict import predict
@@ -24,6 +22,7 @@ from pipeline.cli.store.bundle import bundle
 from pipeline.cli.store.doctor import doctor, sync
 from pipeline.cli.store.status import status
 from pipeline.cli.store.ui import ui
+from pipeline.cli.terminal import close, is_stdout_closed, outliving_terminal, showing_life
 from pipeline.cli.training.sweep import cell, cells, plan, sweep
 from pipeline.cli.training.train import replay, smoke, train
 from pipeline.errors import PipelineError, RunKilled

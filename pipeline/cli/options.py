@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.study.settings import RULES, Rule, Settings, name_option
+from pipeline.study.settings import RULES, Settings, name_option
 from pipeline.study.variants import TABLE
 
 DEFAULT = Settings()
@@ -42,17 +42,15 @@ VARIANTS_OPTION = click.option(
 )
 
 
-def name_kind(rule: Rule) -> click.ParamType[Any]:
-    """What click is to take for a setting."""
-    if isinstance(rule.default, str):
-        return click.Choice(rule.choices) if rule.choices else click.STRING
-    return Number(int(rule.low), int(rule.high)) if isinstance(rule.default, int) else Decimal(rule.low, rule.high)
-
-
 def setting_option(name: str, **more: Any) -> Callable[..., Any]:
     """The option of a setting; `more` of what click knows wins over what the setting's rule says."""
     rule = RULES[name]
-    known = {"type": name_kind(rule), "default": rule.default, "show_default": True, "help": rule.help}
+    kind: click.ParamType[Any]
+    if isinstance(rule.default, str):
+        kind = click.Choice(rule.choices) if rule.choices else click.STRING
+    else:
+        kind = Number(int(rule.low), int(rule.high)) if isinstance(rule.default, int) else Decimal(rule.low, rule.high)
+    known = {"type": kind, "default": rule.default, "show_default": True, "help": rule.help}
     return click.option(f"--{name_option(name)}", **{**known, **more})
 
 

@@ -13,14 +13,15 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from pipeline import interrupts
 from pipeline.background import repeat
-from pipeline.cli.pace import LEAST_SHARE, Pace, expect_epoch
-from pipeline.cli.quiet import close, outliving_terminal, quiet_stderr
+from pipeline.cli.terminal import close, outliving_terminal, quiet_stderr
 from pipeline.plain import count, format_duration
 from pipeline.study import metrics
+from pipeline.sweep.estimate import count_cell_work
+from pipeline.sweep.paces import LEAST_SHARE, Pace, expect_epoch, read_epoch, read_running
 from pipeline.training.observer import Epoch, Kernels
 from pipeline.workflows.train import LOADING, TRAINING, RunProgress
 
-if TYPE_CHECKING:  # importing them would import MLflow and Dask
+if TYPE_CHECKING:  # importing them all would import Dask
     from pipeline.data.datasets import Dataset
     from pipeline.study.settings import Settings
     from pipeline.study.variants import Variant
@@ -152,9 +153,6 @@ class CellLines(ExitStack):
     def __init__(
         self, sweep: Sweep, cells: Sequence[Cell], reports: list[CellReport], expected: float | None = None
     ) -> None:
-        from pipeline.sweep.estimate import count_cell_work
-        from pipeline.sweep.paces import read_epoch
-
         super().__init__()
         self.reports, self.expected = reports, expected
         self.sweep, self.cells = sweep, {cell.name: cell for cell in cells}
@@ -192,8 +190,6 @@ class CellLines(ExitStack):
 
     def _look_on(self) -> None:
         """Ask the store how far the cells are; workers may be on any machine."""
-        from pipeline.sweep.paces import read_running
-
         self._show(read_running(self.sweep.store, self.sweep.experiment_id))
 
     def _show(self, running: dict[str, tuple[int, float]]) -> None:

@@ -135,7 +135,12 @@ def _read_looks(path: Path, table: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def load_variants(path: str | Path) -> Variants:
-    """The study's table with the [[variant]] tables of a file, which may be an experiment's; raises ExperimentError."""
+    """The study's table, with the [[variant]] tables of a file (an experiment's too) if one is named.
+
+    Raises ExperimentError.
+    """
+    if not path:
+        return VARIANTS
     path = Path(path)
     table = read_toml(path)
     check_table(path, "", table, EXPERIMENT_KEYS)

@@ -130,13 +130,10 @@ def _remove_halves(folder: Path) -> bool:
 @contextmanager
 def _hold(folder: Path) -> Iterator[bool]:
     """Keep others from the folder until the block ends; False where a process has it."""
-    lock = FileLock(folder / ".lock", timeout=0, mode=FILE_MODE)
     try:
-        lock.acquire()
+        lock = FileLock(folder / ".lock", timeout=0, mode=FILE_MODE).acquire()
     except Timeout:
         yield False
         return
-    try:
+    with lock:
         yield True
-    finally:
-        lock.release()

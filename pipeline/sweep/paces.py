@@ -1,16 +1,20 @@
-"""How fast the machines that wrote to a store have trained, and how far the runs under way are."""
+"""How fast the machines that wrote to a store have trained, how far runs are, and how long one still takes."""
 
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pipeline.errors import StoreError
 from pipeline.plain import escape_controls
 from pipeline.study import metrics
 from pipeline.study.tags import EPOCH, HOST, OUTCOME
+from pipeline.sweep.estimate import EVALUATION_SHARE, estimate_epoch
 from pipeline.tracking.mlflow_internals import Keys
 from pipeline.tracking.quick.glance import read_experiments
 from pipeline.tracking.quick.reading import store_errors
@@ -18,6 +22,8 @@ from pipeline.tracking.runs import read_rows
 from pipeline.tracking.values import read_count
 
 if TYPE_CHECKING:
+    from pipeline.study.settings import Settings
+    from pipeline.study.variants import Variant
     from pipeline.tracking.store import Store
 
 PACES: Keys = MappingProxyType(
@@ -28,6 +34,8 @@ PACES: Keys = MappingProxyType(
     }
 )
 PAGE = 1000
+LEAST_SHARE = 0.05
+"""The share of an epoch or a sweep that must be done before the time left is estimated from it."""
 
 
 def read_paces(store: Store) -> pd.DataFrame:
@@ -41,6 +49,16 @@ def read_paces(store: Store) -> pd.DataFrame:
         rows[name] = pd.to_numeric(rows[name], errors="coerce")
     rows["seconds"] = (rows["ended"] - rows["started"]) / 1000
     return rows[(rows["subset"] >= 0) & (rows[metrics.EPOCH_SECONDS.final] > 0)].astype({"subset": int})
+
+
+def expect_epoch(variant: Variant, settings: Settings) -> float | None:
+    """Seconds for an epoch by the runs that this machine has finished; None without any, or without their store."""
+    from pipeline.tracking.store import open_store
+
+    try:
+        return estimate_epoch(variant, settings, read_paces(open_store()))
+    except StoreError:
+        return None
 
 
 def _list_experiments(store: Store) -> list[str]:
@@ -79,3 +97,33 @@ def read_running(store: Store, experiment_id: str) -> dict[str, tuple[int, float
         )
         for run in runs
     }
+
+
+class Pace:
+    """How long the rest of a training takes: by the epochs that were seen, before that by the first batches.
+
+    `expected` is what an epoch takes by earlier runs, None where there are none: it counts until there are batches.
+    """
+
+    def __init__(self) -> None:
+        self.expected: float | None = None
+        self.taken: list[float] = []
+        self.started = time.monotonic()
+
+    def start_epoch(self) -> None:
+        """An epoch begins now."""
+        self.started = time.monotonic()
+
+    def end_epoch(self) -> None:
+        """An epoch ends now, evaluation included, and the next one begins."""
+        self.taken.append(time.monotonic() - self.started)
+        self.start_epoch()
+
+    def estimate_left(self, share: float, epochs: int) -> float | None:
+        """Seconds left when this `share` of an epoch's batches is done and so many epochs follow; None at the start."""
+        passed = time.monotonic() - self.started
+        if self.taken or share < LEAST_SHARE:
+            whole = statistics.median(self.taken) if self.taken else self.expected
+            return None if whole is None else max(whole - passed, 0.0) + whole * epochs
+        whole = passed / share * EVALUATION_SHARE
+        return whole - passed + whole * epochs

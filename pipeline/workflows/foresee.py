@@ -28,19 +28,12 @@ def compare_in(store: Store, experiment_id: str, runs: pd.DataFrame, question: Q
 
         return read_predicted(store, experiment_id, run_ids, needed)
 
-    return compare_runs(
-        runs,
-        lambda run_ids: read_history(store, run_ids),
-        question,
-        read,
-    )
+    return compare_runs(runs, lambda run_ids: read_history(store, run_ids), question, read)
 
 
 def foresee_claims(path: str, store: Store, experiment_id: str, runs: pd.DataFrame) -> list[str]:
     """What each claim of an experiment's file can come to, with the spread of the runs that are there."""
     declared = load_experiment(path)
-    if not declared.claims:
-        return []
     try:
         question = ask_experiment(declared, Question(rule="all-seeds"), None)
         records = compare_in(store, experiment_id, runs, question).records

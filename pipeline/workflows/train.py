@@ -87,9 +87,10 @@ def train_variant(
         folder = locate_checkpoints(store, recorder.run_id)
         with hold_checkpoints(folder, identify_training(variant, settings, dataset.sha256)) as checkpoints:
             run = _Run(recorder=recorder, variant=variant, settings=settings, dataset=dataset, progress=progress)
-            result = run.train(checkpoints)
+            trained = run.train(checkpoints)
     drop_checkpoints(folder)
-    return run.conclude(result)
+    progress.end_run(trained)
+    return trained
 
 
 def resume_training(
@@ -108,9 +109,10 @@ def resume_training(
     with hold_checkpoints(folder, config) as checkpoints, resume_run(store, run_id, fingerprint) as recorder:
         progress.begin_run(run_id, variant, settings, resumes=True)
         run = _Run(recorder=recorder, variant=variant, settings=settings, dataset=dataset, progress=progress)
-        result = run.train(checkpoints)
+        trained = run.train(checkpoints)
     drop_checkpoints(folder)
-    return run.conclude(result)
+    progress.end_run(trained)
+    return trained
 
 
 class _ViolinImages(Observer):
@@ -141,7 +143,7 @@ class _Run:
         """What its figures are of."""
         return f"{self.variant.name}, seed {self.settings.seed}"
 
-    def train(self, checkpoints: Checkpoints) -> Result:
+    def train(self, checkpoints: Checkpoints) -> TrainedRun:
         """Train and log."""
         self.progress.show_data(self.dataset)
         with self.progress.during(LOADING):
@@ -154,7 +156,14 @@ class _Run:
             result = train_run(self.variant, self.settings, self.dataset, observers, checkpoints)
         with self.progress.during(LOGGING):
             self.record(result)
-        return result
+        return TrainedRun(
+            run_id=self.recorder.run_id,
+            variant=self.variant,
+            settings=self.settings,
+            history=result.history,
+            finals=result.finals,
+            weights_sha256=result.weights_sha256,
+        )
 
     def record(self, result: Result) -> None:
         """Log everything of a finished training; the finals come last, and then the hashes of it all."""
@@ -167,19 +176,6 @@ class _Run:
             tags = {WEIGHTS_SHA256: result.weights_sha256, NOTE: note}
             self.recorder.log(result.finals, tags, step=self.settings.epochs)
         record_hashes(self.recorder)
-
-    def conclude(self, result: Result) -> TrainedRun:
-        """Tell that the run has finished, with what."""
-        trained = TrainedRun(
-            run_id=self.recorder.run_id,
-            variant=self.variant,
-            settings=self.settings,
-            history=result.history,
-            finals=result.finals,
-            weights_sha256=result.weights_sha256,
-        )
-        self.progress.end_run(trained)
-        return trained
 
 
 def draw_figures(dataset: Dataset, result: Result, name: str) -> Iterator[tuple[str, Figure]]:

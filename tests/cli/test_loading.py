@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from pipeline.cli import loading
-from pipeline.cli.loading import showing_life
+from pipeline.cli import terminal
+from pipeline.cli.terminal import showing_life
 
 
 class Screen(io.StringIO):
@@ -22,7 +22,7 @@ def open_screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     screen = Screen()
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, screen)
-    monkeypatch.setattr(loading, "PATIENCE", 0.05)
+    monkeypatch.setattr(terminal, "PATIENCE", 0.05)
     return screen
 
 
@@ -33,7 +33,7 @@ def test_the_wheel_turns_until_the_first_word_and_is_wiped_away(monkeypatch: pyt
         print("a result")
         time.sleep(0.2)
         print("another")
-    turned, wiped, rest = screen.getvalue().rpartition(loading.ERASE)
+    turned, wiped, rest = screen.getvalue().rpartition(terminal.ERASE)
     assert turned.count("Loading ...") > 1
     assert wiped
     assert rest == "a result\nanother\n"
@@ -45,8 +45,8 @@ def test_a_quick_command_and_one_that_fails_leave_no_wheel(monkeypatch: pytest.M
     with pytest.raises(StopIteration), showing_life():  # noqa: PT012
         time.sleep(0.2)
         next(iter(()))
-    assert screen.getvalue().endswith(loading.ERASE)
-    monkeypatch.setattr(loading, "PATIENCE", 5)
+    assert screen.getvalue().endswith(terminal.ERASE)
+    monkeypatch.setattr(terminal, "PATIENCE", 5)
     before = screen.getvalue()
     with showing_life():
         print("at once")
@@ -56,7 +56,7 @@ def test_a_quick_command_and_one_that_fails_leave_no_wheel(monkeypatch: pytest.M
 def test_no_wheel_turns_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     log = io.StringIO()
     monkeypatch.setattr(sys, "stderr", log)
-    monkeypatch.setattr(loading, "PATIENCE", 0.05)
+    monkeypatch.setattr(terminal, "PATIENCE", 0.05)
     with showing_life():
         time.sleep(0.2)
     assert log.getvalue() == ""

@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from pipeline.cli import progress
-from pipeline.cli.pace import Pace
 from pipeline.cli.progress import CellLines, EpochLines
 from pipeline.study.metrics import BY_EPOCH
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.sweep.cells import Cell
+from pipeline.sweep.paces import Pace
 from pipeline.workflows.train import TRAINING
 
 
@@ -66,7 +66,7 @@ def test_what_an_earlier_sweep_has_trained_of_a_cell_is_no_work_of_this_one(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "Lines", lambda: Console(file=io.StringIO(), force_terminal=True))
-    monkeypatch.setattr("pipeline.sweep.paces.read_epoch", lambda _store, run_id: {"7": 8}[run_id])
+    monkeypatch.setattr(progress, "read_epoch", lambda _store, run_id: {"7": 8}[run_id])
     cells = [make_cell(0, state="started", run_id="7"), make_cell(1)]
     lines = CellLines(SimpleNamespace(store=None), cells, [], expected=600.0)
     clock.now = 100.0

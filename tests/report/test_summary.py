@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.analysis.comparison import Question, compare_runs
-from pipeline.cli.summary import print_summary
+from pipeline.cli.results.compare import print_summary
 from pipeline.report.text.summary import list_notes, list_variants, list_verdicts
 from tests.analysis.studies import ERROR, GAP, HEADLINE
 from tests.frames import make_history, make_runs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +11,25 @@ import click
 
 from pipeline import interrupts
 from pipeline.cli.early import check_experiment
-from pipeline.cli.loading import showing_life
-from pipeline.cli.options import setting_option
+from pipeline.cli.options import FILE, setting_option
+from pipeline.cli.terminal import showing_life
 from pipeline.private import name_file
 from pipeline.study.settings import COMPARED, name_option
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pipeline.analysis.comparison import Comparison
     from pipeline.analysis.table.conclusion import Trace
     from pipeline.workflows.compare import Found
 
 FORMATS = ("text", "csv", "markdown", "latex", "html", "json")
 RULES = ("newest", "best", "all-seeds")
 SHOWN = ("truth", "published", "controls")
+COLOURS = {
+    **{"SUPPORTED": "green", "REFUTED": "red", "NEGLIGIBLE": "cyan"},
+    **{"INCONCLUSIVE": "yellow", "UNTESTABLE": "yellow", "DEVIATED": "magenta"},
+}
 
 
 def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,7 +45,7 @@ def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("other_run", default="")
 @click.option("--rule", type=click.Choice(RULES), help="Which runs to use; with an experiment file, all seeds.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file, print nothing.")
+@click.option("--output", type=FILE, help="Write to this file, print nothing.")
 @click.option("--wide", is_flag=True, help="Print the study's eleven columns and each verdict in full sentences.")
 @click.option("--truth", is_flag=True, help="Add what the networks really contain, the honest gap and the time.")
 @click.option("--published", is_flag=True, help="Add the notebook's numbers and the differences from them.")
@@ -82,7 +89,6 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
 
 def show(found: Found, form: str, output: Path | None, *, wide: bool) -> None:
     """Print the comparison, in short where it goes to a reader of a terminal, or write it to a file."""
-    from pipeline.cli.summary import print_summary
     from pipeline.report.pages.table import render_table
     from pipeline.report.text.conclusion import say_conclusion
 
@@ -100,6 +106,37 @@ def show(found: Found, form: str, output: Path | None, *, wide: bool) -> None:
     with name_file(output):
         output.write_text(text, encoding="utf-8")
     click.echo(f"{output}: written", err=True)
+
+
+def print_summary(comparison: Comparison) -> None:
+    """Print verdicts first, then variants and notes, never wider than the terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from pipeline.report.text import summary
+
+    console = Console(highlight=False)
+    if comparison.verdicts:
+        console.print(_build_table(summary.VERDICTS, summary.list_verdicts(comparison.verdicts)))
+        console.print()
+    console.print(_build_table(summary.VARIANTS, summary.list_variants(comparison), right=True))
+    console.print(Text(summary.say_units(comparison)), style="dim")
+    for note in summary.list_notes(comparison):
+        console.print()
+        console.print(Text(note))
+
+
+def _build_table(names: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = False) -> Table:
+    """Rows under a header, each folded within its column where it is too long; numbers may stand right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for place, name in enumerate(names):
+        table.add_column(name, justify="right" if right and place else "left", overflow="fold", no_wrap=place > 0)
+    for row in rows:
+        table.add_row(*(Text(cell, style=COLOURS.get(cell.partition(" ")[0], "")) for cell in row))
+    return table
 
 
 def compare_two(first_id: str, second_id: str, output: Path) -> None:

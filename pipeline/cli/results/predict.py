@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.early import check_experiment, check_variant
-from pipeline.cli.quiet import quiet_stderr
 from pipeline.cli.results.answers import Answers, Asked, Results, list_doubts, list_json, tabulate
+from pipeline.cli.terminal import quiet_stderr
 from pipeline.errors import DataError
 from pipeline.plain import count
 
@@ -39,11 +39,7 @@ def _take_pictures(_ctx: click.Context, _param: click.Parameter, paths: tuple[Pa
 )
 @click.option("--run", "run_id", metavar="ID", help="Use the network of this run.")
 @click.option("--variant", metavar="NAME", help="Use this variant's newest finished run.")
-@click.option(
-    "--experiment",
-    default="",
-    help="Where --variant looks: a name or a file; by default MLflow's own.",
-)
+@click.option("--experiment", default="", help="Where --variant looks: a name or a file; by default MLflow's own.")
 @click.option("--model", default=MODEL, show_default=True, help="Use the champion of this registered model.")
 @click.option("--explain", is_flag=True, help=f"Save how the picture was read, step by step, as IMAGE{ENDING}.")
 @click.option("--explain-in", type=click.Path(file_okay=False, path_type=Path), help="Save it in this folder instead.")

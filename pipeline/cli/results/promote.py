@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.early import check_variant, experiment_argument
-from pipeline.cli.quiet import quiet_stderr
 from pipeline.cli.results.predict import MODEL
+from pipeline.cli.terminal import quiet_stderr
 from pipeline.errors import AnalysisError
 
 if TYPE_CHECKING:

@@ -13,11 +13,7 @@ HOST = "127.0.0.1"
 
 @click.command()
 @click.option(
-    "--port",
-    type=Number(0, 65_535),
-    default=5000,
-    show_default=True,
-    help="Port on 127.0.0.1; 0 picks a free one.",
+    "--port", type=Number(0, 65_535), default=5000, show_default=True, help="Port on 127.0.0.1; 0 picks a free one."
 )
 def ui(port: int) -> None:
     """Show runs, curves and images in the browser.

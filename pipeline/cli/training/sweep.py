@@ -13,8 +13,7 @@ import click
 from pipeline import interrupts
 from pipeline.cli.early import FILE_ARGUMENT, check_seeds
 from pipeline.cli.options import Number
-from pipeline.cli.quiet import quiet_stderr
-from pipeline.cli.stop import repeat_command, telling_stop
+from pipeline.cli.terminal import quiet_stderr, repeat_command, telling_stop
 from pipeline.plain import count, parse_duration
 
 if TYPE_CHECKING:

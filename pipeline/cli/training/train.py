@@ -8,11 +8,11 @@ import click
 
 from pipeline.cli.early import experiment_argument
 from pipeline.cli.options import DEFAULT, Number, run_options
-from pipeline.cli.stop import telling_stop
+from pipeline.cli.terminal import telling_stop
 from pipeline.errors import AnalysisError, ResumeError
 from pipeline.plain import count
 from pipeline.study.settings import Settings, name_option
-from pipeline.study.variants import TABLE, VARIANTS, find_variant
+from pipeline.study.variants import TABLE, find_variant
 
 NO_RUN = "none"
 SUBSET = "tests/mnist-subset.npz"
@@ -40,7 +40,7 @@ def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
 
     if resume != NO_RUN and variants:
         raise ResumeError(f"run {resume} knows its own variant; leave --variants out beside --resume")
-    variant = find_variant(arch, load_variants(variants) if variants else VARIANTS) if resume == NO_RUN else None
+    variant = find_variant(arch, load_variants(variants)) if resume == NO_RUN else None
 
     from pipeline.cli.progress import EpochLines
     from pipeline.tracking.store import open_store
