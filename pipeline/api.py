@@ -15,6 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import ResumeError
+from pipeline.study.settings import make_settings
+from pipeline.study.variants import find_variant
+
 if TYPE_CHECKING:  # importing them here would import MLflow, Dask and matplotlib with the package
     import pandas as pd
     from matplotlib.figure import Figure
@@ -71,10 +75,7 @@ def train(
     Raises:
         PipelineError: an unknown variant or setting, data or a store that cannot be used, a training that cannot go on.
     """
-    from pipeline.errors import ResumeError
     from pipeline.study.experiment import load_variants
-    from pipeline.study.settings import make_settings
-    from pipeline.study.variants import find_variant
     from pipeline.tracking.store import open_store
     from pipeline.tracking.write.resume import find_resumable
     from pipeline.workflows.train import RunProgress, resume_training, train_variant

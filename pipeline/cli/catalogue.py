@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import click
 
-from pipeline.cli.options import VARIANTS_OPTION
+from pipeline.cli.options import VARIANTS_OPTION, setting_option
 
 
 @click.command()
-@click.option(
-    "--data",
-    "source",
-    default="auto",
-    show_default=True,
-    help='"auto" for MNIST, "fashion-mnist", or a file or folder of labelled images.',
-)
-def data(source: str) -> None:
+@setting_option("data")
+def data(data: str) -> None:
     """Find, verify and describe the data set; fetch MNIST if needed.
 
     It reads .npz files, CSV tables (label, then pixels), folders with the four IDX files (gzipped or not), and folders
@@ -30,7 +24,7 @@ def data(source: str) -> None:
     from pipeline.data.datasets import load_data
     from pipeline.data.described import describe_images, list_warnings
 
-    dataset = load_data(source)
+    dataset = load_data(data)
     click.echo(f"{dataset.name}: {len(dataset.y_train):,} training and {len(dataset.y_test):,} test images")
     click.echo(f"from {dataset.source}, sha256 {dataset.sha256}")
     for line in (*describe_images(dataset), *dataset.notes):

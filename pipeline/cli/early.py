@@ -7,12 +7,14 @@ from typing import Any, TypeVar
 
 import click
 
+from pipeline.errors import UnknownExperiment
+from pipeline.study.variants import VARIANTS, find_variant
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def check_experiment(experiment: str) -> None:
     """Raise ExperimentError for a file that is not an experiment's, UnknownExperiment for a name that is not stored."""
-    from pipeline.errors import UnknownExperiment
     from pipeline.study.experiment import open_experiment
 
     if experiment and open_experiment(experiment) is None:
@@ -34,7 +36,6 @@ def name_experiment(experiment: str) -> str:
 def check_variant(variant: str, experiment: str) -> None:
     """Raise UnknownVariant for a name that neither the study nor the experiment's file has."""
     from pipeline.study.experiment import open_experiment
-    from pipeline.study.variants import VARIANTS, find_variant
 
     declared = open_experiment(experiment)
     find_variant(variant, declared.table if declared else VARIANTS)

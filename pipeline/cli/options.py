@@ -14,6 +14,7 @@ from pipeline.study.variants import TABLE
 
 DEFAULT = Settings()
 FILE = click.Path(dir_okay=False, path_type=Path)
+SEEDS = click.option("--seeds", default="", help="Only these seeds, such as 0-4 or 0,2,7.")
 
 
 class _Plain(click.ParamType[Any]):

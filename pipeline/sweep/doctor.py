@@ -24,6 +24,7 @@ from pipeline.study.tags import (
 from pipeline.sweep.findings import (
     Finding,
     find_changed,
+    find_in_run,
     find_lost_folders,
     find_moved_folders,
     find_unreadable,
@@ -95,12 +96,7 @@ def _find_dead(survey: Survey) -> Iterator[Finding]:
             problem, remedy = f"runs, but {where} died", f"ended as killed{more}"
         else:
             problem, remedy = f"{where} died before it set the status to {run.state}", "status set"
-        yield Finding(
-            subject=f"run {run.run_id}",
-            problem=problem,
-            remedy=remedy,
-            fix=partial(_end_dead, survey.store, run.run_id),
-        )
+        yield find_in_run(run.run_id, problem, remedy, partial(_end_dead, survey.store, run.run_id))
 
 
 def _is_dead(store: Store, run: RunRecord) -> bool:
@@ -128,7 +124,7 @@ def _find_untaken(survey: Survey) -> Iterator[Finding]:
     for run in survey.runs:
         if run.run_id not in survey.undelivered and (problem := _explain_untaken(survey.store, run)):
             fix = partial(fail_run, survey.store, run.run_id, _explain_untaken)
-            yield Finding(subject=f"run {run.run_id}", problem=problem, remedy="ended as failed", fix=fix)
+            yield find_in_run(run.run_id, problem, "ended as failed", fix)
 
 
 def _explain_untaken(store: Store, run: RunRecord) -> str:
@@ -147,11 +143,9 @@ def _find_contradictions(survey: Survey) -> Iterator[Finding]:
                 continue
             said = run.tags.get(OUTCOME, "nothing")
             reason = f" ({run.tags[REASON]})" if run.tags.get(REASON) else ""
-            yield Finding(
-                subject=f"run {run.run_id}",
-                problem=f"its status is FINISHED, its outcome says {said}{reason}",
-                remedy=f"no result; train it again, then `mlflow runs delete --run-id {run.run_id}`",
-            )
+            problem = f"its status is FINISHED, its outcome says {said}{reason}"
+            remedy = f"no result; train it again, then `mlflow runs delete --run-id {run.run_id}`"
+            yield find_in_run(run.run_id, problem, remedy)
 
 
 def _find_duplicates(store: Store, finished: list[RunRecord]) -> Iterator[Finding]:
@@ -172,7 +166,7 @@ def _find_duplicates(store: Store, finished: list[RunRecord]) -> Iterator[Findin
                 remedy = f"deleted; `mlflow runs restore --run-id {run.run_id}` brings it back"
                 fix = partial(_delete_duplicate, store, run.run_id, newest.run_id)
             problem = f"is finished again in run {newest.run_id} {how}"
-            yield Finding(subject=f"run {run.run_id}", problem=problem, remedy=remedy, fix=fix)
+            yield find_in_run(run.run_id, problem, remedy, fix)
 
 
 def _delete_duplicate(store: Store, run_id: str, newest_id: str) -> bool:

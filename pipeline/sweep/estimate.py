@@ -141,8 +141,6 @@ def take_within(cells: Sequence[Cell], runs: pd.DataFrame, seconds: float) -> li
 
     Raises ExperimentError where nothing is known of this machine yet.
     """
-    if not cells:
-        return []
     measured = _measure(cells, runs)
     if measured is None:
         raise ExperimentError("a budget needs a training that has finished on this machine; train one cell first")

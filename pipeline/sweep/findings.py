@@ -31,6 +31,11 @@ class Finding:
     fix: Callable[[], bool] | None = None
 
 
+def find_in_run(run_id: str, problem: str, remedy: str, fix: Callable[[], bool] | None = None) -> Finding:
+    """Something wrong with a run."""
+    return Finding(subject=f"run {run_id}", problem=problem, remedy=remedy, fix=fix)
+
+
 def is_result(run: RunRecord) -> bool:
     """Whether it is a training that was completed."""
     return run.is_training and run.state == "finished" and not run.deleted
@@ -74,8 +79,7 @@ def find_lost_folders(survey: Survey, lost: Collection[str]) -> Iterator[Finding
 
 def say_damage(store: Store, run_id: str, missing: str) -> Finding:
     """A finished run that lacks files."""
-    fix = partial(fail_run, store, run_id, _explain_damage)
-    return Finding(subject=f"run {run_id}", problem=f"finished without {missing}", remedy=AGAIN, fix=fix)
+    return find_in_run(run_id, f"finished without {missing}", AGAIN, partial(fail_run, store, run_id, _explain_damage))
 
 
 def _explain_damage(store: Store, run: RunRecord) -> str:
@@ -95,7 +99,7 @@ def find_changed(store: Store, finished: Sequence[RunRecord]) -> Iterator[Findin
         if changes:
             problem = f"finished, and since then {', '.join(changes)}"
             fix = partial(fail_run, store, run.run_id, _explain_change)
-            yield Finding(subject=f"run {run.run_id}", problem=problem, remedy=AGAIN, fix=fix)
+            yield find_in_run(run.run_id, problem, AGAIN, fix)
     if unknown:
         logger.warning("%d runs of an earlier version have no hashes, so damage to them cannot be seen", unknown)
 
@@ -109,14 +113,13 @@ def _explain_change(store: Store, run: RunRecord) -> str:
 def find_unreadable(survey: Survey) -> Iterator[Finding]:
     """Values that nobody can understand; those that shape a result leave its run out of every table."""
     for run in survey.runs:
-        subject = f"run {run.run_id}"
         bad = find_bad({**run.params, **run.metrics}, RESULTS) if run.is_training else []
         bad += ["it has no start"] if run.started == NEVER else []
         if bad:
             remedy = f"left out of every table; `mlflow runs delete --run-id {run.run_id}`, and train it again"
-            yield Finding(subject=subject, problem=", ".join(bad), remedy=remedy)
+            yield find_in_run(run.run_id, ", ".join(bad), remedy)
         if KIND in run.tags and (odd := find_bad(run.tags, TAGS)):
-            yield Finding(subject=subject, problem=", ".join(odd), remedy="it counts as not there")
+            yield find_in_run(run.run_id, ", ".join(odd), "it counts as not there")
     for experiment in survey.experiments:
         if FROZEN in experiment.tags and read_texts(experiment.tags[FROZEN]) is None:
             yield Finding(

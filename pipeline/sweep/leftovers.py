@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.private import FILE_MODE
-from pipeline.sweep.findings import Finding
+from pipeline.sweep.findings import Finding, find_in_run
 from pipeline.tracking.store import Store
 from pipeline.tracking.write.journal import locate_journals
 from pipeline.tracking.write.resume import deliver_journal, locate_checkpoints
@@ -58,7 +58,7 @@ def find_undelivered(survey: Survey) -> Iterator[Finding]:
             problem, remedy = f"its journal waits, and it is {STRANGE}", f"sync it with its own store, or remove {path}"
         elif run.deleted:
             remedy = f"`mlflow runs restore --run-id {run_id}`, then `python -m pipeline sync`; or remove {path}"
-        yield Finding(subject=f"run {run_id}", problem=problem, remedy=remedy, fix=fix)
+        yield find_in_run(run_id, problem, remedy, fix)
 
 
 def find_leases_left(survey: Survey) -> Iterator[Finding]:

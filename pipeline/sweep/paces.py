@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -26,14 +25,11 @@ if TYPE_CHECKING:
     from pipeline.study.variants import Variant
     from pipeline.tracking.store import Store
 
-PACES: Keys = MappingProxyType(
-    {
-        "params": {"arch": "variant", "subset": "subset", "epochs": "epochs"},
-        "tags": {OUTCOME: "outcome", HOST: "host"},
-        "latest_metrics": {str(metrics.EPOCH_SECONDS.final): str(metrics.EPOCH_SECONDS.final)},
-    }
-)
-PAGE = 1000
+PACES: Keys = {
+    "params": {"arch": "variant", "subset": "subset", "epochs": "epochs"},
+    "tags": {OUTCOME: "outcome", HOST: "host"},
+    "latest_metrics": {str(metrics.EPOCH_SECONDS.final): str(metrics.EPOCH_SECONDS.final)},
+}
 LEAST_SHARE = 0.05
 """The share of an epoch or a sweep that must be done before the time left is estimated from it."""
 
@@ -65,7 +61,7 @@ def _list_experiments(store: Store) -> list[str]:
     """The ids of all experiments that are not deleted."""
     if store.database:
         return [each.experiment_id for each in read_experiments(store.database)]
-    from pipeline.tracking.write.survey import read_pages
+    from pipeline.tracking.write.survey import PAGE, read_pages
 
     found = read_pages(lambda token: store.client.search_experiments(max_results=PAGE, page_token=token))
     return [each.experiment_id for each in found]

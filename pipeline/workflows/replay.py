@@ -106,6 +106,8 @@ def _compare(store: Store, run: pd.Series, history: Sequence[dict[str, float]]) 
     logs = set(logged["metric"])
     if not logs:
         raise AnalysisError(f"run {run_id} has no metric by epoch to compare; replay another one, or train it again")
+    with store_errors(store):
+        environment = Path(store.client.download_artifacts(run_id, ENVIRONMENT)).read_text(encoding="utf-8")
     pairs = [
         Difference(epoch=epoch, metric=metric, logged=known.get((metric, epoch), math.nan), found=measured[metric])
         for epoch, measured in enumerate(history, start=1)
@@ -119,7 +121,7 @@ def _compare(store: Store, run: pd.Series, history: Sequence[dict[str, float]]) 
         seed=int(run["seed"]),
         epochs=len(history),
         compared=len(pairs),
-        same_processor=_read_cpu(store, run_id) == name_cpu(),
+        same_processor=json.loads(environment).get("cpu", "") == name_cpu(),
         differences=differences,
         beyond=[each for each in differences if not _is_near(each)],
         unknown=[str(metric) for metric in COMPARED if metric not in logs],
@@ -131,10 +133,3 @@ def _is_near(difference: Difference) -> bool:
     if difference.metric.endswith("accuracy"):
         return abs(difference.found - difference.logged) <= ACCURACY_TOLERANCE
     return math.isclose(difference.found, difference.logged, rel_tol=LOSS_TOLERANCE, abs_tol=ACCURACY_TOLERANCE)
-
-
-def _read_cpu(store: Store, run_id: str) -> str:
-    """The processor that a run was trained on, "" where it did not say."""
-    with store_errors(store):
-        path = Path(store.client.download_artifacts(run_id, ENVIRONMENT))
-    return str(json.loads(path.read_text(encoding="utf-8")).get("cpu", ""))

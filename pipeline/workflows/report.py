@@ -40,30 +40,26 @@ def write_report(
     found: Found, experiment: str, path: Path, print_pdf: Callable[[str], bytes] | None = None
 ) -> WrittenReport:
     """Write the report of a comparison to `path`, as HTML unless `print_pdf` (report.pdf) is given, and log it."""
-    demand_unchanged(found.store, found.experiment_id, found.comparison.runs["run_id"])
-    accuracies = read_history(found.store, list(found.comparison.runs["run_id"]), ACCURACIES)
-    written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    page = render_report(found.comparison, accuracies, read_sources(found, experiment), written)
-    with name_file(path):
-        path.write_bytes(print_pdf(page) if print_pdf else page.encode())
-    run_id, _ = found.record()
-    record_report(found.store, run_id, page)
-    return WrittenReport(path=path, run_id=run_id)
-
-
-def read_sources(found: Found, experiment: str) -> Sources:
-    """Where the runs of the comparison come from; the lowest seed of each variant with its violins."""
-    runs = found.comparison.runs
-    pictured = set(runs.sort_values("seed").drop_duplicates("variant")["run_id"])
-    name = escape_controls(found.store.client.get_experiment(found.experiment_id).name)
-    return Sources(
+    store, runs = found.store, found.comparison.runs
+    demand_unchanged(store, found.experiment_id, runs["run_id"])
+    accuracies = read_history(store, list(runs["run_id"]), ACCURACIES)
+    pictured = set(runs.sort_values("seed").drop_duplicates("variant")["run_id"])  # the lowest seed with its violins
+    name = escape_controls(store.client.get_experiment(found.experiment_id).name)
+    sources = Sources(
         experiment=name,
-        runs=read_provenance(found.store, found.experiment_id, runs, pictured),
+        runs=read_provenance(store, found.experiment_id, runs, pictured),
         again=experiment or name,
         description=found.description,
         frozen_at=found.frozen_at,
-        link=found.link if found.store.uri.startswith("http") else "",
+        link=found.link if store.uri.startswith("http") else "",
     )
+    written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    page = render_report(found.comparison, accuracies, sources, written)
+    with name_file(path):
+        path.write_bytes(print_pdf(page) if print_pdf else page.encode())
+    run_id, _ = found.record()
+    record_report(store, run_id, page)
+    return WrittenReport(path=path, run_id=run_id)
 
 
 def write_pages(table: str, claims: str) -> tuple[str, str]:

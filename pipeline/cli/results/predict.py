@@ -15,6 +15,8 @@ from pipeline.cli.results.answers import Answers, Asked, Results, list_doubts, l
 from pipeline.cli.terminal import quiet_stderr
 from pipeline.errors import DataError
 from pipeline.plain import count
+from pipeline.study.tags import PARAM_DATA_NAME
+from pipeline.study.variants import VARIANTS
 
 if TYPE_CHECKING:
     from pipeline.data.likeness import Sample
@@ -67,7 +69,6 @@ def predict(images: tuple[Path, ...], form: str, request: bool, **options: Any) 
 
     from pipeline.data.datasets import shows_digits
     from pipeline.serving.picture import list_pictures
-    from pipeline.study.tags import PARAM_DATA_NAME
     from pipeline.tracking.files.registry import read_images, read_sample
     from pipeline.tracking.store import open_store
 
@@ -168,7 +169,6 @@ def _name_targets(images: Sequence[Path], explain: bool, folder: Path | None) ->
 def check_model(run_id: str | None, variant: str | None, experiment: str) -> str:
     """The experiment's name; refuses options that name no model, or two, before anything heavy is imported."""
     from pipeline.study.experiment import open_experiment
-    from pipeline.study.variants import VARIANTS
 
     if run_id and variant:
         raise click.UsageError("--run and --variant name two models; give one of them")

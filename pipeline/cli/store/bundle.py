@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.early import experiment_argument, name_experiment
-from pipeline.cli.options import FILE
+from pipeline.cli.options import FILE, SEEDS
 from pipeline.plain import count
 from pipeline.private import name_file
 
@@ -27,7 +27,7 @@ def bundle() -> None:
 @click.argument("file", type=FILE)
 @click.option("--all", "every", is_flag=True, help="Also export stopped and failed runs.")
 @click.option("--evidence", is_flag=True, help="Only what the verdicts need: no models, no figures.")
-@click.option("--seeds", default="", help="Only these seeds, such as 0-4 or 0,2,7.")
+@SEEDS
 def export_bundle(experiment: str, file: Path, every: bool, evidence: bool, seeds: str) -> None:
     """Write the finished runs of EXPERIMENT into FILE.
 

@@ -7,6 +7,7 @@ import socket
 import click
 
 from pipeline.cli.options import Number
+from pipeline.errors import RunKilled
 
 HOST = "127.0.0.1"
 
@@ -25,7 +26,6 @@ def ui(port: int) -> None:
     python -m pipeline ui
     python -m pipeline ui --port 5001
     """
-    from pipeline.errors import RunKilled
     from pipeline.tracking.store import open_store, resolve_uri
 
     uri = resolve_uri()

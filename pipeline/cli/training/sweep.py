@@ -12,7 +12,7 @@ import click
 
 from pipeline import interrupts
 from pipeline.cli.early import FILE_ARGUMENT, check_seeds
-from pipeline.cli.options import Number
+from pipeline.cli.options import SEEDS, Number
 from pipeline.cli.terminal import quiet_stderr, repeat_command, telling_stop
 from pipeline.plain import count, parse_duration
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pipeline.sweep.sweep import Sweep, Work
 
 WORDS = {"done": "finished", "running": "running", "started": "stopped", "to do": "to do"}
-SEEDS = click.option("--seeds", default="", help="Only these seeds, such as 0-4 or 0,2,7.")
 WORKERS = click.option(
     "--workers", type=Number(0, 256), default=0, show_default=True, help="Cells to train at once; 0 for one per core."
 )

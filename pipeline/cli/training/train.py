@@ -7,7 +7,7 @@ import os
 import click
 
 from pipeline.cli.early import experiment_argument
-from pipeline.cli.options import DEFAULT, Number, run_options
+from pipeline.cli.options import DEFAULT, run_options, setting_option
 from pipeline.cli.terminal import telling_stop
 from pipeline.errors import AnalysisError, ResumeError
 from pipeline.plain import count
@@ -71,8 +71,8 @@ def _refuse_other_options(run_id: str, given: tuple[str, Settings], own: tuple[s
 @click.command()
 @experiment_argument()
 @click.option("--variant", default="", metavar="NAME", help="Replay this variant; by default the quickest one.")
-@click.option("--seed", type=Number(0, 2**31 - 1), help="Replay the run with this seed.")
-@click.option("--epochs", type=Number(1, 10_000), default=1, show_default=True, help="How many epochs to retrain.")
+@setting_option("seed", default=None, help="Replay the run with this seed.")
+@setting_option("epochs", default=1, help="How many epochs to retrain.")
 def replay(experiment: str, variant: str, seed: int | None, epochs: int) -> None:
     """Retrain the first epochs of a finished run and compare them.
 
