@@ -13,11 +13,10 @@ from click.exceptions import NoArgsIsHelpError
 
 from pipeline import __version__, interrupts
 from pipeline.cli.catalogue import data, variants
-from pipeline.cli.results.compare import compare
+from pipeline.cli.results.compare import compare, publish, report
 from pipeline.cli.results.gate import gate
 from pipeline.cli.results.predict import predict
 from pipeline.cli.results.promote import promote
-from pipeline.cli.results.report import publish, report
 from pipeline.cli.store.bundle import bundle
 from pipeline.cli.store.doctor import doctor, sync
 from pipeline.cli.store.status import status

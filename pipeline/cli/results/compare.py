@@ -1,4 +1,4 @@
-"""`compare`: the conclusion table and the verdicts."""
+"""`compare`: the conclusion table and the verdicts; `report`: all of it on one page; `publish`: as Markdown pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import interrupts
-from pipeline.cli.early import check_experiment
+from pipeline.cli.early import check_experiment, take_file
 from pipeline.cli.options import FILE, setting_option
 from pipeline.cli.terminal import showing_life
 from pipeline.private import name_file
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMATS = ("text", "csv", "markdown", "latex", "html", "json")
 RULES = ("newest", "best", "all-seeds")
 SHOWN = ("truth", "published", "controls")
+TABLE, CLAIMS = "experiments/mnist14.toml", "experiments/twins.toml"
 COLOURS = {
     **{"SUPPORTED": "green", "REFUTED": "red", "NEGLIGIBLE": "cyan"},
     **{"INCONCLUSIVE": "yellow", "UNTESTABLE": "yellow", "DEVIATED": "magenta"},
@@ -169,3 +170,61 @@ def say_trace(trace: Trace) -> str:
     """The runs, the query and the raw number behind one entry."""
     lines = [f"{trace.variant} {trace.column} = {trace.entry.value!r}, n = {trace.n}", f"query: {trace.query}"]
     return "\n".join([*lines, *(f"run {run_id}" for run_id in trace.entry.run_ids)])
+
+
+SHARED = [param for param in compare.params if param.name in ("experiment", "rule", *SHOWN, *COMPARED)]
+"""What `compare` is asked, `report` is asked in the same words."""
+
+
+@click.command(params=SHARED)
+@click.option("--format", "form", type=click.Choice(("html", "pdf")), default="html", show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write to this file instead of report.html or report.pdf.",
+)
+def report(experiment: str, rule: str | None, form: str, output: Path | None, **options: Any) -> None:
+    """Write the comparison of EXPERIMENT as one HTML or PDF file.
+
+    The page needs no network: verdicts, table, figures, seeds, protocol, environment, the command of every run and
+    a reproducibility checklist. The HTML is also logged as report.html with the comparison's run. PDF output needs
+    an extra package: pip install '.[pdf]'.
+
+    \b
+    python -m pipeline report experiments/matched.toml
+    python -m pipeline report experiments/matched.toml --format pdf --output matched.pdf
+    """
+    check_experiment(experiment)
+
+    from pipeline.report.pages.pdf import load_printer
+    from pipeline.workflows.report import write_report
+
+    print_pdf = load_printer() if form == "pdf" else None
+    report = write_report(ask(experiment, rule, options), experiment, output or Path(f"report.{form}"), print_pdf)
+    size = report.path.stat().st_size / 1e6
+    click.echo(f"{report.path}: {size:.1f} MB; report.html logged with run {report.run_id}")
+
+
+@click.command()
+@click.option("--table", default=TABLE, callback=take_file, show_default=True, help="Experiment for the table.")
+@click.option("--claims", default=CLAIMS, callback=take_file, show_default=True, help="Experiment for the claims.")
+@click.option("--output", type=FILE, default=Path("docs/results.md"), show_default=True, help="Page to write.")
+@click.option("--readme", type=FILE, help="Also replace the results between the marks in this file.")
+def publish(table: str, claims: str, output: Path, readme: Path | None) -> None:
+    """Write the results as Markdown: the table and the verdicts.
+
+    The table stands beside the notebook's numbers. All numbers come from runs in the store, which may have been
+    imported as evidence. Nothing is logged.
+
+    \b
+    python -m pipeline bundle import experiments/results/*.zip
+    python -m pipeline publish --readme README.md
+    """
+    from pipeline.workflows.report import replace_block, write_pages
+
+    results, summary = write_pages(table, claims)
+    output.write_text(results, encoding="utf-8")
+    click.echo(f"{output}: written")
+    if readme:
+        replace_block(readme, summary)
+        click.echo(f"{readme}: results replaced")
