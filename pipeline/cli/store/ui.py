@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import click
@@ -49,14 +50,8 @@ def ui(port: int) -> None:
 
 def listen(port: int) -> socket.socket:
     """A socket that takes connections at this port already; they are answered once the server runs."""
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else the port is taken a minute after Ctrl-C
     try:
-        listening.bind((HOST, port))
+        return socket.create_server((HOST, port))
     except OSError as error:
-        listening.close()
-        raise click.ClickException(
-            f"port {port} cannot be used ({error.strerror}); choose another with --port"
-        ) from error
-    listening.listen()
-    return listening
+        reason = os.strerror(error.errno or 0)  # without the address that create_server adds
+        raise click.ClickException(f"port {port} cannot be used ({reason}); choose another with --port") from error
