@@ -183,10 +183,8 @@ class CellLines(ExitStack):
         self.reports.append(report)
         self.done[report.name] = self.work[report.name]
         width = max(map(len, self.cells))
-        line = (
-            f"{len(self.reports)}/{len(self.cells)}  {report.name:<{width}} {report.seconds:7.1f} s  {report.message}"
-        )
-        self.console.say(line)
+        place = f"{len(self.reports)}/{len(self.cells)}"
+        self.console.say(f"{place}  {report.name:<{width}} {report.seconds:7.1f} s  {report.message}")
 
     def _look_on(self) -> None:
         """Ask the store how far the cells are; workers may be on any machine."""

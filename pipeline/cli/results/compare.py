@@ -93,14 +93,11 @@ def show(found: Found, form: str, output: Path | None, *, wide: bool) -> None:
     from pipeline.report.pages.table import render_table
     from pipeline.report.text.conclusion import say_conclusion
 
+    comparison = found.comparison
     if form == "text" and output is None and not wide:
-        print_summary(found.comparison)
+        print_summary(comparison)
         return
-    text = (
-        say_conclusion(found.comparison)
-        if form == "text"
-        else render_table(found.comparison.conclusion, form, found.link)
-    )
+    text = say_conclusion(comparison) if form == "text" else render_table(comparison.conclusion, form, found.link)
     if output is None:
         click.echo(text, nl=False)
         return
