@@ -154,8 +154,7 @@ def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     """(name, figure) of every figure that the runs can fill."""
     # a terminal shows the table before matplotlib is imported
     from pipeline.report.figures.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_seeds
-    from pipeline.report.figures.onset import plot_onset
-    from pipeline.report.figures.verdicts import plot_specifications
+    from pipeline.report.figures.verdicts import plot_onset, plot_specifications
 
     runs, history, caption = comparison.runs, comparison.history, write_caption(comparison.conclusion)
     if any(each.choices for each in comparison.specifications):

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pipeline.analysis.claims.images import compare_images
 from pipeline.data.datasets import load_data
 from pipeline.errors import AnalysisError
-from pipeline.report.figures.differing import plot_differing, say_differing
 from pipeline.report.figures.render import render_png
+from pipeline.report.figures.runs import plot_differing
+from pipeline.report.text.lessons import say_differing
 from pipeline.study.facts import restore_settings
 from pipeline.study.tags import PARAM_DATA_SHA256
 from pipeline.tracking.files.predicted import read_run
