@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.conclusion import Row
 from pipeline.report.pages.table import render_markdown
-from pipeline.report.text.conclusion import list_verdicts, say_remarks, tabulate_verdicts
+from pipeline.report.text.conclusion import itemise_verdicts, say_remarks, tabulate_verdicts
 from pipeline.report.text.escape import escape_markdown, write_table
 from pipeline.report.text.sentences import say_verdict
 
@@ -62,7 +62,7 @@ def write_summary(fourteen: Comparison, cost: Cost, twins: Comparison | None) ->
     parts = [*_tabulate(fourteen), "", f"{_say_design(fourteen, cost)} {LEGEND}", ""]
     if twins is not None:
         parts += [tabulate_verdicts(twins.verdicts)]
-        parts += list_verdicts(twins.verdicts, lambda verdict: f"{verdict.statement}.")
+        parts += itemise_verdicts(twins.verdicts, lambda verdict: f"{verdict.statement}.")
         parts += ["", "[docs/results.md](docs/results.md) has the effects by twin and how to recompute all of it.", ""]
     return "\n".join(parts)
 
@@ -78,7 +78,7 @@ def write_results(fourteen: Comparison, cost: Cost, twins: Comparison | None, tw
         parts += [f"Not decided yet: {twins_cost.runs} of {twins_cost.declared} runs have finished.", ""]
     else:
         parts += [_say_cost("twins", twins_cost), "", tabulate_verdicts(twins.verdicts)]
-        parts += list_verdicts(twins.verdicts, say_verdict)
+        parts += itemise_verdicts(twins.verdicts, say_verdict)
         parts += ["", *(f"{escape_markdown(line)}\n" for line in say_remarks(twins))]
     parts += ["## What it took", "", _say_cost("mnist14", cost), _say_cost("twins", twins_cost), ""]
     return "\n".join([*parts, RECOMPUTE])

@@ -54,7 +54,7 @@ def write_conclusion(comparison: Comparison, name: str, description: str = "") -
     if verdicts:
         parts += [f"{escape_markdown(say_finding(verdicts))}\n", tabulate_verdicts(verdicts)]
         parts += [f"{_name_evidence(each)}: {_name_few(each.run_ids)}\n" for each in verdicts if each.run_ids]
-        parts += [*list_verdicts(verdicts, say_verdict), ""]
+        parts += [*itemise_verdicts(verdicts, say_verdict), ""]
     parts += [f"{escape_markdown(line)}\n" for line in say_remarks(comparison)]
     if comparison.pairs is not None:
         parts.append(_say_exploration(comparison.pairs))
@@ -183,7 +183,7 @@ def tabulate_verdicts(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(write_table(COLUMNS, rows)) + "\n"
 
 
-def list_verdicts(verdicts: Sequence[Verdict], say: Callable[[Verdict], str]) -> list[str]:
+def itemise_verdicts(verdicts: Sequence[Verdict], say: Callable[[Verdict], str]) -> list[str]:
     """The verdicts as a list in Markdown, each with what `say` says of it."""
     return [f"- **{escape_markdown(each.name)}: {each.word}.** {escape_markdown(say(each))}" for each in verdicts]
 
