@@ -152,7 +152,6 @@ def _list_numbers(choice: Choice) -> list[str]:
 
 
 def _tabulate_claims(verdicts: Sequence[Verdict]) -> str:
-    """The experiment's claims with verdict, effect, interval and seeds; empty without claims."""
     if not verdicts:
         return "\nThe experiment declared no claims.\n"
     rows = []
@@ -163,7 +162,6 @@ def _tabulate_claims(verdicts: Sequence[Verdict]) -> str:
 
 
 def _identify(choice: Choice, source: Source) -> dict[str, str]:
-    """What tells this model from any other."""
     facts = source.facts
     dirty = " (with changes, see git.diff)" if facts.get(tags.GIT_DIRTY) == "True" else ""
     identity = {

@@ -75,9 +75,8 @@ def choose_run(comparison: Comparison, named: str = "", frozen_late: bool = Fals
         arm = _decide_arm(deciding)
         variant = _find_smallest(comparison, arm)
         reason = BY_CLAIMS.format(verdicts=_list_verdicts(deciding), arm=ARMS[arm])
-    return Choice(
-        variant=variant, runs=_take_seeds(comparison, variant), reason=f"{reason}.", verdicts=comparison.verdicts
-    )
+    runs = _take_seeds(comparison, variant)
+    return Choice(variant=variant, runs=runs, reason=f"{reason}.", verdicts=comparison.verdicts)
 
 
 def _bounds_harm(verdict: Verdict) -> bool:

@@ -84,26 +84,23 @@ def plot_gap(runs: pd.DataFrame, *, caption: str = "") -> Figure:
     """The honest gap by counted depth, a panel a kernel: a mark a run, a line through the means of matched twins."""
     figure, panels = _open_kernels(runs, caption)
     for kernel, axes in panels.items():
-        groups = _split_groups(runs[runs["kernel"] == kernel])
+        here = _split_groups(runs[runs["kernel"] == kernel])
         for (group, style), offset in zip(GROUPS.items(), (-0.12, 0.12, 0.36), strict=True):
-            own = groups[group]
+            own = here[group]
             marks = style | {"marker": "o" if group == "plain" else "s", "ls": "none"}
             axes.plot(own["depth_counted"] + offset, own[metrics.GAP_HONEST.final], **marks)
             means = own.groupby("depth_counted")[metrics.GAP_HONEST.final].mean()
             axes.plot(means.index + offset, means, color=style["color"], ls=style["ls"])
-        for variant, own in groups["no twin"].groupby("variant"):
+        for variant, own in here["no twin"].groupby("variant"):
             spot = (own["depth_counted"].iloc[0] + 0.36, own[metrics.GAP_HONEST.final].max())
             _name_point(axes, str(variant), spot)
         axes.axhline(0, color="black", lw=0.8)
         depths = sorted({*map(int, runs["depth_counted"])})
         axes.set(xlabel="convolutions (counted)", xticks=depths, xlim=(depths[0] - 0.6, depths[-1] + 1))
     figure.axes[0].set_ylabel("honest gap (nats)")
-    handles = [
-        Line2D([], [], **GROUPS[group], marker="o" if group == "plain" else "s", label=group)
-        for group in _list_groups(runs)
-    ]
-    title = f"Gap of test and train loss in evaluation mode, n = {len(runs)} runs"
-    return finish_figure(figure, title, handles)
+    groups = _list_groups(runs)
+    handles = [Line2D([], [], **GROUPS[name], marker="o" if name == "plain" else "s", label=name) for name in groups]
+    return finish_figure(figure, f"Gap of test and train loss in evaluation mode, n = {len(runs)} runs", handles)
 
 
 def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
@@ -126,13 +123,11 @@ def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(low, high)
     figure.axes[0].set_ylabel("test accuracy (%)")
-    handles = [
-        Line2D([], [], marker="o", **(GROUPS[group] | {"ls": "none"}), label=group) for group in _list_groups(runs)
-    ]
+    groups, depths = _list_groups(runs), [depth for depth in DEPTH_MARKERS if depth in set(runs["depth_counted"])]
+    handles = [Line2D([], [], marker="o", **(GROUPS[name] | {"ls": "none"}), label=name) for name in groups]
     handles += [
-        Line2D([], [], color="black", marker=marker, ls="none", label=f"{depth} convs")
-        for depth, marker in DEPTH_MARKERS.items()
-        if depth in set(runs["depth_counted"])
+        Line2D([], [], color="black", marker=DEPTH_MARKERS[depth], ls="none", label=f"{depth} convs")
+        for depth in depths
     ]
     return finish_figure(figure, f"Test accuracy against size, n = {len(runs)} runs", handles)
 
@@ -146,17 +141,15 @@ def plot_seeds(runs: pd.DataFrame, metric: str = metrics.TEST_LOSS.final, *, cap
     seeds = [known.loc[known["variant"] == variant, metric].to_numpy(dtype=float) for variant in variants]
     places = np.repeat(range(len(seeds)), list(map(len, seeds)))
     axes.plot(np.concatenate(seeds), places, "o", color=BLUE, mfc="none", ms=5)
-    means = {place: t_interval(values) for place, values in enumerate(seeds) if len(values) > 1}
-    if means:
+    handles = [Line2D([], [], color=BLUE, marker="o", mfc="none", ls="none", label="one seed")]
+    if means := {place: t_interval(values) for place, values in enumerate(seeds) if len(values) > 1}:
         intervals = [np.array([[low, place - 0.25], [high, place - 0.25]]) for place, (_, low, high) in means.items()]
         axes.plot(*_join_lines(intervals), "-", color=VERMILLION, lw=2)
         axes.plot([mean for mean, _, _ in means.values()], np.array([*means]) - 0.25, "D", color=VERMILLION, ms=5)
+        handles.append(Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"))
     axes.set_xlabel(QUANTITIES[metric])
     if metric.endswith("accuracy"):
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    handles = [Line2D([], [], color=BLUE, marker="o", mfc="none", ls="none", label="one seed")]
-    if means:
-        handles.append(Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"))
     title = metric.removeprefix("final/").replace("_", " ").capitalize()
     return finish_figure(figure, f"{title} by variant and seed", handles)
 

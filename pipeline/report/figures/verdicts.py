@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -22,7 +21,6 @@ from pipeline.report.figures.comparison import (
     ORANGE,
     STYLES,
     VERMILLION,
-    Style,
     list_handles,
     open_lines,
     order_variants,
@@ -56,7 +54,10 @@ def plot_spread(history: pd.DataFrame, runs: pd.DataFrame, quantity: str, *, cap
     for axes, variant in zip(panels, variants, strict=True):
         own = points[points["run_id"].isin(runs.loc[runs["variant"] == variant, "run_id"])]
         for metric, style in zip(metrics, STYLES, strict=True):
-            _draw_band(axes, own[own["metric"] == metric], style)
+            spread = own[own["metric"] == metric].groupby("epoch")["value"].agg(["mean", "min", "max", "size"])
+            axes.plot(spread.index, spread["mean"], marker="o" if len(spread) == 1 else "", **style)
+            if (spread["size"] > 1).any():
+                axes.fill_between(spread.index, spread["min"], spread["max"], color=style["color"], alpha=0.2, lw=0)
         axes.set_title(f"{variant} (n = {own['run_id'].nunique()})", fontsize=8)
     if quantity == "accuracy":
         panels[0].yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
@@ -158,11 +159,3 @@ def _format_tick(verdict: Verdict, value: float, _: object) -> str:
     """An effect without the zeros that say nothing on an axis."""
     written = format_effect(value, verdict)
     return "0" if not float(written) else written.rstrip("0").rstrip(".") if "." in written else written
-
-
-def _draw_band(axes: Axes, points: pd.DataFrame, style: Style) -> None:
-    """Mean and range by epoch of one metric; of a single run its line alone."""
-    spread = points.groupby("epoch")["value"].agg(["mean", "min", "max", "size"])
-    axes.plot(spread.index, spread["mean"], marker="o" if len(spread) == 1 else "", **style)
-    if (spread["size"] > 1).any():
-        axes.fill_between(spread.index, spread["min"], spread["max"], color=style["color"], alpha=0.2, lw=0)

@@ -92,10 +92,7 @@ def _judge(comparison: Comparison, sources: Sources) -> dict[str, Any]:
         "caveat": "" if word == YES or not verdicts else reason,
         "counts": count_verdicts(verdicts),
         "found": say_finding(verdicts),
-        "findings": [
-            {"verdict": verdict, "numbers": list(list_numbers(verdict)), "picture": draw_interval(verdict)}
-            for verdict in verdicts
-        ],
+        "findings": [(verdict, list(list_numbers(verdict)), draw_interval(verdict)) for verdict in verdicts],
         "symbols": SYMBOLS,
         "remarks": [line for line in say_remarks(comparison) if line not in say_specifications(comparison)],
         "checklist": answer_checklist(comparison, sources),

@@ -107,7 +107,6 @@ def _say_design(fourteen: Comparison, cost: Cost) -> str:
 
 
 def _say_differences(fourteen: Comparison) -> list[str]:
-    """How far the numbers are from the notebook's, and what that means."""
     rows = [row for row in fourteen.conclusion.rows if row.entries["TEST_ACC difference"].value is not None]
     if not rows:
         return []

@@ -72,10 +72,8 @@ def _check_data(comparison: Comparison) -> tuple[str, str]:
 
 def _check_split(comparison: Comparison) -> tuple[str, str]:
     if comparison.conclusion.rule == "best":
-        return (
-            NO,
-            "The table's rule takes the best run by test accuracy, so its numbers were chosen on the test images.",
-        )
+        chosen = "its numbers were chosen on the test images"
+        return NO, f"The table's rule takes the best run by test accuracy, so {chosen}."
     return YES, (
         "The data's own training and test images; there is no validation part. The test images are evaluated after "
         "every epoch, and nothing is selected on them: each number is the last epoch's."

@@ -125,7 +125,6 @@ def _name_few(run_ids: Sequence[str]) -> str:
 
 
 def _name_evidence(verdict: Verdict) -> str:
-    """What a list of a claim's runs is of, in Markdown."""
     return f"Runs behind {escape_markdown(verdict.name)} ({len(verdict.run_ids)})"
 
 
@@ -189,7 +188,6 @@ def itemise_verdicts(verdicts: Sequence[Verdict], say: Callable[[Verdict], str])
 
 
 def _format_numbers(verdict: Verdict) -> tuple[str, ...]:
-    """Effect, interval, level, p, n and what the twins say, `-` where a claim has none."""
     counts = (str(verdict.n_seeds), say_twins(verdict) or "-")
     if not is_measured(verdict):
         return ("-", "-", "-", "-", *counts)
@@ -199,7 +197,6 @@ def _format_numbers(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _say_exploration(pairs: pd.DataFrame) -> str:
-    """How many pairs of variants can be told apart, as exploration."""
     apart = int((pairs["p_adjusted"] <= 0.05).sum())
     return (
         f"Exploration, no claim: {apart} of {len(pairs)} pairs of variants differ in test error at an adjusted p of "

@@ -11,7 +11,6 @@ from pipeline.analysis.claims.verdict import STEPS, Verdict
 from pipeline.study.claims import Claim
 
 SCALES = {"nats": (1, 4, "nats"), "fraction": (100, 2, "points")}
-SMALL_P = 0.001
 SYMBOLS = {
     "SUPPORTED": "✔",
     "REFUTED": "✘",
@@ -60,7 +59,7 @@ def format_effect(value: float, verdict: Verdict) -> str:
 
 def format_p(p: float) -> str:
     """A p-value with its sign, as "= 0.012" or "< 0.001"."""
-    return f"< {SMALL_P}" if p < SMALL_P else f"= {p:.3f}"
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def say_unit(verdict: Verdict) -> str:

@@ -87,11 +87,11 @@ def say_look(look: Look) -> str:
     """Which look a verdict is of, and what waits for the next one; empty where none was declared."""
     if not look.number:
         return ""
-    waiting = ""
-    if look.waiting:
-        waiting = f"; {look.waiting} more seed{' is' if look.waiting == 1 else 's are'} there and "
-        waiting += "waits for the next look" if look.waiting == 1 else "wait for the next look"
-    return f"look {look.number} of {look.total}, {len(look.seeds)} of {look.last} seeds{waiting}"
+    said = f"look {look.number} of {look.total}, {len(look.seeds)} of {look.last} seeds"
+    if not look.waiting:
+        return said
+    one, wait = ("seed is", "waits") if look.waiting == 1 else ("seeds are", "wait")
+    return f"{said}; {look.waiting} more {one} there and {wait} for the next look"
 
 
 def _say_single(verdict: Verdict) -> str:
@@ -105,12 +105,11 @@ def _say_single(verdict: Verdict) -> str:
 
 
 def _name_estimand(claim: Claim) -> str:
-    if claim.epochs:
-        return (
-            f"share of runs whose fitted test loss first stands {claim.smallest_rise:g} nats above its minimum in "
-            f"epochs {claim.epochs[0]} to {claim.epochs[1]}"
-        )
-    return NOUNS[claim.estimand]
+    if not claim.epochs:
+        return NOUNS[claim.estimand]
+    first, last = claim.epochs
+    rise = f"first stands {claim.smallest_rise:g} nats above its minimum"
+    return f"share of runs whose fitted test loss {rise} in epochs {first} to {last}"
 
 
 def _describe_effect(verdict: Verdict) -> str:
@@ -164,9 +163,8 @@ def _say_images(verdict: Verdict) -> str:
     if math.isnan(verdict.half_images):
         return ""
     seeds, images = (format_size(half, verdict) for half in (verdict.half_seeds, verdict.half_images))
-    return (
-        f"half-width {seeds} {name_scale(verdict)} over seeds, {images} over seeds and {verdict.images:,} test images"
-    )
+    over = f"over seeds and {verdict.images:,} test images"
+    return f"half-width {seeds} {name_scale(verdict)} over seeds, {images} {over}"
 
 
 def _say_networks(verdict: Verdict) -> str:
@@ -179,11 +177,8 @@ def _say_networks(verdict: Verdict) -> str:
     mean, single = say_bounds(bounds[:2], verdict), say_bounds(bounds[2:], verdict)
     new = "" if verdict.claim.by else f", and a new one in {single}"
     suggestive = f" (suggestive: only {across.twins} twins)" if across.twins < ENOUGH_TWINS else ""
-    what = "slope" if verdict.claim.by else "mean"
-    return (
-        f" The interval is about these networks; over networks like them the {what} would lie in {mean}"
-        f"{new}{suggestive}."
-    )
+    where = f"over networks like them the {'slope' if verdict.claim.by else 'mean'} would lie in {mean}"
+    return f" The interval is about these networks; {where}{new}{suggestive}."
 
 
 def _say_troubles(verdict: Verdict) -> str:
