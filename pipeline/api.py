@@ -159,7 +159,7 @@ def report(experiment: str | Path = "", output: str | Path = "report.html", **as
     Raises:
         PipelineError: as `compare`, and a PDF without the extra package.
     """
-    from pipeline.report.pages.pdf import load_printer
+    from pipeline.report.pages.html import load_printer
     from pipeline.workflows.compare import find_comparison
     from pipeline.workflows.report import write_report
 

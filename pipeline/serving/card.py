@@ -9,30 +9,16 @@ from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.table.entries import measure_entry
 from pipeline.data.datasets import shows_digits
 from pipeline.images import MNIST, Images
-from pipeline.report.text.escape import escape_markdown, quote_cell, quote_code
+from pipeline.report.text.escape import escape_markdown, quote_cell, quote_code, write_table
 from pipeline.report.text.note import describe_network
-from pipeline.report.text.numbers import format_effect, say_unit
+from pipeline.report.text.numbers import is_measured, say_bounds, say_effect
 from pipeline.serving.promote import SEED_RULE, Choice
-from pipeline.study import metrics
+from pipeline.study import metrics, tags
 from pipeline.study.facts import restore_settings
 from pipeline.study.layers import count_parameters
 from pipeline.study.settings import describe_arithmetic
-from pipeline.study.tags import (
-    COMMIT,
-    DATA_INK,
-    FINGERPRINT,
-    GIT_DIRTY,
-    MODEL_INPUT,
-    PARAM_DATA_NAME,
-    PARAM_DATA_SHA256,
-    PIXELS,
-    WEIGHTS_SHA256,
-)
 
-NUMBERS = tuple(
-    row.final
-    for row in (metrics.TEST_ACCURACY, metrics.HONEST_TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.GAP_HONEST)
-)
+NUMBERS = (metrics.TEST_ACCURACY, metrics.HONEST_TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.GAP_HONEST)
 MOST_NAMES = 30  # classes that a card names
 DIGITS = {
     "subject": "handwritten digits",
@@ -102,7 +88,7 @@ def write_card(choice: Choice, source: Source) -> str:
     """The card of the chosen run, in Markdown."""
     facts, images, settings = source.facts, source.images, restore_settings(source.facts)
     return TEMPLATE.format(
-        **(DIGITS if shows_digits(facts.get(PARAM_DATA_NAME, ""), images) else _name_classes(images)),
+        **(DIGITS if shows_digits(facts.get(tags.PARAM_DATA_NAME, ""), images) else _name_classes(images)),
         size=images.size,
         colour="colour" if images.colour else "grey",
         number=len(images.classes),
@@ -111,8 +97,8 @@ def write_card(choice: Choice, source: Source) -> str:
         seed=settings.seed,
         network=describe_network(choice.variant),
         parameters=count_parameters(choice.variant, images)[0],
-        data=quote_code(facts.get(PARAM_DATA_NAME, "unknown")),
-        data_sha256=facts.get(PARAM_DATA_SHA256, "unknown"),
+        data=quote_code(facts.get(tags.PARAM_DATA_NAME, "unknown")),
+        data_sha256=facts.get(tags.PARAM_DATA_SHA256, "unknown"),
         train=f"{settings.subset:,}" if settings.subset else "all",
         test=source.test_images,
         normalization=settings.normalization,
@@ -132,20 +118,18 @@ def write_card(choice: Choice, source: Source) -> str:
 
 
 def _name_classes(images: Images) -> dict[str, str]:
-    """What the card says of a set that shows no digits."""
-    names = ", ".join(quote_code(name) for name in images.classes[:MOST_NAMES])
-    more = f" and {len(images.classes) - MOST_NAMES:,} more" if len(images.classes) > MOST_NAMES else ""
+    number, names = len(images.classes), ", ".join(map(quote_code, images.classes[:MOST_NAMES]))
+    more = f" and {number - MOST_NAMES:,} more" if number > MOST_NAMES else ""
     return {
-        "subject": f"{len(images.classes):,} classes of {images.size} pictures",
-        "answers": f"the {len(images.classes):,} classes {names}{more}",
+        "subject": f"{number:,} classes of {images.size} pictures",
+        "answers": f"the {number:,} classes {names}{more}",
         "knows": f"It knows the pictures of its data set alone, {images.size}. On others it was not measured.",
     }
 
 
 def _describe_input(facts: Mapping[str, str], images: Images) -> str:
-    """What the logged model takes."""
-    ink = facts.get(DATA_INK, "light")
-    text = PIXELS_IN if facts.get(MODEL_INPUT) == PIXELS else NORMALISED_IN
+    ink = facts.get(tags.DATA_INK, "light")
+    text = PIXELS_IN if facts.get(tags.MODEL_INPUT) == tags.PIXELS else NORMALISED_IN
     return text.format(
         raw=", ".join(map(str, images.raw_shape)),
         shape=", ".join(map(str, images.shape)),
@@ -158,7 +142,7 @@ def _list_numbers(choice: Choice) -> list[str]:
     """A table row for each metric: this run, the mean over seeds, its interval."""
     own = choice.runs[choice.runs["run_id"] == choice.run_id].iloc[0]
     rows = []
-    for metric in NUMBERS:
+    for metric in (row.final for row in NUMBERS):
         entry = measure_entry(choice.runs, metric)
         # Fewer seeds than the table's heading says would be a lie.
         measured = entry.value is not None and entry.low is not None and len(entry.run_ids) == len(choice.runs)
@@ -168,34 +152,23 @@ def _list_numbers(choice: Choice) -> list[str]:
 
 
 def _tabulate_claims(verdicts: Sequence[Verdict]) -> str:
-    """The experiment's claims with verdict, effect, interval and seeds; empty without claims."""
     if not verdicts:
         return "\nThe experiment declared no claims.\n"
-    lines = ["", "| claim | verdict | effect (interval) | n seeds |", "| --- | --- | --- | ---: |"]
+    rows = []
     for verdict in verdicts:
-        lines.append(
-            f"| {escape_markdown(verdict.statement)} | {verdict.word} | {_say_effect(verdict)} | {verdict.n_seeds} |"
-        )
-    return "\n".join([*lines, ""])
-
-
-def _say_effect(verdict: Verdict) -> str:
-    """The effect with its interval; a headline, and what cannot be tested, have none."""
-    if verdict.parts or not verdict.n_seeds:
-        return "-"
-    low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
-    return f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)} ({low} to {high})"
+        effect = f"{say_effect(verdict)} ({say_bounds(verdict.interval_95, verdict)})" if is_measured(verdict) else "-"
+        rows.append((escape_markdown(verdict.statement), verdict.word, effect, str(verdict.n_seeds)))
+    return "\n".join(["", *write_table(("claim", "verdict", "effect (interval)", "n seeds"), rows, numbers=1), ""])
 
 
 def _identify(choice: Choice, source: Source) -> dict[str, str]:
-    """What tells this model from any other."""
     facts = source.facts
-    dirty = " (with changes, see git.diff)" if facts.get(GIT_DIRTY) == "True" else ""
+    dirty = " (with changes, see git.diff)" if facts.get(tags.GIT_DIRTY) == "True" else ""
     identity = {
         "run": choice.run_id,
-        "weights sha256": facts[WEIGHTS_SHA256],
-        "cell": facts.get(FINGERPRINT, "unknown"),
-        "git commit": facts.get(COMMIT, "unknown") + dirty,
+        "weights sha256": facts[tags.WEIGHTS_SHA256],
+        "cell": facts.get(tags.FINGERPRINT, "unknown"),
+        "git commit": facts.get(tags.COMMIT, "unknown") + dirty,
         "threads": facts["threads"],
     }
     return identity | {name: source.versions.get(name, "unknown") for name in ("tensorflow", "keras", "numpy")}

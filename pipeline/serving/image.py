@@ -9,6 +9,7 @@ kept, then moved so that their centre of mass is the field's centre (http://yann
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,8 @@ def read_digit(grey: Array) -> Reading:
     smooth = ndimage.gaussian_filter(picture, 0.8)
     noise = 1.5 * float(np.median(np.abs(smooth - ndimage.gaussian_filter(smooth, 2))))
     dark, light = find_parts(smooth, noise, relative=True), find_parts(1 - smooth, noise, relative=False)
-    layer, negative = choose_layer(dark, light)
+    negative = is_negative(dark, light)
+    layer = light if negative else dark
     main = choose_part(layer.parts)
     if main is None:
         raise DataError("the picture is empty; give one digit that stands out from its background")
@@ -77,20 +79,19 @@ def fit_work_size(grey: Array) -> Array:
     return np.asarray(Image.fromarray(grey).resize((width, height), way)).clip(0, 1)
 
 
-def choose_layer(dark: Layer, light: Layer) -> tuple[Layer, bool]:
-    """The layer that holds the digit, and whether it is light on dark.
+def is_negative(dark: Layer, light: Layer) -> bool:
+    """Whether the digit is light on dark, by what is darker and what is lighter than the paper.
 
     The hole of a 0 lies within the 0, so where one contains the other the outer one is ink, unless it is a sheet.
     """
     first, second = choose_part(dark.parts), choose_part(light.parts)
     if first is None or second is None:
-        return (light, True) if first is None and second is not None else (dark, False)
+        return second is not None
     if contains(first.box, second.box):
-        return (dark, False) if _is_ink(dark, first, second) else (light, True)
+        return not _is_ink(dark, first, second)
     if contains(second.box, first.box):
-        return (light, True) if _is_ink(light, second, first) else (dark, False)
-    strong = first.mass * first.peak >= second.mass * second.peak
-    return (dark, False) if strong else (light, True)
+        return _is_ink(light, second, first)
+    return first.mass * first.peak < second.mass * second.peak
 
 
 def _is_ink(layer: Layer, outer: Part, inner: Part) -> bool:
@@ -100,8 +101,8 @@ def _is_ink(layer: Layer, outer: Part, inner: Part) -> bool:
 
 def choose_part(parts: tuple[Part, ...]) -> Part | None:
     """The part with the most ink; what the picture's edge cuts, only if all else is small. None without any."""
-    whole = max((part for part in parts if not part.at_edge), key=lambda part: part.mass, default=None)
-    most = max(parts, key=lambda part: part.mass, default=None)
+    most = max(parts, key=attrgetter("mass"), default=None)
+    whole = max((part for part in parts if not part.at_edge), key=attrgetter("mass"), default=None)
     return whole if whole and most and whole.mass > SECOND * most.mass else most
 
 
@@ -130,7 +131,7 @@ def _reach(part: Part, digit: Part) -> float:
     That is more for what is faintly connected, and for what is less high and above or below, as the bar of a 5 may be.
     """
     together = min(part.box[3], digit.box[3]) - max(part.box[1], digit.box[1])
-    stroke = part.height < STROKE * digit.size and together > (part.box[3] - part.box[1]) / 3
+    stroke = part.height < STROKE * digit.size and together > part.width / 3
     return STROKE_CLOSE if stroke or part.basin == digit.basin else CLOSE
 
 

@@ -12,6 +12,7 @@ from skimage.morphology import reconstruction
 
 Array = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
+Ring = npt.NDArray[np.intp]
 Box = tuple[int, int, int, int]
 LEAST_CONTRAST = 0.1  # between ink and paper, of the paper's own brightness
 NOISES = 8  # ink stands out from the paper by more than so many times its noise
@@ -46,17 +47,21 @@ class Part:
         return self.box[2] - self.box[0]
 
     @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.box[3] - self.box[1]
+
+    @property
     def size(self) -> int:
         """The longer side of the box in pixels."""
-        return max(self.height, self.box[3] - self.box[1])
+        return max(self.height, self.width)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layer:
-    """What is darker (or, of the negative, lighter) than the paper: the paper, the ink in it (0 to 1), the parts."""
+    """What is darker (or, of the negative, lighter) than the paper: the paper, the parts and where they are."""
 
     paper: Array
-    ink: Array
     labels: Labels
     parts: tuple[Part, ...]
 
@@ -69,7 +74,7 @@ def find_parts(surface: Array, noise: float, *, relative: bool) -> Layer:
     basins = label(ink > floor, connectivity=2)
     peaks = np.asarray(ndimage.maximum(ink, basins, np.arange(basins.max() + 1)), np.float32)
     labels = label((basins > 0) & (ink > OWN_PEAK * peaks[basins]), connectivity=2).astype(np.int32)
-    return Layer(paper=paper, ink=ink, labels=labels, parts=tuple(_describe_parts(labels, basins, ink)))
+    return Layer(paper=paper, labels=labels, parts=tuple(_describe_parts(labels, basins, ink)))
 
 
 def measure_ink(paper: Array, surface: Array, *, relative: bool) -> Array:
@@ -84,15 +89,15 @@ def find_paper(surface: Array) -> Array:
     A shadow, a desk or a ruled line reaches the edge and stays; ink does not, and a digit that the edge cuts is closed
     off first.
     """
-    rows, columns = _walk_edge(surface.shape)
-    edge = surface[rows, columns]
+    ring = _walk_edge(surface.shape)
+    edge = surface.flat[ring]
     closed = ndimage.grey_closing(edge, len(edge) // 4, mode="wrap")
-    paper = _fill(surface, rows, columns, closed)
+    paper = _fill(surface, ring, closed)
     deepest = float((paper - surface).max())
     dips, _ = ndimage.label(closed - edge > LEAST_CONTRAST / 4)
     depths = np.asarray(ndimage.maximum(closed - edge, dips, np.arange(dips.max() + 1)))
     drained = np.where((dips > 0) & (depths[dips] < DRAINED * deepest), edge, closed)
-    return paper if np.array_equal(drained, closed) else _fill(surface, rows, columns, drained)
+    return paper if np.array_equal(drained, closed) else _fill(surface, ring, drained)
 
 
 def _describe_parts(labels: Labels, basins: Labels, ink: Array) -> list[Part]:
@@ -115,8 +120,7 @@ def _describe_parts(labels: Labels, basins: Labels, ink: Array) -> list[Part]:
 
 def _is_frame(part: Part, parts: list[Part]) -> bool:
     """Whether a part is a thin line around others."""
-    top, left, bottom, right = part.box
-    thin = part.mass / part.peak < 0.15 * (bottom - top) * (right - left)
+    thin = part.mass / part.peak < 0.15 * part.height * part.width
     return thin and any(contains(part.box, other.box) for other in parts if other is not part)
 
 
@@ -125,16 +129,14 @@ def contains(outer: Box, inner: Box) -> bool:
     return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
 
 
-def _fill(surface: Array, rows: Labels, columns: Labels, edge: Array) -> Array:
+def _fill(surface: Array, ring: Ring, edge: Array) -> Array:
     """The surface with every place filled up to where it would drain to the edge."""
     seed = np.ones_like(surface)
-    seed[rows, columns] = edge
+    seed.flat[ring] = edge
     return np.asarray(reconstruction(np.maximum(seed, surface), surface, method="erosion"), np.float32)
 
 
-def _walk_edge(shape: tuple[int, ...]) -> tuple[Labels, Labels]:
-    """The places of the outermost pixels, once around."""
+def _walk_edge(shape: tuple[int, ...]) -> Ring:
+    """The flat places of the outermost pixels, once around."""
     places = np.arange(shape[0] * shape[1]).reshape(shape)
-    ring = np.concatenate([places[0], places[1:, -1], places[-1, -2::-1], places[-2:0:-1, 0]])
-    rows, columns = np.unravel_index(ring, shape)
-    return rows.astype(np.int32), columns.astype(np.int32)
+    return np.concatenate([places[0], places[1:, -1], places[-1, -2::-1], places[-2:0:-1, 0]])

@@ -12,7 +12,7 @@ from skimage.color import label2rgb
 
 from pipeline.data.likeness import UNUSUAL, Sample
 from pipeline.errors import DataError
-from pipeline.images import DIGITS, MNIST, Images
+from pipeline.images import MNIST, Images
 from pipeline.serving.image import Digit, Reading, read_digit
 from pipeline.serving.ink import Array
 from pipeline.serving.picture import read_grey, read_picture, take_edge
@@ -36,13 +36,9 @@ class Look:
 
     def draw(self) -> Image.Image:
         """The steps beside each other, what the network sees last."""
+        gap = np.full((PANEL, 4, 3), 128, np.uint8)
         panels = [_fit_panel(step) for step in (*self.steps, Image.fromarray(self.seen))]
-        sheet = Image.new("RGB", (sum(panel.width + 4 for panel in panels) - 4, PANEL), (128, 128, 128))
-        left = 0
-        for panel in panels:
-            sheet.paste(panel, (left, 0))
-            left += panel.width + 4
-        return sheet
+        return Image.fromarray(np.hstack([piece for panel in panels for piece in (gap, panel)][1:]))
 
 
 def look_at(path: Path, *, whole: bool, ink: str = "light", images: Images = MNIST) -> Look:
@@ -57,9 +53,8 @@ def look_at(path: Path, *, whole: bool, ink: str = "light", images: Images = MNI
         reading = read_digit(read_grey(path))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    doubts: tuple[str, ...] = ()
-    if reading.others:
-        doubts = (f"it shows {reading.others + 1} parts that may be digits; the largest was read",)
+    doubt = f"it shows {reading.others + 1} parts that may be digits; the largest was read"
+    doubts = (doubt,) if reading.others else ()
     return Look(path=path, seen=_tint(reading.digit, ink), steps=_draw_steps(reading), doubts=doubts)
 
 
@@ -70,8 +65,7 @@ def _tint(seen: Digit, ink: str) -> Digit:
 
 def describe_distance(look: Look, sample: Sample | None) -> str:
     """A sentence on a picture that is unlike the training images; empty for one like them, or without a sample."""
-    likeness = float(sample.compare(look.seen[np.newaxis])[0]) if sample else 1.0
-    if sample is None or likeness >= sample.usual:
+    if sample is None or (likeness := float(sample.compare(look.seen[np.newaxis])[0])) >= sample.usual:
         return ""
     return (
         f"unlike the images that the network learned from (likeness {likeness:.2f}, below that of "
@@ -79,7 +73,7 @@ def describe_distance(look: Look, sample: Sample | None) -> str:
     )
 
 
-def describe_doubt(probabilities: Sequence[float], word: str, classes: Sequence[str] = DIGITS) -> str:
+def describe_doubt(probabilities: Sequence[float], word: str, classes: Sequence[str]) -> str:
     """A sentence on an answer that is not clear; empty for one that is."""
     *_, second, first = map(int, np.argsort(probabilities))
     if probabilities[first] >= UNSURE:
@@ -124,12 +118,11 @@ def _draw_steps(reading: Reading) -> tuple[Image.Image, ...]:
 
 
 def _draw(values: Array) -> Image.Image:
-    """Values from 0 to 1 as a picture."""
     return Image.fromarray(np.rint(255 * values.clip(0, 1)).astype(np.uint8))
 
 
-def _fit_panel(picture: Image.Image) -> Image.Image:
-    """The picture enlarged or reduced to the height of a panel."""
+def _fit_panel(picture: Image.Image) -> Digit:
+    """The picture enlarged or reduced to the height of a panel, uint8 (PANEL, width, 3)."""
     way = Image.Resampling.NEAREST if picture.height < PANEL / 2 else Image.Resampling.BILINEAR
     width = max(1, round(picture.width * PANEL / picture.height))
-    return picture.convert("RGB").resize((width, PANEL), way)
+    return np.asarray(picture.convert("RGB").resize((width, PANEL), way))

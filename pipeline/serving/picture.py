@@ -38,13 +38,11 @@ def list_pictures(paths: tuple[Path, ...]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if path != STANDARD_INPUT and path.is_dir():
-            inside = sorted(file for file in path.iterdir() if _is_picture(file))
-            if not inside:
-                raise DataError(f"{path}: there is no picture file in this folder; give the pictures themselves")
-            found += inside
-        else:
-            found.append(path)
+        is_folder = path != STANDARD_INPUT and path.is_dir()
+        inside = sorted(filter(_is_picture, path.iterdir())) if is_folder else [path]
+        if not inside:
+            raise DataError(f"{path}: there is no picture file in this folder; give the pictures themselves")
+        found += inside
     return found
 
 
@@ -82,7 +80,6 @@ def read_picture(path: Path, channels: Sequence[str] = ("R", "G", "B")) -> Array
 
 
 def _is_picture(file: Path) -> bool:
-    """Whether a folder's file is meant as a picture."""
     named = file.suffix.lower() in ENDINGS and not file.name.endswith(".seen.png") and not file.name.startswith(".")
     return named and file.is_file()
 

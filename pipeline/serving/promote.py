@@ -62,8 +62,7 @@ def choose_run(comparison: Comparison, named: str = "", frozen_late: bool = Fals
         variant = find_variant(named, comparison.question.table)
         reason = BY_USER
         if deciding:
-            arm = _decide_arm(deciding)
-            _check_arm(variant, arm, deciding)
+            _check_arm(variant, deciding)
             reason += f"; the experiment's claims do not speak against it ({_list_verdicts(deciding)})"
         if frozen_late:
             reason += ". These claims were not frozen before the first run, so they are weak evidence"
@@ -76,9 +75,8 @@ def choose_run(comparison: Comparison, named: str = "", frozen_late: bool = Fals
         arm = _decide_arm(deciding)
         variant = _find_smallest(comparison, arm)
         reason = BY_CLAIMS.format(verdicts=_list_verdicts(deciding), arm=ARMS[arm])
-    return Choice(
-        variant=variant, runs=_take_seeds(comparison, variant), reason=f"{reason}.", verdicts=comparison.verdicts
-    )
+    runs = _take_seeds(comparison, variant)
+    return Choice(variant=variant, runs=runs, reason=f"{reason}.", verdicts=comparison.verdicts)
 
 
 def _bounds_harm(verdict: Verdict) -> bool:
@@ -103,7 +101,6 @@ def _decide_arm(deciding: Sequence[Verdict]) -> bool:
 
 
 def _say_obstacle(verdict: Verdict) -> str:
-    """Why a verdict decides nothing, and what to do."""
     if verdict.verdict == "DEVIATED":
         return "it changed after the first run; put it back, or train again under another name"
     if verdict.outcome_with:
@@ -114,8 +111,9 @@ def _say_obstacle(verdict: Verdict) -> str:
     return f"{verdict.n_seeds} seeds do not decide it; {needed} would"
 
 
-def _check_arm(variant: Variant, arm: bool, deciding: Sequence[Verdict]) -> None:
+def _check_arm(variant: Variant, deciding: Sequence[Verdict]) -> None:
     """Raise AnalysisError where the claims speak against the named variant, or do not speak of it."""
+    arm = _decide_arm(deciding)
     if not variant.twin:
         raise AnalysisError(f"{variant.name} has no matched twin, so the experiment's claims say nothing about it")
     if variant.regularised != arm:
@@ -146,5 +144,4 @@ def _take_seeds(comparison: Comparison, variant: Variant) -> pd.DataFrame:
 
 
 def _list_verdicts(verdicts: Sequence[Verdict]) -> str:
-    """Each claim with its verdict."""
     return ", ".join(f"{verdict.name} {verdict.verdict}" for verdict in verdicts)

@@ -159,8 +159,7 @@ def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     """(name, figure) of every figure that the runs can fill."""
     # a terminal shows the table before matplotlib is imported
     from pipeline.report.figures.comparison import plot_accuracy, plot_gap, plot_loss_curves, plot_seeds
-    from pipeline.report.figures.onset import plot_onset
-    from pipeline.report.figures.verdicts import plot_specifications
+    from pipeline.report.figures.verdicts import plot_onset, plot_specifications
 
     runs, history, caption = comparison.runs, comparison.history, write_caption(comparison.conclusion)
     if any(each.choices for each in comparison.specifications):
@@ -192,8 +191,9 @@ def compare_two_runs(first_id: str, second_id: str) -> tuple[Sequence[str], byte
     (what is to be said of it, a PNG file of the images in which they differ, empty where there is none). Raises
     AnalysisError for other test images.
     """
-    from pipeline.report.figures.differing import plot_differing, say_differing
     from pipeline.report.figures.render import render_png
+    from pipeline.report.figures.runs import plot_differing
+    from pipeline.report.text.lessons import say_differing
 
     store = open_store()
     runs = [find_run(store, run_id) for run_id in (first_id, second_id)]

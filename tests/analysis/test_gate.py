@@ -273,11 +273,11 @@ def mixed_judgements():
 
 
 def test_junit_counts_and_names_the_failing_cells():
-    root = ElementTree.fromstring(render_junit(mixed_judgements(), name="mnist14"))
+    root = ElementTree.fromstring(render_junit(mixed_judgements()))
     suite = root.find("testsuite")
     assert root.tag == "testsuites"
     assert {key: suite.get(key) for key in ("name", "tests", "failures", "errors", "skipped")} == {
-        "name": "mnist14",
+        "name": "gate",
         "tests": "10",
         "failures": "2",
         "errors": "0",
@@ -285,7 +285,7 @@ def test_junit_counts_and_names_the_failing_cells():
     }
     assert len(suite.findall("testcase")) == 10
     case = next(case for case in suite if case.find("failure") is not None)
-    assert case.get("classname") == "mnist14.conv2_3x3"
+    assert case.get("classname") == "gate.conv2_3x3"
     assert case.get("name") == "conv2_3x3 seed 2: weights_sha256"
     assert "got bbbbbbbbbbbb" in case.find("failure").get("message")
     assert len(suite.findall("testcase/skipped")) == 4

@@ -19,8 +19,7 @@ from pipeline.report.figures.comparison import (
     plot_loss_curves,
     plot_seeds,
 )
-from pipeline.report.figures.onset import plot_onset
-from pipeline.report.figures.verdicts import plot_spread
+from pipeline.report.figures.verdicts import plot_onset, plot_spread
 from pipeline.study.variants import VARIANTS
 from tests.frames import PUBLISHED_NAMES, make_history, make_onsets, make_runs
 

@@ -4,8 +4,9 @@ import numpy as np
 
 from pipeline.analysis.claims.images import compare_images
 from pipeline.images import DIGITS
-from pipeline.report.figures.differing import plot_differing, say_differing
 from pipeline.report.figures.render import render_png
+from pipeline.report.figures.runs import plot_differing
+from pipeline.report.text.lessons import say_differing
 from tests.analysis.test_images import predict
 
 

@@ -239,7 +239,7 @@ def test_of_very_many_runs_the_lowest_seeds_are_listed(study: Comparison, monkey
 def test_many_points_become_an_image_within_the_picture(study: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
     def draw() -> str:
         figure = plot_seeds(study.runs, "final/test_accuracy")
-        return b64decode(embed_figure(figure, "seeds", "t", "f").source.partition(",")[2]).decode()
+        return b64decode(embed_figure(figure, "t", "f").source.partition(",")[2]).decode()
 
     drawn = draw()
     monkeypatch.setattr("pipeline.report.figures.illustrations.MOST_POINTS", 3)

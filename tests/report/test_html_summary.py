@@ -85,7 +85,7 @@ def test_nothing_is_said_twice_and_the_query_is_folded(study: Comparison, page: 
 
 def test_figures_stand_on_no_ground_so_that_they_fit_a_dark_page(page: Page) -> None:
     figure = plot_gap(make_runs(TWINS))
-    source = embed_figure(figure, "gap", "Gap", "found").source
+    source = embed_figure(figure, "Gap", "found").source
     svg = base64.b64decode(source.partition(",")[2]).decode()
     assert not re.search(r"fill: #ffffff(?!; opacity: 0)", svg.partition('id="line2d')[0])
     assert "img { filter: invert(" in page.all("style")[0]["text"]

@@ -193,7 +193,7 @@ def report(experiment: str, rule: str | None, form: str, output: Path | None, **
     """
     check_experiment(experiment)
 
-    from pipeline.report.pages.pdf import load_printer
+    from pipeline.report.pages.html import load_printer
     from pipeline.workflows.report import write_report
 
     print_pdf = load_printer() if form == "pdf" else None

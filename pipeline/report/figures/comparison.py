@@ -19,7 +19,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 
 from pipeline.analysis.statistics import t_interval
 from pipeline.errors import AnalysisError
-from pipeline.report.figures.layout import finish_figure, label_panels, open_figure, open_panels, use_log_scale
+from pipeline.report.figures.layout import finish_figure, open_figure, open_panels, use_log_scale
 from pipeline.study import metrics
 from pipeline.study.facts import COLOURS
 from pipeline.study.variants import VARIANTS
@@ -33,6 +33,8 @@ GROUPS: dict[str, Style] = {
     "no twin": {"color": GREY, "ls": "none", "mfc": "none"},
 }
 """How the two kinds of a matched twin, and the rows that are in no twin, are drawn."""
+STYLES: tuple[Style, ...] = ({"color": VERMILLION, "ls": "--", "lw": 1.3}, {"color": BLUE, "ls": "-", "lw": 1.3})
+"""How curves of training and test are drawn."""
 DEPTH_MARKERS = {2: "o", 3: "^", 5: "s", 7: "D"}
 LOSSES = {
     "notebook": (metrics.TRAIN_LOSS, metrics.TEST_LOSS),
@@ -55,64 +57,63 @@ def plot_loss_curves(
     if source not in LOSSES:
         raise AnalysisError(f'"{source}" is not a source of losses; choose one of {", ".join(LOSSES)}')
     variants = order_variants(runs)
-    figure, body, panels = open_panels(len(variants), COLUMNS, 2.5, caption)
+    figure, panels = open_panels(len(variants), COLUMNS, 2.5, "categorical cross-entropy (nats)", caption)
     use_log_scale(panels[0])
     lines = runs.groupby("variant").head(MOST_LINES)["run_id"]
     shown = history[history["metric"].isin(LOSSES[source]) & history["run_id"].isin(lines)]
     shown = shown.sort_values("epoch", kind="stable")
     curves = shown.groupby(["run_id", "metric"], observed=True).indices
     points = shown[["epoch", "value"]].to_numpy(dtype=float)
-    styles: list[Style] = [
-        {"color": VERMILLION, "ls": "--", "lw": 1.3, "label": "train loss"},
-        {"color": BLUE, "ls": "-", "lw": 1.3, "label": "test loss"},
-    ]
     for axes, variant in zip(panels, variants, strict=True):
         run_ids = runs.loc[runs["variant"] == variant, "run_id"]
-        for metric, style in zip(LOSSES[source], styles, strict=True):
+        for metric, style in zip(LOSSES[source], STYLES, strict=True):
             own = [points[curves[run_id, metric]] for run_id in run_ids if (run_id, metric) in curves]
             axes.plot(*_join_lines(own), **style)
         drawn = f", {MOST_LINES} drawn" if len(run_ids) > MOST_LINES else ""
         axes.set_title(f"{variant} (n = {len(run_ids)}{drawn})", fontsize=8)
-    label_panels(body, "categorical cross-entropy (nats)")
     title = f"Train and test loss ({source}), one line a seed"
-    return finish_figure(figure, title, [Line2D([], [], **style) for style in styles])
+    return finish_figure(figure, title, list_handles("train loss", "test loss"))
+
+
+def list_handles(train: str, test: str) -> list[Line2D]:
+    """The legend of curves."""
+    return [Line2D([], [], **style, label=label) for style, label in zip(STYLES, (train, test), strict=True)]
 
 
 def plot_gap(runs: pd.DataFrame, *, caption: str = "") -> Figure:
     """The honest gap by counted depth, a panel a kernel: a mark a run, a line through the means of matched twins."""
     figure, panels = _open_kernels(runs, caption)
     for kernel, axes in panels.items():
+        here = _split_groups(runs[runs["kernel"] == kernel])
         for (group, style), offset in zip(GROUPS.items(), (-0.12, 0.12, 0.36), strict=True):
-            own = _pick(runs, group, kernel)
+            own = here[group]
             marks = style | {"marker": "o" if group == "plain" else "s", "ls": "none"}
             axes.plot(own["depth_counted"] + offset, own[metrics.GAP_HONEST.final], **marks)
             means = own.groupby("depth_counted")[metrics.GAP_HONEST.final].mean()
             axes.plot(means.index + offset, means, color=style["color"], ls=style["ls"])
-        for variant, own in _pick(runs, "no twin", kernel).groupby("variant"):
+        for variant, own in here["no twin"].groupby("variant"):
             spot = (own["depth_counted"].iloc[0] + 0.36, own[metrics.GAP_HONEST.final].max())
             _name_point(axes, str(variant), spot)
         axes.axhline(0, color="black", lw=0.8)
         depths = sorted({*map(int, runs["depth_counted"])})
         axes.set(xlabel="convolutions (counted)", xticks=depths, xlim=(depths[0] - 0.6, depths[-1] + 1))
-    next(iter(panels.values())).set_ylabel("honest gap (nats)")
-    handles = [
-        Line2D([], [], **style, marker="o" if group == "plain" else "s", label=group)
-        for group, style in _list_groups(runs).items()
-    ]
-    title = f"Gap of test and train loss in evaluation mode, n = {len(runs)} runs"
-    return finish_figure(figure, title, handles)
+    figure.axes[0].set_ylabel("honest gap (nats)")
+    groups = _list_groups(runs)
+    handles = [Line2D([], [], **GROUPS[name], marker="o" if name == "plain" else "s", label=name) for name in groups]
+    return finish_figure(figure, f"Gap of test and train loss in evaluation mode, n = {len(runs)} runs", handles)
 
 
 def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
     """Test accuracy against parameters, a panel a kernel: the mean of each variant large, its runs as small dots."""
     figure, panels = _open_kernels(runs, caption)
     for kernel, axes in panels.items():
-        for group, style in GROUPS.items():
-            for variant, own in _pick(runs, group, kernel).groupby("variant"):
+        for group, here in _split_groups(runs[runs["kernel"] == kernel]).items():
+            style = GROUPS[group] | {"ls": "none"}
+            for variant, own in here.groupby("variant"):
                 size, accuracy = own["parameters"], 100 * own[metrics.TEST_ACCURACY.final]
                 marker = DEPTH_MARKERS.get(int(own["depth_counted"].iloc[0]), "P")
                 axes.plot(size, accuracy, ".", color=style["color"], alpha=0.4, ms=4)
-                axes.plot(size.iloc[0], accuracy.mean(), marker, **(style | {"ls": "none"}), ms=8)
+                axes.plot(size.iloc[0], accuracy.mean(), marker, **style, ms=8)
                 if group == "no twin":
                     _name_point(axes, str(variant), (size.iloc[0], accuracy.mean()))
         low, high = 0.7 * runs["parameters"].min(), 1.4 * runs["parameters"].max()
@@ -121,13 +122,12 @@ def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
         axes.set_xticks(ticks, [f"{tick / 1000:g}k" for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(low, high)
-    next(iter(panels.values())).set_ylabel("test accuracy (%)")
-    groups, depths = _list_groups(runs), set(runs["depth_counted"])
-    handles = [Line2D([], [], marker="o", **(style | {"ls": "none"}), label=group) for group, style in groups.items()]
+    figure.axes[0].set_ylabel("test accuracy (%)")
+    groups, depths = _list_groups(runs), [depth for depth in DEPTH_MARKERS if depth in set(runs["depth_counted"])]
+    handles = [Line2D([], [], marker="o", **(GROUPS[name] | {"ls": "none"}), label=name) for name in groups]
     handles += [
-        Line2D([], [], color="black", marker=marker, ls="none", label=f"{depth} convs")
-        for depth, marker in DEPTH_MARKERS.items()
-        if depth in depths
+        Line2D([], [], color="black", marker=DEPTH_MARKERS[depth], ls="none", label=f"{depth} convs")
+        for depth in depths
     ]
     return finish_figure(figure, f"Test accuracy against size, n = {len(runs)} runs", handles)
 
@@ -136,25 +136,20 @@ def plot_seeds(runs: pd.DataFrame, metric: str = metrics.TEST_LOSS.final, *, cap
     """One final metric: every seed a dot, from two on their mean with its 95 % t-interval; a line a variant."""
     if metric not in QUANTITIES:
         raise AnalysisError(f'"{metric}" is not a final metric to plot; choose one of {", ".join(QUANTITIES)}')
-    variants = order_variants(runs)
-    figure, axes = open_lines(variants, runs, caption)
-    seeds = {
-        place: runs.loc[runs["variant"] == variant, metric].dropna().to_numpy(dtype=float)
-        for place, variant in enumerate(variants)
-    }
-    places = np.repeat(list(seeds), [len(values) for values in seeds.values()])
-    axes.plot(np.concatenate(list(seeds.values())), places, "o", color=BLUE, mfc="none", ms=5)
-    means = {place: t_interval(values) for place, values in seeds.items() if len(values) > 1}
-    if means:
+    figure, axes, variants = open_lines(runs, caption)
+    known = runs.dropna(subset=metric)
+    seeds = [known.loc[known["variant"] == variant, metric].to_numpy(dtype=float) for variant in variants]
+    places = np.repeat(range(len(seeds)), list(map(len, seeds)))
+    axes.plot(np.concatenate(seeds), places, "o", color=BLUE, mfc="none", ms=5)
+    handles = [Line2D([], [], color=BLUE, marker="o", mfc="none", ls="none", label="one seed")]
+    if means := {place: t_interval(values) for place, values in enumerate(seeds) if len(values) > 1}:
         intervals = [np.array([[low, place - 0.25], [high, place - 0.25]]) for place, (_, low, high) in means.items()]
         axes.plot(*_join_lines(intervals), "-", color=VERMILLION, lw=2)
         axes.plot([mean for mean, _, _ in means.values()], np.array([*means]) - 0.25, "D", color=VERMILLION, ms=5)
+        handles.append(Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"))
     axes.set_xlabel(QUANTITIES[metric])
     if metric.endswith("accuracy"):
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    handles = [Line2D([], [], color=BLUE, marker="o", mfc="none", ls="none", label="one seed")]
-    if means:
-        handles.append(Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"))
     title = metric.removeprefix("final/").replace("_", " ").capitalize()
     return finish_figure(figure, f"{title} by variant and seed", handles)
 
@@ -167,25 +162,20 @@ def order_variants(rows: pd.DataFrame) -> list[str]:
     occurring = list(dict.fromkeys(rows["variant"]))
     if not occurring:
         raise AnalysisError("no run to draw; train a variant first")
-    own = [name for name in occurring if name not in VARIANTS]
-    return [name for name in VARIANTS if name in occurring] + own
+    order = list(VARIANTS)
+    return sorted(occurring, key=lambda name: order.index(name) if name in VARIANTS else len(order))
 
 
-def _pick(runs: pd.DataFrame, group: str, kernel: int) -> pd.DataFrame:
-    """The runs of one group (a key of GROUPS) and kernel size."""
-    return runs[(_name_groups(runs) == group) & (runs["kernel"] == kernel)]
-
-
-def _name_groups(runs: pd.DataFrame) -> pd.Series:
-    """The group of each run; rows without a twin differ in more than one way."""
+def _split_groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The runs of each of GROUPS; those without a twin differ in more than one way."""
     twins = runs["twin"] if "twin" in runs else runs["variant"].map({name: row.twin for name, row in VARIANTS.items()})
-    return runs["regularised"].map({True: "regularised", False: "plain"}).where(twins.fillna("") != "", "no twin")
+    names = runs["regularised"].map({True: "regularised", False: "plain"}).where(twins.fillna("") != "", "no twin")
+    return {group: runs[names == group] for group in GROUPS}
 
 
-def _list_groups(runs: pd.DataFrame) -> dict[str, Style]:
+def _list_groups(runs: pd.DataFrame) -> list[str]:
     """Those of GROUPS that occur: a legend names nothing that is not drawn."""
-    occurring = set(_name_groups(runs))
-    return {group: style for group, style in GROUPS.items() if group in occurring}
+    return [group for group, own in _split_groups(runs).items() if not own.empty]
 
 
 def _open_kernels(runs: pd.DataFrame, caption: str) -> tuple[Figure, dict[int, Axes]]:
@@ -200,15 +190,16 @@ def _open_kernels(runs: pd.DataFrame, caption: str) -> tuple[Figure, dict[int, A
     return figure, dict(zip(kernels, panels, strict=True))
 
 
-def open_lines(variants: Sequence[str], rows: pd.DataFrame, caption: str) -> tuple[Figure, Axes]:
-    """A figure with a horizontal line for each variant, the first on top, named with its n."""
+def open_lines(rows: pd.DataFrame, caption: str) -> tuple[Figure, Axes, list[str]]:
+    """A figure with a horizontal line for each variant, the first on top, named with its n, and the variants."""
+    variants = order_variants(rows)
     figure, body = open_figure(8, 0.36 * len(variants) + 1.8, caption)
     axes = body.subplots()
     counts = rows["variant"].value_counts()
     axes.set_yticks(range(len(variants)), [f"{variant} (n = {counts[variant]})" for variant in variants])
     axes.set_ylim(len(variants) - 0.4, -0.6)
     axes.grid(alpha=0.3)
-    return figure, axes
+    return figure, axes, variants
 
 
 def _join_lines(lines: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,26 +12,23 @@ from matplotlib.figure import Figure
 
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.table.entries import measure_entry
 from pipeline.report.figures.comparison import QUANTITIES, order_variants, plot_gap, plot_seeds
-from pipeline.report.figures.onset import plot_onset
 from pipeline.report.figures.render import render_svg
-from pipeline.report.figures.verdicts import has_effect, plot_interval, plot_specifications, plot_spread
+from pipeline.report.figures.verdicts import plot_interval, plot_onset, plot_specifications, plot_spread
 from pipeline.report.text.lessons import say_specifications
-from pipeline.report.text.numbers import format_effect, say_unit
+from pipeline.report.text.numbers import is_measured, say_bounds, say_effect
 from pipeline.study import metrics
 from pipeline.study.facts import Provenance
 
 MOST_VIOLINS = 3 * 2**20  # bytes of all violins in one page
 MOST_POINTS = 2000  # of a line; more are drawn as an image within the picture, which would be large
-POINTS_PER_PIXEL = 0.75
+PIXELS_PER_INCH = 96
 
 
 @dataclass(frozen=True, kw_only=True)
 class Illustration:
     """A picture: `source` is a data URI, `width` and `height` are in pixels (0: not known), `finding` stands for it."""
 
-    name: str
     title: str
     finding: str
     source: str
@@ -41,9 +38,9 @@ class Illustration:
 
 def draw_interval(verdict: Verdict) -> Illustration | None:
     """The claim's interval, if it has any."""
-    if not has_effect(verdict):
+    if not is_measured(verdict) or not np.isfinite([verdict.effect, *verdict.interval]).all():
         return None
-    return embed_figure(plot_interval(verdict), "interval", "Effect and interval", f"{say_interval(verdict)}.")
+    return embed_figure(plot_interval(verdict), "Effect and interval", f"{say_interval(verdict)}.")
 
 
 def draw_specifications(comparison: Comparison) -> Iterator[Illustration]:
@@ -51,8 +48,7 @@ def draw_specifications(comparison: Comparison) -> Iterator[Illustration]:
     drawn = [each for each in comparison.specifications if each.choices]
     if drawn:
         (finding,) = say_specifications(comparison)
-        title = "Claims judged again over a fixed grid of choices"
-        yield embed_figure(plot_specifications(drawn), "specifications", title, finding)
+        yield embed_figure(plot_specifications(drawn), "Claims judged again over a fixed grid of choices", finding)
 
 
 def draw_curves(comparison: Comparison, history: pd.DataFrame) -> Iterator[Illustration]:
@@ -64,27 +60,21 @@ def draw_curves(comparison: Comparison, history: pd.DataFrame) -> Iterator[Illus
     ):
         if not points.empty:
             figure = plot_spread(points, runs, quantity)
-            finding = rank_variants(runs, metric)
-            yield embed_figure(figure, quantity, f"Train and test {quantity} by epoch", finding)
+            yield embed_figure(figure, f"Train and test {quantity} by epoch", _rank_variants(runs, metric))
 
 
 def draw_spreads(comparison: Comparison) -> Iterator[Illustration]:
     """What the runs end with: every seed, the gap, and the onsets where they were watched."""
-    runs = comparison.runs
-    spreads: tuple[tuple[str, str, Callable[..., Figure]], ...] = (
-        (metrics.TEST_ACCURACY.final, "Test accuracy of every seed", plot_seeds),
-        (metrics.HONEST_TEST_LOSS.final, "Test loss of every seed", plot_seeds),
-        (metrics.GAP_HONEST.final, "Honest gap by depth and kernel", lambda runs, _: plot_gap(runs)),
-    )
-    for metric, title, draw in spreads:
-        yield embed_figure(draw(runs, metric), metric.replace("/", "_"), title, rank_variants(runs, metric))
-    onsets = comparison.onsets
+    runs, onsets = comparison.runs, comparison.onsets
+    accuracy, loss, gap = (m.final for m in (metrics.TEST_ACCURACY, metrics.HONEST_TEST_LOSS, metrics.GAP_HONEST))
+    yield embed_figure(plot_seeds(runs, accuracy), "Test accuracy of every seed", _rank_variants(runs, accuracy))
+    yield embed_figure(plot_seeds(runs, loss), "Test loss of every seed", _rank_variants(runs, loss))
+    yield embed_figure(plot_gap(runs), "Honest gap by depth and kernel", _rank_variants(runs, gap))
     if not onsets.empty:
         seen = int(onsets["onset"].notna().sum())
         finding = f"{seen} of {len(onsets)} runs were seen to begin to overfit; the others not up to their last epoch."
-        yield embed_figure(
-            plot_onset(onsets, runs, comparison.claimed_onset), "onset", "Onset of overfitting of every run", finding
-        )
+        figure = plot_onset(onsets, runs, comparison.claimed_onset)
+        yield embed_figure(figure, "Onset of overfitting of every run", finding)
 
 
 def draw_violins(runs: Sequence[Provenance]) -> list[Illustration]:
@@ -98,41 +88,36 @@ def draw_violins(runs: Sequence[Provenance]) -> list[Illustration]:
             f"Violins of the weights of {run.variant}, seed {run.settings.seed}, after epoch {run.settings.epochs}: "
             "first hidden layer, second hidden layer and output layer."
         )
-        title = f"{run.variant}, seed {run.settings.seed}"
-        pictures.append(
-            Illustration(name="weights", title=title, finding=finding, source=_write_uri(run.weights, "image/png"))
-        )
+        title, source = f"{run.variant}, seed {run.settings.seed}", _write_uri(run.weights, "image/png")
+        pictures.append(Illustration(title=title, finding=finding, source=source))
     return pictures
 
 
-def embed_figure(figure: Figure, name: str, title: str, finding: str) -> Illustration:
+def embed_figure(figure: Figure, title: str, finding: str) -> Illustration:
     """The figure as a vector picture on no ground, so that it fits a light and a dark page."""
     for ground in (figure.patch, *(axes.patch for axes in figure.axes)):
         ground.set_alpha(0)
     for line in (line for axes in figure.axes for line in axes.lines):
         line.set_rasterized(len(np.asarray(line.get_xdata())) > MOST_POINTS)
-    svg = render_svg(figure)
-    width, height = (round(inches * 72 / POINTS_PER_PIXEL) for inches in figure.get_size_inches())
-    source = _write_uri(svg, "image/svg+xml")
-    return Illustration(name=name, title=title, finding=finding, source=source, width=width, height=height)
+    width, height = (round(inches * PIXELS_PER_INCH) for inches in figure.get_size_inches())
+    source = _write_uri(render_svg(figure), "image/svg+xml")
+    return Illustration(title=title, finding=finding, source=source, width=width, height=height)
 
 
 def say_interval(verdict: Verdict) -> str:
     """A claim's effect, interval and verdict in a few words."""
-    low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
-    effect = f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
-    return f"{verdict.name} {effect}, 95 % interval {low} to {high}, {verdict.word}"
+    bounds = say_bounds(verdict.interval_95, verdict)
+    return f"{verdict.name} {say_effect(verdict)}, 95 % interval {bounds}, {verdict.word}"
 
 
-def rank_variants(runs: pd.DataFrame, metric: str) -> str:
+def _rank_variants(runs: pd.DataFrame, metric: str) -> str:
     """Which variant has the highest mean of a final metric and which the lowest, with their n."""
-    entries = {name: measure_entry(own, metric) for name, own in runs[["variant", "run_id", metric]].groupby("variant")}
-    measured = [(entry.value, str(name), len(entry.run_ids)) for name, entry in entries.items() if entry.run_ids]
-    if not measured:
+    measured = runs[np.isfinite(runs[metric])]
+    if measured.empty:
         return f"No run has a finite {QUANTITIES[metric]}."
-    order = order_variants(runs)
-    measured.sort(key=lambda found: (found[0], order.index(found[1])))
-    said = [f"{metrics.format_value(metric, float(value or 0))} for {name} (n = {n})" for value, name, n in measured]
+    means = measured.groupby("variant")[metric].agg(["mean", "size"]).loc[order_variants(measured)]
+    ranked = means.sort_values("mean", kind="stable").itertuples()
+    said = [f"{metrics.format_value(metric, mean)} for {name} (n = {n})" for name, mean, n in ranked]
     ends = said[0] if len(said) == 1 else f"highest {said[-1]}, lowest {said[0]}"
     return f"Mean over seeds at the last epoch of {QUANTITIES[metric]}: {ends}."
 

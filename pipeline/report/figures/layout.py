@@ -34,9 +34,12 @@ def open_figure(width: float, height: float, caption: str) -> tuple[Figure, SubF
 
 
 def open_panels(
-    count: int, columns: int, panel_width: float, caption: str
-) -> tuple[Figure, SubFigure, npt.NDArray[Any]]:
-    """A figure with so many panels by epoch, at most `columns` beside each other, in even rows, on shared axes."""
+    count: int, columns: int, panel_width: float, label: str, caption: str
+) -> tuple[Figure, npt.NDArray[Any]]:
+    """A figure with so many panels by epoch, at most `columns` beside each other, in even rows, on shared axes.
+
+    The label says what all of them show; it stands beside them, in lines as long as they are high.
+    """
     rows = -(-count // columns)
     columns = -(-count // rows)  # six are two rows of three, not four and two
     figure, body = open_figure(max(panel_width * columns + 0.7, NARROWEST), 2 * rows + 1.5, caption)
@@ -50,7 +53,9 @@ def open_panels(
         if place + columns >= count:
             axes.tick_params(labelbottom=True)
             axes.set_xlabel("epoch", fontsize=9)
-    return figure, body, panels.flat[:count]
+    characters = int(body.bbox.height / body.dpi * LABEL_CHARACTERS_PER_INCH)
+    body.supylabel(textwrap.fill(label, characters), fontsize=9)
+    return figure, panels.flat[:count]
 
 
 def finish_figure(figure: Figure, title: str, handles: Sequence[Line2D]) -> Figure:
@@ -77,12 +82,6 @@ def settle_figure(figure: Figure) -> Figure:
         across, up = text.get_position()
         text.set_position((round(across, 4), round(up, 4)))
     return figure
-
-
-def label_panels(body: SubFigure, text: str) -> None:
-    """What all panels show, beside them; in lines as long as the panels are high."""
-    height = body.bbox.height / body.dpi
-    body.supylabel(textwrap.fill(text, int(height * LABEL_CHARACTERS_PER_INCH)), fontsize=9)
 
 
 def use_log_scale(axes: Axes) -> None:

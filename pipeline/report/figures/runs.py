@@ -1,9 +1,9 @@
-"""The figures of one run: data in, Figure out; nothing is written or shown here."""
+"""The figures of one run, and of two on the same images: data in, Figure out; nothing is written or shown here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,25 +14,32 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pipeline.study.predicted import Predicted
 
+if TYPE_CHECKING:  # a training compares nothing
+    from pipeline.analysis.claims.images import Discordance
+
 Array = npt.NDArray[Any]
 History = Sequence[Mapping[str, float]]
-Style = Mapping[str, Any]  # keywords of a line
-NOTEBOOK: tuple[Style, ...] = ({"color": "b", "ls": "-"}, {"color": "r", "ls": "--"})
+STYLES: Sequence[Mapping[str, Any]] = (
+    {"color": "b", "ls": "-"},
+    {"color": "r", "ls": "--"},
+    {"color": "C1", "ls": ":"},
+)
 MOST_BESIDE = 5  # violins in a row
 MOST_WEIGHTS = 5000
 MOST_COUNTED = 30  # classes whose every count is written into the confusion matrix
 LONGEST = 12  # characters of a class's name in a figure
+MOST_DIFFERING = 20  # images of each kind
 
 
 def plot_losses(history: History, name: str) -> Figure:
     """Both losses by epoch: left as fit reports them, the notebook's figure; right the honest ones. One scale."""
     figure = Figure(figsize=(10, 4.5), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    _plot_curves(panels[0], history, {"test/loss": "test loss", "train/loss": "train loss"})
-    _plot_curves(panels[1], history, {"honest/test_loss": "test loss", "honest/train_loss": "train loss"})
-    panels[0].set_title("as fit reports it: dropout on in training, any L2 penalty included", fontsize=10)
-    panels[1].set_title("honest: the epoch's last weights, dropout off, no penalty", fontsize=10)
-    panels[0].set_ylabel("categorical cross-entropy (nats)")
+    notebook, honest = figure.subplots(1, 2, sharey=True)
+    _plot_curves(notebook, history, {"test/loss": "test loss", "train/loss": "train loss"})
+    _plot_curves(honest, history, {"honest/test_loss": "test loss", "honest/train_loss": "train loss"})
+    notebook.set_title("as fit reports it: dropout on in training, any L2 penalty included", fontsize=10)
+    honest.set_title("honest: the epoch's last weights, dropout off, no penalty", fontsize=10)
+    notebook.set_ylabel("categorical cross-entropy (nats)")
     figure.suptitle(f"{name}: loss")
     return figure
 
@@ -41,21 +48,22 @@ def plot_accuracies(history: History, name: str) -> Figure:
     """The accuracies by epoch: test, train as fit reports it, and train in evaluation mode."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    _plot_curves(
-        axes, history, {"test/accuracy": "test accuracy", "train/accuracy": "train accuracy, as fit reports it"}
-    )
-    honest = {"honest/train_accuracy": "train accuracy, evaluation mode"}
-    _plot_curves(axes, history, honest, ({"color": "C1", "ls": ":"},))
+    labels = {
+        "test/accuracy": "test accuracy",
+        "train/accuracy": "train accuracy, as fit reports it",
+        "honest/train_accuracy": "train accuracy, evaluation mode",
+    }
+    _plot_curves(axes, history, labels)
     axes.set(ylabel="accuracy", title=f"{name}: accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     return figure
 
 
-def _plot_curves(axes: Axes, history: History, metrics: Mapping[str, str], styles: Sequence[Style] = NOTEBOOK) -> None:
-    """Metrics with their labels over the epochs, from 1; by default test in blue and train in red, as the notebook."""
+def _plot_curves(axes: Axes, history: History, labels: Mapping[str, str]) -> None:
+    """Up to three metrics with their labels over the epochs, from 1; test in blue and train in red, as the notebook."""
     epochs = range(1, len(history) + 1)
     marker = "o" if len(history) < 3 else ""
-    for (metric, label), style in zip(metrics.items(), styles, strict=True):
+    for (metric, label), style in zip(labels.items(), STYLES, strict=False):
         axes.plot(epochs, [point[metric] for point in history], marker=marker, label=label, **style)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -157,23 +165,50 @@ def plot_mistakes(images: Array, said: Predicted, classes: Sequence[str], name: 
     worst = wrong[np.argsort(said.log_probability[wrong], kind="stable")][:25]
     figure = Figure(figsize=(7, 7.6))
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.92)
-    axes = figure.subplots()  # one axes with a cell an image: 25 axes take seconds
+    axes = figure.subplots()
     title = f"{name}: the most wrong of {len(wrong):,} errors\ntrue → taken for (probability of the true class)"
     axes.set_title(title, fontsize=11)
-    axes.axis("off")
-    for place, index in enumerate(worst):
-        row, column = divmod(place, 5)
-        box = (column + 0.1, column + 0.9, row + 1, row + 0.2)
-        axes.imshow(images[index], cmap="gray", extent=box, aspect="auto")
-        names = [quote(shorten(classes[each])) for each in (said.label[index], said.predicted[index])]
+    captions = []
+    for index in worst:
+        names = _name_both(said, index, classes)
         long = len("".join(names)) > LONGEST
-        caption = f"{names[0]} → {names[1]}{chr(10) if long else ' '}"
-        caption += f"({_say_probability(np.exp(said.log_probability[index]))})"
-        axes.text(column + 0.5, row + 0.16, caption, fontsize=6 if long else 8, ha="center")
-    axes.set(xlim=(0, 5), ylim=(5, 0))
+        probability = _say_probability(np.exp(said.log_probability[index]))
+        captions.append((f"{' → '.join(names)}{chr(10) if long else ' '}({probability})", 6 if long else 8))
+    _show_images(axes, images[worst], captions, (5, 5))
     return figure
 
 
+def plot_differing(
+    found: Discordance, names: Sequence[str], predicted: Sequence[Predicted], images: Array, classes: Sequence[str]
+) -> Figure:
+    """The test images that one run alone got right, the first of each kind, with what the other took them for."""
+    kinds = ((found.first_only, names[0], predicted[1]), (found.second_only, names[1], predicted[0]))
+    figure = Figure(figsize=(8, 4.6))
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.92, hspace=0.25)
+    for axes, (places, name, other) in zip(figure.subplots(2, 1), kinds, strict=True):
+        axes.set_title(f"only {name} got right: {len(places)} (true, taken for)", fontsize=9, loc="left")
+        shown = places[:MOST_DIFFERING]
+        captions = [(", ".join(_name_both(other, index, classes)), 7) for index in shown]
+        _show_images(axes, images[shown], captions, (2, 10))
+    return figure
+
+
+def _name_both(said: Predicted, index: int, classes: Sequence[str]) -> list[str]:
+    """The true class of an image, and the one that it was taken for."""
+    return [quote(shorten(classes[each])) for each in (said.label[index], said.predicted[index])]
+
+
+def _show_images(axes: Axes, images: Array, captions: Sequence[tuple[str, int]], shape: tuple[int, int]) -> None:
+    """Images in rows and columns, each with its text (of a size) above; on one axes, as one for each takes seconds."""
+    rows, columns = shape
+    axes.axis("off")
+    for place, (image, (text, size)) in enumerate(zip(images, captions, strict=True)):
+        row, column = divmod(place, columns)
+        box = (column + 0.1, column + 0.9, row + 1, row + 0.2)
+        axes.imshow(image, cmap="gray", extent=box, aspect="auto")
+        axes.text(column + 0.5, row + 0.16, text, fontsize=size, ha="center")
+    axes.set(xlim=(0, columns), ylim=(rows, 0))
+
+
 def _say_probability(probability: float) -> str:
-    """A probability in per cent, as people read it."""
     return "< 0.1 %" if probability < 0.001 else f"{100 * probability:.{1 if probability < 0.0095 else 0}f} %"

@@ -1,4 +1,5 @@
-"""The report: one HTML file that needs no network and loads nothing, with verdicts first and where each number is from.
+"""The report: one HTML file that needs no network and loads nothing, with verdicts first and where each number is from;
+also as PDF, by a library that is asked for only when it is needed.
 
 Everything that comes from the store or from a file is escaped by the template; the page's policy lets no script or
 style run but its own two, known by their hashes.
@@ -8,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
+import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -21,13 +24,14 @@ from markupsafe import Markup
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.conclusion import Conclusion, list_records
 from pipeline.analysis.table.entries import Entry
+from pipeline.errors import PipelineError
 from pipeline.report.figures.illustrations import (
     draw_curves,
+    draw_interval,
     draw_specifications,
     draw_spreads,
     draw_violins,
 )
-from pipeline.report.pages.claims import describe_finding
 from pipeline.report.pages.provenance import Sources, describe_surroundings
 from pipeline.report.pages.table import (
     LIKE_BEST,
@@ -43,13 +47,14 @@ from pipeline.report.pages.table import (
 from pipeline.report.text.checklist import YES, answer_checklist, check_claims
 from pipeline.report.text.conclusion import say_remarks
 from pipeline.report.text.lessons import say_specifications
-from pipeline.report.text.numbers import count_verdicts, order_verdicts
+from pipeline.report.text.note import write_command
+from pipeline.report.text.numbers import SYMBOLS, count_verdicts
 from pipeline.report.text.sentences import say_finding, say_verdict
-from pipeline.report.text.summary import VARIANTS, list_variants, say_units
+from pipeline.report.text.summary import VARIANTS, list_numbers, list_variants, say_units
 from pipeline.study import metrics
-from pipeline.study.facts import Provenance, format_options
 
 POLICY = "default-src 'none'; img-src data:; style-src '{css}'; script-src '{js}'; base-uri 'none'; form-action 'none'"
+PLACE = "file:///report.html"  # where links within a PDF are resolved; nothing is read from there
 
 
 def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sources, written: str) -> str:
@@ -69,7 +74,6 @@ def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sou
         css=Markup(css),
         js=Markup(js),
         written=written,
-        comparison=comparison,
         sources=sources,
         **_judge(comparison, sources),
         **(tables := _tabulate(comparison)),
@@ -83,11 +87,13 @@ def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sou
 def _judge(comparison: Comparison, sources: Sources) -> dict[str, Any]:
     """What the page says of the claims, and the checklist."""
     word, reason = check_claims(comparison, sources)
+    verdicts = sorted(comparison.verdicts, key=lambda verdict: not verdict.parts)  # headlines stand on other claims
     return {
-        "caveat": "" if word == YES or not comparison.verdicts else reason,
-        "counts": count_verdicts(comparison.verdicts),
-        "found": say_finding(comparison.verdicts),
-        "findings": [describe_finding(verdict) for verdict in order_verdicts(comparison.verdicts)],
+        "caveat": "" if word == YES or not verdicts else reason,
+        "counts": count_verdicts(verdicts),
+        "found": say_finding(verdicts),
+        "findings": [(verdict, list(list_numbers(verdict)), draw_interval(verdict)) for verdict in verdicts],
+        "symbols": SYMBOLS,
         "remarks": [line for line in say_remarks(comparison) if line not in say_specifications(comparison)],
         "checklist": answer_checklist(comparison, sources),
     }
@@ -99,7 +105,7 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
     seeds = sorted({int(seed) for seed in runs["seed"]})
     shown = seeds[: max(1, MOST_LISTED // runs["variant"].nunique())]
     records, frame = list(list_records(runs[runs["seed"].isin(shown)])), tabulate(conclusion)
-    results = list_variants(comparison)
+    results, own = list_variants(comparison), runs.groupby("variant")
     rows = {row.variant: row.entries for row in conclusion.rows if any(e.run_ids for e in row.entries.values())}
     return {
         "conclusion": conclusion,
@@ -108,9 +114,7 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
         "results": results,
         "listed": {name for name, *_ in results},
         "units": say_units(comparison),
-        "parameters": {
-            str(name): int(number) for name, number in runs.groupby("variant")["parameters"].first().items()
-        },
+        "parameters": own["parameters"].first().to_dict(),
         "missing": [] if comparison.question.variants else comparison.missing,  # the table has a row for each declared
         "rows": rows,
         "frame": frame,
@@ -124,34 +128,29 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
         "shown": shown,
         "most": MOST_LISTED,
         "accuracies": {(run["variant"], run["seed"]): run[metrics.TEST_ACCURACY.final] for run in records},
-        "run_ids": {str(name): list(own) for name, own in runs.groupby("variant")["run_id"]},
-        "by_variant": [(name, list(own)) for name, own in groupby(records, itemgetter("variant"))],
+        "run_ids": own["run_id"].agg(list).to_dict(),
+        "by_variant": [(name, list(found)) for name, found in groupby(records, itemgetter("variant"))],
         "networks": [comparison.question.table[name] for name in dict.fromkeys(runs["variant"])],
     }
 
 
 def _trace(sources: Sources, shown: Sequence[int]) -> dict[str, Any]:
     """Where the runs come from, and how each with one of these seeds is made again."""
+    listed = [run for run in sources.runs if run.settings.seed in shown]
     return {
         "surroundings": describe_surroundings(sources.runs),
-        "commands": [(run, write_command(run, sources.again)) for run in sources.runs if run.settings.seed in shown],
-        "again": sources.again,
+        "commands": [(run, write_command(run.variant, run.settings, sources.again)) for run in listed],
         "commits": list(dict.fromkeys(run.commit for run in sources.runs if run.commit)),
         "address": lambda run_id: sources.link.replace("{run_id}", quote(run_id, safe="")),
     }
 
 
-def write_command(run: Provenance, file: str) -> str:
-    """The command that trains the run's cell again; a user's own variant is in the experiment's `file`."""
-    return f"mlflow run . --env-manager local {format_options(run.variant, run.settings, file)}"
-
-
 def order_columns(conclusion: Conclusion, frame: pd.DataFrame) -> list[str]:
     """What was measured first, then how many runs that is, then what the network is; intervals stand in their cells."""
-    first = conclusion.rows[0].entries
-    kinds: Mapping[str, str] = {name: entry.kind for name, entry in first.items()}
+    places = {"measured": 0, "label": 2}
+    kinds = {name: entry.kind for name, entry in conclusion.rows[0].entries.items()}
     shown = [name for name in frame.columns if not name.endswith(" 95 % CI")]
-    return sorted(shown, key=lambda name: (kinds.get(name, "n") == "label", kinds.get(name, "n") != "measured"))
+    return sorted(shown, key=lambda name: places.get(kinds.get(name, ""), 1))
 
 
 def _write_raw(entry: Entry | float | int | None) -> str:
@@ -180,3 +179,20 @@ def _allow_breaks(head: str) -> Markup:
 def _hash_piece(text: str) -> str:
     """How a policy names the one script or style that it allows."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def load_printer() -> Callable[[str], bytes]:
+    """What turns a page of HTML into a PDF; raises PipelineError where the library is not installed."""
+    try:
+        plutoprint = importlib.import_module("plutoprint")
+    except ImportError as error:
+        raise PipelineError("PDF output needs an extra package: pip install 'mnist-study-pipeline[pdf]'") from error
+
+    def print_page(page: str) -> bytes:
+        book = plutoprint.Book(plutoprint.PAGE_SIZE_A4, media=plutoprint.MEDIA_TYPE_PRINT)
+        book.load_html(page.replace("<details", "<details open"), base_url=PLACE)  # nothing is folded on paper
+        stream = io.BytesIO()
+        book.write_to_pdf_stream(stream)
+        return stream.getvalue()
+
+    return print_page

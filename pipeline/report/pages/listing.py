@@ -1,4 +1,4 @@
-"""Plain text tables for the terminal."""
+"""The study's table of variants as plain text for the terminal."""
 
 from __future__ import annotations
 
@@ -6,31 +6,24 @@ from collections.abc import Sequence
 
 from pipeline.images import MNIST
 from pipeline.study.layers import count_parameters, find_misfit
-from pipeline.study.variants import TABLE, VARIANTS, Variant
+from pipeline.study.variants import VARIANTS, Variant
 
 HEADER = ("variant", "called", "counted", "kernel", "features", "head", "regularised", "parameters", "note")
-RIGHT_ALIGNED = {"called", "counted", "parameters"}
+ALIGNED = "<>><<<<><"
 
 
-def list_variants(table: Sequence[Variant] = TABLE) -> str:
+def list_variants(table: Sequence[Variant]) -> str:
     """Every variant on one line: depth called and counted, kernel, layers, regularised, parameters, note.
 
     The parameters are those for images like MNIST's, a dash where such are too small for the network.
     """
-    rows = [HEADER, *(_describe_row(variant) for variant in table)]
+    rows = [HEADER, *map(_describe_row, table)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = zip(HEADER, row, widths, strict=True)
-        line = "  ".join(
-            f"{cell:>{width}}" if name in RIGHT_ALIGNED else f"{cell:<{width}}" for name, cell, width in cells
-        )
-        lines.append(line.rstrip())
-    return "\n".join(lines)
+    form = "  ".join(f"{{:{side}{width}}}" for side, width in zip(ALIGNED, widths, strict=True))
+    return "\n".join(form.format(*row).rstrip() for row in rows)
 
 
 def _describe_row(variant: Variant) -> tuple[str, ...]:
-    """The cells of one variant."""
     return (
         variant.name,
         str(variant.depth_called),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,19 +10,40 @@ import numpy as np
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.conclusion import Row
 from pipeline.report.pages.table import render_markdown
-from pipeline.report.text.conclusion import say_remarks, tabulate_verdicts
-from pipeline.report.text.escape import escape_markdown
+from pipeline.report.text.conclusion import itemise_verdicts, say_remarks, tabulate_verdicts
+from pipeline.report.text.escape import escape_markdown, write_table
 from pipeline.report.text.sentences import say_verdict
 
-MISSING = "-"
-HEADER = (
-    "| variant | test accuracy | notebook | test loss | notebook | honest gap | parameters | s/epoch |",
-    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+COLUMNS = (
+    ("test accuracy", "TEST_ACC", ".2f"),
+    ("notebook", "published TEST_ACC", ".2f"),
+    ("test loss", "TEST_LOSS", ".4f"),
+    ("notebook", "published TEST_LOSS", ".4f"),
+    ("honest gap", "honest gap", "+.4f"),
+    ("parameters", "parameters", ","),
+    ("s/epoch", "seconds per epoch", ".0f"),
 )
+"""What each column is called, what it is in the conclusion table, and its format."""
 LEGEND = (
     "Accuracy in %; losses and gap in nats. The test loss has the L2 penalty in it, as the notebook reads it; the "
     "honest gap is test minus train loss with dropout off and without the penalty. `notebook` is what it published."
 )
+
+RECOMPUTE = """\
+## Recompute it
+
+The evidence is in the repository: params, metrics, predictions and hashes of every run. In an empty store:
+
+```bash
+python -m pipeline bundle import experiments/results/*.zip
+python -m pipeline compare experiments/mnist14.toml --published --truth
+python -m pipeline compare experiments/twins.toml
+python -m pipeline replay experiments/mnist14.toml
+```
+
+`replay` trains the first epoch of one of the runs again and compares every metric, bit for bit on the same type
+of processor.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,23 +62,14 @@ def write_summary(fourteen: Comparison, cost: Cost, twins: Comparison | None) ->
     parts = [*_tabulate(fourteen), "", f"{_say_design(fourteen, cost)} {LEGEND}", ""]
     if twins is not None:
         parts += [tabulate_verdicts(twins.verdicts)]
-        parts += [f"- **{escape_markdown(v.name)}: {v.word}.** {escape_markdown(v.statement)}." for v in twins.verdicts]
-        parts += [
-            "",
-            "[docs/results.md](docs/results.md) has the effects by twin and how to recompute all of it.",
-            "",
-        ]
+        parts += itemise_verdicts(twins.verdicts, lambda verdict: f"{verdict.statement}.")
+        parts += ["", "[docs/results.md](docs/results.md) has the effects by twin and how to recompute all of it.", ""]
     return "\n".join(parts)
 
 
 def write_results(fourteen: Comparison, cost: Cost, twins: Comparison | None, twins_cost: Cost) -> str:
     """The whole page."""
-    parts = [
-        "# Results",
-        "",
-        "Written by `python -m pipeline publish`; the end says how to recompute it.",
-        "",
-    ]
+    parts = ["# Results", "", "Written by `python -m pipeline publish`; the end says how to recompute it.", ""]
     parts += ["## The notebook's fourteen networks", "", *_tabulate(fourteen), ""]
     parts += [f"{_say_design(fourteen, cost)} {LEGEND}", "", *_say_differences(fourteen), ""]
     parts += ["### In the notebook's own columns", "", render_markdown(fourteen.conclusion)]
@@ -66,57 +78,26 @@ def write_results(fourteen: Comparison, cost: Cost, twins: Comparison | None, tw
         parts += [f"Not decided yet: {twins_cost.runs} of {twins_cost.declared} runs have finished.", ""]
     else:
         parts += [_say_cost("twins", twins_cost), "", tabulate_verdicts(twins.verdicts)]
-        parts += [
-            f"- **{escape_markdown(v.name)}: {v.word}.** {escape_markdown(say_verdict(v))}" for v in twins.verdicts
-        ]
+        parts += itemise_verdicts(twins.verdicts, say_verdict)
         parts += ["", *(f"{escape_markdown(line)}\n" for line in say_remarks(twins))]
     parts += ["## What it took", "", _say_cost("mnist14", cost), _say_cost("twins", twins_cost), ""]
-    parts += ["## Recompute it", "", *RECOMPUTE]
-    return "\n".join(parts) + "\n"
-
-
-RECOMPUTE = (
-    "The evidence is in the repository: params, metrics, predictions and hashes of every run. In an empty store:",
-    "",
-    "```bash",
-    "python -m pipeline bundle import experiments/results/*.zip",
-    "python -m pipeline compare experiments/mnist14.toml --published --truth",
-    "python -m pipeline compare experiments/twins.toml",
-    "python -m pipeline replay experiments/mnist14.toml",
-    "```",
-    "",
-    "`replay` trains the first epoch of one of the runs again and compares every metric, bit for bit on the same type",
-    "of processor.",
-)
+    return "\n".join([*parts, RECOMPUTE])
 
 
 def _tabulate(fourteen: Comparison) -> list[str]:
     """A line for each network, ours beside the notebook's."""
-    return [*HEADER, *(_describe_row(row) for row in fourteen.conclusion.rows)]
+    rows = ([f"`{row.variant}`", *_format_row(row)] for row in fourteen.conclusion.rows)
+    return write_table(["variant", *(head for head, _, _ in COLUMNS)], rows, numbers=len(COLUMNS))
 
 
-def _describe_row(row: Row) -> str:
-    """The numbers of one network."""
-    cells = [
-        f"`{row.variant}`",
-        _number(row, "TEST_ACC", 100, 2),
-        _number(row, "published TEST_ACC", 100, 2),
-        _number(row, "TEST_LOSS", 1, 4),
-        _number(row, "published TEST_LOSS", 1, 4),
-        _number(row, "honest gap", 1, 4, sign="+"),
-        f"{row.entries['parameters'].value:,}",
-        _number(row, "seconds per epoch", 1, 0),
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def _number(row: Row, column: str, scale: float, decimals: int, sign: str = "") -> str:
-    value = row.entries[column].value
-    return f"{scale * value:{sign}.{decimals}f}" if isinstance(value, float) else MISSING
+def _format_row(row: Row) -> Iterator[str]:
+    for _, column, form in COLUMNS:
+        value = row.entries[column].value
+        scale = 100 if "ACC" in column else 1
+        yield f"{scale * value:{form}}" if isinstance(value, int | float) else "-"
 
 
 def _say_design(fourteen: Comparison, cost: Cost) -> str:
-    """What the numbers are of, in a sentence."""
     settings, seeds = fourteen.conclusion.settings, sorted(set(fourteen.conclusion.runs["seed"]))
     seed = f"one seed ({seeds[0]}), so without a spread" if len(seeds) == 1 else f"{len(seeds)} seeds"
     return (
@@ -126,7 +107,6 @@ def _say_design(fourteen: Comparison, cost: Cost) -> str:
 
 
 def _say_differences(fourteen: Comparison) -> list[str]:
-    """How far the numbers are from the notebook's, and what that means."""
     rows = [row for row in fourteen.conclusion.rows if row.entries["TEST_ACC difference"].value is not None]
     if not rows:
         return []
@@ -142,7 +122,6 @@ def _say_differences(fourteen: Comparison) -> list[str]:
 
 
 def _say_cost(name: str, cost: Cost) -> str:
-    """Runs, hours, restarts and machines, in a sentence."""
     if not cost.runs:
         return f"`{name}`: none of {cost.declared} runs yet."
     return (
@@ -152,5 +131,4 @@ def _say_cost(name: str, cost: Cost) -> str:
 
 
 def _name_machines(cost: Cost) -> str:
-    names: Sequence[str] = [name for name in cost.machines if name]
-    return " and ".join(names) or "a machine that is not recorded"
+    return " and ".join(filter(None, cost.machines)) or "a machine that is not recorded"

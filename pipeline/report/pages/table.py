@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipeline.analysis.comparison import FEWEST_SEEDS_TO_EXPLORE
 from pipeline.analysis.statistics import find_ties
 from pipeline.analysis.table.conclusion import Conclusion, list_records
 from pipeline.analysis.table.entries import Entry
@@ -23,7 +23,6 @@ from pipeline.study.variants import published_variants
 NO_RUN = "(no run)"
 NO_VALUE = "-"
 LIKE_BEST = "cannot be told from the best"
-FEWEST_SEEDS_TO_EXPLORE = 3
 MOST_LISTED = 2000
 """A page lists no more runs than about these one by one; its numbers and figures are of all of them."""
 TEMPLATES = Path(__file__).with_name("templates")
@@ -45,12 +44,8 @@ def render_table(conclusion: Conclusion, form: str, link: str | None = None) -> 
 
 def tabulate(conclusion: Conclusion) -> pd.DataFrame:
     """The table as texts, one row a variant: its columns, then n and the intervals where seeds were averaged."""
-    frame = pd.DataFrame(
-        [[format_entry(row.entries[column]) for column in conclusion.columns] for row in conclusion.rows],
-        index=[row.variant for row in conclusion.rows],
-        columns=list(conclusion.columns),
-        dtype=str,
-    )
+    rows = {row.variant: list(map(format_entry, row.entries.values())) for row in conclusion.rows}
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(conclusion.columns), dtype=str)
     if conclusion.rule == "all-seeds":
         frame["n"] = [str(len(row.entries["TEST_LOSS"].run_ids)) for row in conclusion.rows]
         for column in conclusion.columns:
@@ -69,9 +64,8 @@ def _tell_from_best(conclusion: Conclusion) -> list[str]:
     errors = 1 - conclusion.runs.pivot(index="seed", columns="variant", values=metrics.TEST_ACCURACY.final).dropna()
     if len(errors) < FEWEST_SEEDS_TO_EXPLORE or errors.shape[1] < 2:
         return []
-    ties = find_ties(errors)
-    known = set(errors.columns)
-    return [("yes" if row.variant in ties else "no") if row.variant in known else NO_VALUE for row in conclusion.rows]
+    words = dict.fromkeys(errors.columns, "no") | dict.fromkeys(find_ties(errors), "yes")
+    return [words.get(row.variant, NO_VALUE) for row in conclusion.rows]
 
 
 def name_rows(conclusion: Conclusion) -> pd.DataFrame:
@@ -112,12 +106,12 @@ def render_csv(conclusion: Conclusion) -> str:
 def render_markdown(conclusion: Conclusion) -> str:
     """A pipe table with caption, missing variants, runs left out and hash; each row is led by its variant."""
     frame = tabulate(conclusion).reset_index(names="variant")
-    return _fill("conclusion.md", conclusion, finalize=escape_markdown, frame=frame)
+    return _fill("conclusion.md", conclusion, {"finalize": escape_markdown}, frame=frame)
 
 
 def render_latex(conclusion: Conclusion) -> str:
     """A table float that needs the packages booktabs and graphicx, its evidence in comments."""
-    return _fill("conclusion.tex", conclusion, finalize=escape_latex)
+    return _fill("conclusion.tex", conclusion, {"finalize": escape_latex}, frame=name_rows(conclusion))
 
 
 def render_html(conclusion: Conclusion, link: str | None = None) -> str:
@@ -126,16 +120,15 @@ def render_html(conclusion: Conclusion, link: str | None = None) -> str:
     listed = conclusion.runs.groupby("variant", sort=False).head(of_each)
     runs = [run | {"href": _fill_link(link, run)} for run in list_records(listed)]
     hrefs = {run["run_id"]: run["href"] for run in runs}
-    anchors = {}
-    for row in conclusion.rows:
-        for column, entry in row.entries.items():
-            if link and entry.run_ids:
-                several = len(entry.run_ids) > 1
-                anchors[row.variant, column] = f"#runs-{row.variant}" if several else hrefs[entry.run_ids[0]]
+    anchors = {
+        (row.variant, column): hrefs[entry.run_ids[0]] if len(entry.run_ids) == 1 else f"#runs-{row.variant}"
+        for row in conclusion.rows
+        for column, entry in row.entries.items()
+        if link and entry.run_ids
+    }
     cut = of_each if len(listed) < len(conclusion.runs) else 0
-    return _fill(
-        "conclusion.html", conclusion, autoescape=True, runs=runs, cut=cut, anchors=anchors, frame=tabulate(conclusion)
-    )
+    more = {"runs": runs, "cut": cut, "anchors": anchors, "frame": tabulate(conclusion)}
+    return _fill("conclusion.html", conclusion, {"autoescape": True}, **more)
 
 
 def render_text(conclusion: Conclusion) -> str:
@@ -143,30 +136,26 @@ def render_text(conclusion: Conclusion) -> str:
     return f"{write_caption(conclusion)}\n\n{tabulate(conclusion).to_string()}\n"
 
 
-FORMS: Mapping[str, Callable[[Conclusion], str]] = MappingProxyType(
-    {
-        "text": render_text,
-        "csv": render_csv,
-        "markdown": render_markdown,
-        "latex": render_latex,
-        "html": render_html,
-        "json": dump_conclusion,
-    }
-)
+FORMS: Mapping[str, Callable[[Conclusion], str]] = {
+    "text": render_text,
+    "csv": render_csv,
+    "markdown": render_markdown,
+    "latex": render_latex,
+    "html": render_html,
+    "json": dump_conclusion,
+}
 
 
-def _fill(name: str, conclusion: Conclusion, **options: Any) -> str:
-    """A template filled with the conclusion; `finalize` escapes the values of text, autoescape those of HTML."""
-    settings = {key: options.pop(key) for key in ("autoescape", "finalize") if key in options}
-    environment = open_templates(keep_trailing_newline=True, **settings)
-    values = {
-        "conclusion": conclusion,
-        "caption": write_caption(conclusion),
-        "frame": name_rows(conclusion),
-        "texts": {"variant", *list_words(conclusion)},
-        "left_out": group_left_out(conclusion),
-    }
-    return environment.get_template(name).render(values | options)
+def _fill(name: str, conclusion: Conclusion, escaping: Mapping[str, Any], **more: Any) -> str:
+    """A template filled with the conclusion and more values, all of them escaped."""
+    environment = open_templates(keep_trailing_newline=True, **escaping)
+    return environment.get_template(name).render(
+        conclusion=conclusion,
+        caption=write_caption(conclusion),
+        texts={"variant", *list_words(conclusion)},
+        left_out=group_left_out(conclusion),
+        **more,
+    )
 
 
 def open_templates(**settings: Any) -> Environment:
@@ -189,10 +178,7 @@ def list_words(conclusion: Conclusion) -> set[str]:
 
 
 def _format_interval(entry: Entry) -> str:
-    """The bounds of the mean's interval, or that one run has none."""
-    if entry.low is None or entry.high is None:
-        return NO_VALUE
-    return f"{entry.low:.5f} to {entry.high:.5f}"
+    return NO_VALUE if entry.low is None else f"{entry.low:.5f} to {entry.high:.5f}"
 
 
 def _fill_link(link: str | None, run: Mapping[str, object]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -15,6 +15,10 @@ from pipeline.study.facts import Provenance
 
 YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "not recorded"
 FEWEST_FOR_SPREAD = 2
+SETTINGS = (
+    "Each run logs every hyperparameter and its network. How their values were found is not recorded, and nothing was "
+    "tuned per variant."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,7 @@ def answer_checklist(comparison: Comparison, sources: Sources) -> list[Answer]:
         ("Is the code of every run known?", *_check_code(runs)),
         ("Is the data identified?", *_check_data(comparison)),
         ("Are the splits fixed, and is nothing chosen on test images?", *_check_split(comparison)),
-        ("Are all hyperparameters given, and how they were chosen?", *_check_settings()),
+        ("Are all hyperparameters given, and how they were chosen?", PARTLY, SETTINGS),
         ("Are the claims fixed before the runs?", *check_claims(comparison, sources)),
         ("Are the seeds given?", *_check_seeds(comparison)),
         ("Is the number of runs given, with those left out?", *_check_runs(comparison)),
@@ -53,11 +57,9 @@ def _check_code(runs: Sequence[Provenance]) -> tuple[str, str]:
         return NO, "No run recorded a git commit."
     said = f"{known} of {len(runs)} runs recorded their git commit ({len(commits)} in all), {dirty} of them of a "
     said += "checkout with changes, whose diff is in the run's file git.diff. " if dirty else "changed checkout. "
-    public = sorted({run.repository for run in runs if run.repository})
-    where = (
-        f"Recorded as its place: {', '.join(public)}." if public else "Where others can get the code is not recorded."
-    )
-    return (YES if known == len(runs) and not dirty else PARTLY), said + where
+    places = ", ".join(sorted({run.repository for run in runs if run.repository}))
+    said += f"Recorded as its place: {places}." if places else "Where others can get the code is not recorded."
+    return (YES if known == len(runs) and not dirty else PARTLY), said
 
 
 def _check_data(comparison: Comparison) -> tuple[str, str]:
@@ -70,20 +72,11 @@ def _check_data(comparison: Comparison) -> tuple[str, str]:
 
 def _check_split(comparison: Comparison) -> tuple[str, str]:
     if comparison.conclusion.rule == "best":
-        return (
-            NO,
-            "The table's rule takes the best run by test accuracy, so its numbers were chosen on the test images.",
-        )
+        chosen = "its numbers were chosen on the test images"
+        return NO, f"The table's rule takes the best run by test accuracy, so {chosen}."
     return YES, (
         "The data's own training and test images; there is no validation part. The test images are evaluated after "
         "every epoch, and nothing is selected on them: each number is the last epoch's."
-    )
-
-
-def _check_settings() -> tuple[str, str]:
-    return PARTLY, (
-        "Each run logs every hyperparameter and its network. How their values were found is not recorded, and nothing "
-        "was tuned per variant."
     )
 
 
@@ -109,34 +102,25 @@ def _check_seeds(comparison: Comparison) -> tuple[str, str]:
 
 
 def _check_runs(comparison: Comparison) -> tuple[str, str]:
-    conclusion = comparison.conclusion
-    per_variant = comparison.runs["variant"].value_counts()
-    said = (
-        f"{len(comparison.runs)} runs of {len(per_variant)} variants, {per_variant.min()} to {per_variant.max()} each"
-    )
+    counts, left_out = comparison.runs["variant"].value_counts(), comparison.conclusion.left_out
+    said = f"{len(comparison.runs)} runs of {len(counts)} variants, {counts.min()} to {counts.max()} each"
     missing = f"; no run of {', '.join(comparison.missing)}" if comparison.missing else ""
-    return YES, f"{said}{missing}; {len(conclusion.left_out)} runs left out, each with its reason."
+    return YES, f"{said}{missing}; {len(left_out)} runs left out, each with its reason."
 
 
 def _check_intervals(comparison: Comparison) -> tuple[str, str]:
-    said = list(_say_intervals(comparison))
-    if not said:
-        return NO, "One run a variant carries no interval."
-    return YES, " ".join(said)
-
-
-def _say_intervals(comparison: Comparison) -> Iterator[str]:
-    """What each kind of interval is."""
+    said = []
     fewest = comparison.runs["variant"].value_counts().min()
     if comparison.conclusion.rule == "all-seeds" and fewest >= FEWEST_FOR_SPREAD:
-        yield "The table: the mean over seeds with its 95 % t-interval."
+        said.append("The table: the mean over seeds with its 95 % t-interval.")
     if comparison.verdicts:
-        yield (
+        said.append(
             "A claim: a 95 % t-interval over seeds, or over seeds and test images where declared; the verdict is "
             "judged at alpha after Holm's correction within its family and its look's share, which stands beside it."
         )
     if fewest >= FEWEST_FOR_SPREAD:
-        yield "Curves: the mean, with a band from the lowest to the highest seed, which is not an interval."
+        said.append("Curves: the mean, with a band from the lowest to the highest seed, which is not an interval.")
+    return (YES, " ".join(said)) if said else (NO, "One run a variant carries no interval.")
 
 
 def _check_versions(runs: Sequence[Provenance]) -> tuple[str, str]:
@@ -159,8 +143,7 @@ def _check_compute(runs: Sequence[Provenance]) -> tuple[str, str]:
 
 def _check_bits(comparison: Comparison) -> tuple[str, str]:
     hashed = int((comparison.runs["weights_sha256"] != "").sum())
-    word = PARTLY if hashed else NO
-    return word, (
+    return (PARTLY if hashed else NO), (
         f"{hashed} of {len(comparison.runs)} runs logged the sha256 of their weights to hold another run against. The "
         "same bits need the same versions, type of processor and threads; this report has not trained anything again."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -14,10 +14,10 @@ from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.statistics import t_interval
 from pipeline.analysis.table.selection import MNIST_SHA256
 from pipeline.plain import count
-from pipeline.report.pages.table import render_markdown, render_text
-from pipeline.report.text.escape import escape_markdown
+from pipeline.report.pages.table import group_left_out, render_markdown, render_text
+from pipeline.report.text.escape import escape_markdown, write_table
 from pipeline.report.text.lessons import say_single_seeds, say_specifications
-from pipeline.report.text.numbers import count_verdicts, format_effect, format_p, say_unit
+from pipeline.report.text.numbers import count_verdicts, format_p, is_measured, say_bounds, say_effect
 from pipeline.report.text.sentences import LIMITS, PROBE, say_finding, say_twins, say_verdict
 from pipeline.study.claims import CONFIRMING_EPOCHS
 
@@ -28,17 +28,16 @@ COLUMNS = ("claim", "verdict", "effect", "95 % CI", "judged at", "adjusted p", "
 
 def say_conclusion(comparison: Comparison) -> str:
     """For the terminal: each claim with its verdict, sentence and runs, the onsets, the table, the runs left out."""
+    conclusion = comparison.conclusion
     parts = [
         f"{verdict.word}: {verdict.statement}\n  {say_verdict(verdict)}\n  {_say_evidence(verdict)}\n"
         for verdict in comparison.verdicts
     ]
     parts += [f"{line}\n" for line in say_remarks(comparison)]
-    parts.append(render_text(comparison.conclusion))
-    conclusion = comparison.conclusion
+    parts.append(render_text(conclusion))
     if conclusion.missing:
         parts.append(f"No run: {', '.join(conclusion.missing)}\n")
-    reasons = conclusion.left_out.groupby("reason", sort=False)["run_id"].apply(list)
-    for reason, run_ids in reasons.items():
+    for reason, run_ids in group_left_out(conclusion).items():
         parts.append(f"Left out, {reason}: {len(run_ids)} ({_name_few(run_ids)})\n")
     return "\n".join(parts)
 
@@ -53,23 +52,16 @@ def write_conclusion(comparison: Comparison, name: str, description: str = "") -
     title = f"{name}: {counts}" if counts else f"Conclusion of {name}"
     parts = [f"# {escape_markdown(title)}\n", *([f"{escape_markdown(description)}\n"] if description else [])]
     if verdicts:
-        parts.append(f"{escape_markdown(say_finding(verdicts))}\n")
-        parts.append(tabulate_verdicts(verdicts))
-        parts += [
-            f"{_name_evidence(verdict)}: {_name_few(verdict.run_ids)}\n" for verdict in verdicts if verdict.run_ids
-        ]
-        parts += [f"- **{escape_markdown(v.name)}: {v.word}.** {escape_markdown(say_verdict(v))}" for v in verdicts]
-        parts.append("")
+        parts += [f"{escape_markdown(say_finding(verdicts))}\n", tabulate_verdicts(verdicts)]
+        parts += [f"{_name_evidence(each)}: {_name_few(each.run_ids)}\n" for each in verdicts if each.run_ids]
+        parts += [*itemise_verdicts(verdicts, say_verdict), ""]
     parts += [f"{escape_markdown(line)}\n" for line in say_remarks(comparison)]
     if comparison.pairs is not None:
-        parts.append(_say_exploration(comparison))
+        parts.append(_say_exploration(comparison.pairs))
     parts.append(render_markdown(comparison.conclusion))
     # Last, as a note is cut at its end: the lists are long.
-    parts += [
-        f"{_name_evidence(verdict)}, all: {', '.join(verdict.run_ids)}.\n"
-        for verdict in verdicts
-        if len(verdict.run_ids) > FEW
-    ]
+    long = [verdict for verdict in verdicts if len(verdict.run_ids) > FEW]
+    parts += [f"{_name_evidence(verdict)}, all: {', '.join(verdict.run_ids)}.\n" for verdict in long]
     return "\n".join(parts)
 
 
@@ -129,17 +121,14 @@ def _make_plain(value: object) -> object:
 
 
 def _name_few(run_ids: Sequence[str]) -> str:
-    """The first ids, and whether there are more."""
     return ", ".join(run_ids[:FEW]) + (" ..." if len(run_ids) > FEW else "")
 
 
 def _name_evidence(verdict: Verdict) -> str:
-    """What a list of a claim's runs is of, in Markdown."""
     return f"Runs behind {escape_markdown(verdict.name)} ({len(verdict.run_ids)})"
 
 
 def _say_evidence(verdict: Verdict) -> str:
-    """Numbers behind a verdict in one line: seeds, twins, seeds needed, the first runs."""
     needed = f", seeds needed about {verdict.seeds_needed}" if verdict.seeds_needed is not None else ""
     counts = f"n {count(verdict.n_seeds, 'seed')}, {count(verdict.twins, 'twin')}{needed}"
     runs = f"{_name_few(verdict.run_ids)} ({len(verdict.run_ids)}, all in verdicts.json)" if verdict.run_ids else "none"
@@ -148,23 +137,18 @@ def _say_evidence(verdict: Verdict) -> str:
 
 def say_remarks(comparison: Comparison) -> list[str]:
     """What is said once, after all claims: limits, robustness, single seeds, onsets."""
-    return [
-        *say_limits(comparison),
-        *say_specifications(comparison),
-        *say_single_seeds(comparison),
-        *_say_onsets(comparison),
-    ]
+    told = (_say_limits, say_specifications, say_single_seeds, _say_onsets)
+    return [line for say in told for line in say(comparison)]
 
 
-def say_limits(comparison: Comparison) -> list[str]:
+def _say_limits(comparison: Comparison) -> list[str]:
     """Once for all claims: on what data and images they rest, and what their intervals do not cover."""
     verdicts = comparison.verdicts
     if not any(verdict.n_seeds for verdict in verdicts):
         return []
     settings = comparison.conclusion.settings
-    names = [name for name in comparison.runs.get("data_name", []) if name]
     unnamed = "MNIST" if settings.data_sha256 == MNIST_SHA256 else f"the data with sha256 {settings.data_sha256[:12]}"
-    name = names[0] if names else unnamed
+    name = next(filter(None, comparison.runs.get("data_name", [])), unnamed)
     images = max(verdict.images for verdict in verdicts)
     part = f"{settings.subset:,} training images of it" if settings.subset else "all training images"
     lines = [f"On {name}, {part}{f' and {images:,} test images' if images else ''}. {LIMITS}"]
@@ -194,28 +178,25 @@ def _say_onsets(comparison: Comparison) -> list[str]:
 
 def tabulate_verdicts(verdicts: Sequence[Verdict]) -> str:
     """The verdicts as a pipe table."""
-    lines = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
-    for verdict in verdicts:
-        cells = (verdict.name, f"**{verdict.word}**", *_format_numbers(verdict))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    rows = [(verdict.name, f"**{verdict.word}**", *_format_numbers(verdict)) for verdict in verdicts]
+    return "\n".join(write_table(COLUMNS, rows)) + "\n"
+
+
+def itemise_verdicts(verdicts: Sequence[Verdict], say: Callable[[Verdict], str]) -> list[str]:
+    """The verdicts as a list in Markdown, each with what `say` says of it."""
+    return [f"- **{escape_markdown(each.name)}: {each.word}.** {escape_markdown(say(each))}" for each in verdicts]
 
 
 def _format_numbers(verdict: Verdict) -> tuple[str, ...]:
-    """Effect, interval, level, p, n and what the twins say, `-` where a claim has none."""
     counts = (str(verdict.n_seeds), say_twins(verdict) or "-")
-    if verdict.parts or not verdict.n_seeds:
+    if not is_measured(verdict):
         return ("-", "-", "-", "-", *counts)
-    low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
-    effect = f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
-    p = "-" if verdict.p_adjusted != verdict.p_adjusted else format_p(verdict.p_adjusted).removeprefix("= ")
-    return (effect, f"{low} to {high}", f"alpha {1 - verdict.level:.3g}", p, *counts)
+    bounds, level = say_bounds(verdict.interval_95, verdict), f"alpha {1 - verdict.level:.3g}"
+    p = "-" if math.isnan(verdict.p_adjusted) else format_p(verdict.p_adjusted).removeprefix("= ")
+    return (say_effect(verdict), bounds, level, p, *counts)
 
 
-def _say_exploration(comparison: Comparison) -> str:
-    """How many pairs of variants can be told apart, as exploration."""
-    pairs = comparison.pairs
-    assert pairs is not None
+def _say_exploration(pairs: pd.DataFrame) -> str:
     apart = int((pairs["p_adjusted"] <= 0.05).sum())
     return (
         f"Exploration, no claim: {apart} of {len(pairs)} pairs of variants differ in test error at an adjusted p of "

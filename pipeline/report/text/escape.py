@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 from pipeline.plain import escape_controls
 
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
+LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+    }
+)
 
 
 def escape_markdown(value: object) -> str:
@@ -35,6 +38,12 @@ def quote_cell(value: object) -> str:
     return quote_code(value).replace("|", r"\|")
 
 
+def write_table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> list[str]:
+    """The lines of a table in Markdown; its last columns hold so many numbers, which stand right."""
+    rule = ["---"] * (len(heads) - numbers) + ["---:"] * numbers
+    return [f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows)]
+
+
 def escape_latex(value: object) -> str:
     """Text that LaTeX sets as it is, on one line so that it cannot leave a comment."""
-    return re.sub(r"\s+", " ", "".join(LATEX.get(character, character) for character in str(value)))
+    return re.sub(r"\s+", " ", str(value).translate(LATEX))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from pipeline.analysis.gate.check import gate_passed
 from pipeline.analysis.gate.judgement import Judgement
-from pipeline.report.text.escape import escape_markdown
+from pipeline.report.text.escape import escape_markdown, write_table
 
+COLUMNS = ("cell", "metric", "expected", "value", "result", "how")
 # XML 1.0 has no place for these at all, not even escaped.
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -19,42 +21,42 @@ def name_cell(judgement: Judgement) -> str:
     return judgement.variant if judgement.seed is None else f"{judgement.variant} seed {judgement.seed}"
 
 
-def render_junit(judgements: Sequence[Judgement], name: str = "gate") -> str:
+def render_junit(judgements: Sequence[Judgement]) -> str:
     """JUnit XML with one test case a judgement: failed cells as failures, those not judged as skipped."""
-    results = [judgement.result for judgement in judgements]
+    results = Counter(judgement.result for judgement in judgements)
     counts = {
-        "name": name,
-        "tests": str(len(results)),
-        "failures": str(results.count("fail")),
+        "name": "gate",
+        "tests": str(len(judgements)),
+        "failures": str(results["fail"]),
         "errors": "0",
-        "skipped": str(results.count("not judged")),
+        "skipped": str(results["not judged"]),
     }
     suites = ElementTree.Element("testsuites", counts)
     suite = ElementTree.SubElement(suites, "testsuite", counts)
     for judgement in judgements:
-        title = _clean(f"{name_cell(judgement)}: {judgement.metric}")
-        case = ElementTree.SubElement(suite, "testcase", classname=_clean(f"{name}.{judgement.variant}"), name=title)
+        title = f"{name_cell(judgement)}: {judgement.metric}"
+        case = ElementTree.SubElement(suite, "testcase", classname=f"gate.{judgement.variant}", name=title)
         if judgement.result != "pass":
             tag = "failure" if judgement.result == "fail" else "skipped"
-            finding = ElementTree.SubElement(case, tag, message=_clean(f"{title}: {_describe_finding(judgement)}"))
-            finding.text = _clean(f"run {judgement.run_id or 'none'}: {judgement.detail}")
+            finding = ElementTree.SubElement(case, tag, message=f"{title}: {_describe_finding(judgement)}")
+            finding.text = f"run {judgement.run_id or 'none'}: {judgement.detail}"
     ElementTree.indent(suites)
-    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+    return FORBIDDEN.sub("?", ElementTree.tostring(suites, encoding="unicode", xml_declaration=True)) + "\n"
 
 
 def say_gate(judgements: Sequence[Judgement]) -> str:
     """For the terminal: what failed or could not be judged, a line each; one line where all passed."""
-    failed = [judgement for judgement in judgements if judgement.result == "fail"]
-    skipped = [judgement for judgement in judgements if judgement.result == "not judged"]
-    shown = failed or ([] if gate_passed(judgements) else skipped)
+    counts = Counter(judgement.result for judgement in judgements)
+    passed = gate_passed(judgements)
+    shown = "fail" if counts["fail"] else "" if passed else "not judged"
     lines = [
         f"{judgement.result}: {name_cell(judgement)}, {judgement.metric}: {_describe_finding(judgement)}"
         + (f" ({judgement.detail})" if judgement.expected is not None else "")
-        for judgement in shown
+        for judgement in judgements
+        if judgement.result == shown
     ]
-    passed = len(judgements) - len(failed) - len(skipped)
-    counts = f"{passed} passed, {len(failed)} failed, {len(skipped)} not judged"
-    return "\n".join([*lines, f"Gate {'passed' if gate_passed(judgements) else 'failed'}: {counts}"]) + "\n"
+    said = f"{counts['pass']} passed, {counts['fail']} failed, {counts['not judged']} not judged"
+    return "\n".join([*lines, f"Gate {'passed' if passed else 'failed'}: {said}"]) + "\n"
 
 
 def render_summary(judgements: Sequence[Judgement]) -> str:
@@ -67,21 +69,16 @@ def render_summary(judgements: Sequence[Judgement]) -> str:
         headline = "**Gate passed**"
     else:
         headline = "**Gate not passed**: nothing could be judged"
-    lines = [
-        f"{headline} ({judged} of {len(judgements)} judged).",
-        "",
-        "| cell | metric | expected | value | result | how |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for judgement in sorted(judgements, key=lambda judgement: ("fail", "not judged", "pass").index(judgement.result)):
         expected, value = _format(judgement.expected), _format(judgement.value)
         texts = (name_cell(judgement), judgement.metric, expected, value, judgement.result, judgement.detail)
-        lines.append(f"| {' | '.join(escape_markdown(text) for text in texts)} |")
-    return "\n".join(lines) + "\n"
+        rows.append([escape_markdown(text) for text in texts])
+    said = f"{headline} ({judged} of {len(judgements)} judged)."
+    return "\n".join([said, "", *write_table(COLUMNS, rows)]) + "\n"
 
 
 def _describe_finding(judgement: Judgement) -> str:
-    """What was expected and what came, or why nothing was judged."""
     if judgement.expected is None:
         return judgement.detail
     return f"expected {_format(judgement.expected)}, got {_format(judgement.value)}"
@@ -93,9 +90,5 @@ def _format(value: str | float | tuple[float, float] | None) -> str:
         return "-"
     if isinstance(value, str):
         return value[:12]
-    return f"{value[0]:.5f} to {value[1]:.5f}" if isinstance(value, tuple) else f"{value:.5f}"
-
-
-def _clean(text: str) -> str:
-    """`text` without the characters that no XML may hold."""
-    return FORBIDDEN.sub("?", text)
+    bounds = value if isinstance(value, tuple) else (value,)
+    return " to ".join(f"{bound:.5f}" for bound in bounds)

@@ -1,17 +1,20 @@
-"""In words: what one seed would have concluded, how far verdicts rest on choices, what a design can reach."""
+"""In words: what one seed would have concluded, how far verdicts rest on choices, what a design can reach, what two
+runs say of the same images.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from pipeline.analysis.claims.images import Discordance
 from pipeline.analysis.claims.prospects import Prospect
 from pipeline.analysis.claims.single_seeds import count_astray, count_best
 from pipeline.analysis.claims.specification import MOST_PARTS
 from pipeline.analysis.claims.verdict import name_unit
 from pipeline.analysis.comparison import Comparison
 from pipeline.plain import count
-from pipeline.report.text.numbers import SCALES
+from pipeline.report.text.numbers import SCALES, format_p
 from pipeline.study.experiment import Experiment
 
 
@@ -76,3 +79,15 @@ def _say_prospect(prospect: Prospect, last: str) -> list[str]:
         chances = [f"SUPPORTED {power} if the effect is {size}", f"NEGLIGIBLE {negligible} if there is none"]
     spread = f"SD of a seed at most {prospect.sd * scale:.{decimals}f} {unit}, judging by {prospect.stored} seeds"
     return [*chances, f"({spread}; level {prospect.alpha:.2g}{last})"]
+
+
+def say_differing(found: Discordance, names: Sequence[str]) -> list[str]:
+    """The four counts, the test, and what it is about."""
+    first, second = len(found.first_only), len(found.second_only)
+    right = found.images - found.both_wrong - first - second
+    return [
+        f"Of {found.images:,} test images both got {right:,} right and {found.both_wrong:,} wrong.",
+        f"Only {names[0]} got {first} right, only {names[1]} got {second} right.",
+        f"McNemar's exact test: p {format_p(found.p)}.",
+        "The test is of these two trained networks on such images; it says nothing about other seeds.",
+    ]

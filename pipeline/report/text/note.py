@@ -45,17 +45,21 @@ def write_note(variant: Variant, settings: Settings, dataset: Dataset, finals: M
         test=len(dataset.y_test),
         data=quote_code(dataset.name),
         sha256=dataset.sha256,
-        command=quote_code(f"mlflow run . --env-manager local {format_options(variant.name, settings, OWN_FILE)}"),
+        command=quote_code(write_command(variant.name, settings, OWN_FILE)),
         **{name.removeprefix("final/"): format_value(name, value) for name, value in finals.items()},
     )
 
 
 def describe_network(variant: Variant) -> str:
     """One or two sentences on what the variant builds."""
-    parts = [f"{variant.depth_counted} convolutions {variant.kernel}x{variant.kernel} (`{variant.features}`)"]
-    parts.append(f"head `{variant.head}`")
-    parts.append("L2 and he_normal" if variant.regularised else "no L2")
-    sentence = f"{', '.join(parts)}."
+    convolutions = f"{variant.depth_counted} convolutions {variant.kernel}x{variant.kernel}"
+    penalty = "L2 and he_normal" if variant.regularised else "no L2"
+    said = f"{convolutions} (`{variant.features}`), head `{variant.head}`, {penalty}."
     if variant.twin:
-        sentence += f" Its twin, which differs in the regularisation alone, is `{variant.twin}`."
-    return f"{sentence} Note: {escape_markdown(variant.note)}." if variant.note else sentence
+        said += f" Its twin, which differs in the regularisation alone, is `{variant.twin}`."
+    return f"{said} Note: {escape_markdown(variant.note)}." if variant.note else said
+
+
+def write_command(variant: str, settings: Settings, file: str) -> str:
+    """The command that trains a cell again; `file` has the row of a user's own variant."""
+    return f"mlflow run . --env-manager local {format_options(variant, settings, file)}"

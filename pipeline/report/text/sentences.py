@@ -8,8 +8,18 @@ from collections.abc import Sequence
 from pipeline.analysis.claims.looks import Look
 from pipeline.analysis.claims.networks import ENOUGH_TWINS, say_range
 from pipeline.analysis.claims.verdict import Verdict
-from pipeline.report.text.intervals import conclude_interval
-from pipeline.report.text.numbers import SCALES, format_effect, format_p, format_size, join_words, say_unit
+from pipeline.report.text.numbers import (
+    conclude_interval,
+    format_p,
+    format_size,
+    is_level,
+    is_measured,
+    join_words,
+    name_scale,
+    say_bounds,
+    say_effect,
+    say_unit,
+)
 from pipeline.study.claims import Claim
 
 NOUNS = {"gap": "honest loss gap", "test_loss": "test loss", "test_error": "test error"}
@@ -39,7 +49,7 @@ def say_verdict(verdict: Verdict) -> str:
 def say_finding(verdicts: Sequence[Verdict]) -> str:
     """What was found: the effects of the headline's parts, or of all claims without one, and what to beware of."""
     headline = next((verdict for verdict in verdicts if verdict.parts), None)
-    measured = [v for v in (headline.parts if headline else verdicts) if v.n_seeds and not v.parts]
+    measured = [v for v in (headline.parts if headline else verdicts) if is_measured(v)]
     if not measured:
         return "No claim could be tested."
     said = [_say_clear_effect(verdict) for verdict in measured]
@@ -54,46 +64,40 @@ def say_finding(verdicts: Sequence[Verdict]) -> str:
 def _say_clear_effect(verdict: Verdict) -> str:
     """The effect, or that it has no clear side."""
     low, high = verdict.interval_95
-    if verdict.claim.contrast == "regularised - plain" and not verdict.claim.by and low <= 0 <= high:
+    if not is_level(verdict.claim) and not verdict.claim.by and low <= 0 <= high:
         return f"{SUBJECT}did not clearly change the {_name_estimand(verdict.claim)}"
-    return _say_effect(verdict)
+    return _describe_effect(verdict)
 
 
 def say_twins(verdict: Verdict) -> str:
     """How the twins agree, as "lower in 3 of 3 twins, from -0.0310 to -0.0290"; empty without twins."""
     if not verdict.by_twin:
         return ""
-    claim = verdict.claim
-    low, high = (format_effect(bound, verdict) for bound in say_range(verdict.by_twin))
+    claim, ends = verdict.claim, say_bounds(say_range(verdict.by_twin), verdict)
     if claim.by:
-        ends = f"{low} to {high} {SCALES[verdict.unit.split()[0]][2]}"
-        return f"the twins' own differences go from {ends}"
-    level = claim.contrast != "regularised - plain"
-    side = "above" if claim.direction == "higher" else "below"
-    null = format_size(verdict.null, verdict)
+        return f"the twins' own differences go from {ends} {name_scale(verdict)}"
+    level, side = is_level(claim), claim.direction
     if level or claim.direction == "not_higher":
-        side = f"{side} {null} {say_unit(verdict)}".replace(" %", " %")
-    else:
-        side = {"above": "higher", "below": "lower"}[side]
-    what = "networks" if level else "twins"
-    return f"{side} in {verdict.twins_agree} of {verdict.twins} {what}, from {low} to {high}"
+        side = "above" if claim.direction == "higher" else "below"
+        side += f" {format_size(verdict.null, verdict)} {say_unit(verdict)}"
+    return f"{side} in {verdict.twins_agree} of {verdict.twins} {'networks' if level else 'twins'}, from {ends}"
 
 
 def say_look(look: Look) -> str:
     """Which look a verdict is of, and what waits for the next one; empty where none was declared."""
     if not look.number:
         return ""
-    waiting = ""
-    if look.waiting:
-        waiting = f"; {look.waiting} more seed{' is' if look.waiting == 1 else 's are'} there and "
-        waiting += "waits for the next look" if look.waiting == 1 else "wait for the next look"
-    return f"look {look.number} of {look.total}, {len(look.seeds)} of {look.last} seeds{waiting}"
+    said = f"look {look.number} of {look.total}, {len(look.seeds)} of {look.last} seeds"
+    if not look.waiting:
+        return said
+    one, wait = ("seed is", "waits") if look.waiting == 1 else ("seeds are", "wait")
+    return f"{said}; {look.waiting} more {one} there and {wait} for the next look"
 
 
 def _say_single(verdict: Verdict) -> str:
     if not verdict.n_seeds:
         return f"Cannot be tested: {verdict.reason}."
-    measured = f"{_say_effect(verdict)} ({'; '.join(_list_evidence(verdict))})"
+    measured = f"{_describe_effect(verdict)} ({'; '.join(_list_evidence(verdict))})"
     if verdict.outcome == "UNTESTABLE":
         return f"Cannot be tested: {verdict.reason}. So far {measured[0].lower()}{measured[1:]}."
     conclusion = f" {conclude_interval(verdict)}." if verdict.outcome_with in ("", verdict.outcome) else ""
@@ -101,23 +105,19 @@ def _say_single(verdict: Verdict) -> str:
 
 
 def _name_estimand(claim: Claim) -> str:
-    if claim.epochs:
-        return (
-            f"share of runs whose fitted test loss first stands {claim.smallest_rise:g} nats above its minimum in "
-            f"epochs {claim.epochs[0]} to {claim.epochs[1]}"
-        )
-    return NOUNS[claim.estimand]
+    if not claim.epochs:
+        return NOUNS[claim.estimand]
+    first, last = claim.epochs
+    rise = f"first stands {claim.smallest_rise:g} nats above its minimum"
+    return f"share of runs whose fitted test loss {rise} in epochs {first} to {last}"
 
 
-def _say_effect(verdict: Verdict) -> str:
+def _describe_effect(verdict: Verdict) -> str:
     claim, noun = verdict.claim, _name_estimand(verdict.claim)
-    if claim.contrast != "regularised - plain":
-        return f"In the {claim.contrast} networks the {noun} was {format_effect(verdict.effect, verdict)} %".replace(
-            " %", f" {say_unit(verdict)}"
-        )
+    if is_level(claim):
+        return f"In the {claim.contrast} networks the {noun} was {say_effect(verdict)}"
     if claim.by:
-        amount = f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}"
-        return f"What regularisation does to the {noun} changed by {amount}"
+        return f"What regularisation does to the {noun} changed by {say_effect(verdict)}"
     verb = "lowered" if verdict.effect < 0 else "raised"
     size = f"{format_size(abs(verdict.effect), verdict)} {say_unit(verdict)}"
     return f"{SUBJECT}{verb} the {noun} by {size}"
@@ -129,9 +129,8 @@ def _list_evidence(verdict: Verdict) -> list[str]:
     seeds = "1 seed" if verdict.n_seeds == 1 else f"{verdict.n_seeds} seeds"
     low, high = verdict.interval_95
     if verdict.n_seeds > 1 and high - low > 1e-9:
-        bounds = f"{format_effect(low, verdict)} to {format_effect(high, verdict)}"
         covers = f"{seeds} and {verdict.images:,} test images" if claim.over == "seeds and images" else seeds
-        parts.append(f"95 % CI {bounds} over {covers}")
+        parts.append(f"95 % CI {say_bounds(verdict.interval_95, verdict)} over {covers}")
     else:
         parts.append(seeds)
     parts += [part for part in (say_twins(verdict), say_look(verdict.look), _say_images(verdict)) if part]
@@ -161,30 +160,25 @@ def _say_test(verdict: Verdict) -> str:
 
 
 def _say_images(verdict: Verdict) -> str:
-    """Both half-widths, where images were read."""
     if math.isnan(verdict.half_images):
         return ""
-    unit = SCALES[verdict.unit.split()[0]][2]
     seeds, images = (format_size(half, verdict) for half in (verdict.half_seeds, verdict.half_images))
-    return f"half-width {seeds} {unit} over seeds, {images} over seeds and {verdict.images:,} test images"
+    over = f"over seeds and {verdict.images:,} test images"
+    return f"half-width {seeds} {name_scale(verdict)} over seeds, {images} {over}"
 
 
 def _say_networks(verdict: Verdict) -> str:
-    """What the twins say of other networks."""
     across = verdict.across
     if across is None:
         return ""
     bounds = [across.low, across.high, across.new_low, across.new_high]
     if verdict.unit == "fraction":  # there is none beyond 1
         bounds = [min(1.0, max(-1.0, bound)) for bound in bounds]
-    low, high, new_low, new_high = (format_effect(bound, verdict) for bound in bounds)
-    new = "" if verdict.claim.by else f", and a new one in {new_low} to {new_high}"
+    mean, single = say_bounds(bounds[:2], verdict), say_bounds(bounds[2:], verdict)
+    new = "" if verdict.claim.by else f", and a new one in {single}"
     suggestive = f" (suggestive: only {across.twins} twins)" if across.twins < ENOUGH_TWINS else ""
-    what = "slope" if verdict.claim.by else "mean"
-    return (
-        f" The interval is about these networks; over networks like them the {what} would lie in {low} to {high}"
-        f"{new}{suggestive}."
-    )
+    where = f"over networks like them the {'slope' if verdict.claim.by else 'mean'} would lie in {mean}"
+    return f" The interval is about these networks; {where}{new}{suggestive}."
 
 
 def _say_troubles(verdict: Verdict) -> str:
@@ -196,12 +190,10 @@ def _say_troubles(verdict: Verdict) -> str:
     if without is None:
         return f"{named} So it cannot count as {verdict.outcome_with}." if verdict.outcome_with else named
     said = f"{named} With {'these' if len(verdict.troubles) > 1 else 'it'}: {verdict.outcome_with}."
-    if without.parts or not without.n_seeds:
-        numbers = without.reason
-    else:
-        low, high = (format_effect(bound, without) for bound in without.interval_95)
-        effect = f"{format_effect(without.effect, without)} {say_unit(without)}"
-        numbers = f"{effect}, 95 % CI {low} to {high}, {without.n_seeds} seeds, twins: {without.twins}"
+    numbers = without.reason
+    if is_measured(without):
+        numbers = f"{say_effect(without)}, 95 % CI {say_bounds(without.interval_95, without)}, "
+        numbers += f"{without.n_seeds} seeds, twins: {without.twins}"
     result = f"{without.outcome} ({numbers})" if numbers else without.outcome
     last = "" if without.outcome == verdict.outcome_with else " As the two differ, the verdict is open."
     return f"{said} Without: {result}.{last}"

@@ -1,16 +1,25 @@
-"""A comparison in short, for a terminal: a row a claim, a row a variant, and what makes a verdict doubtful."""
+"""A comparison in short: the numbers of a claim, a row a claim, a row a variant, and what makes a verdict doubtful."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.statistics import t_interval
-from pipeline.report.text.intervals import conclude_interval
-from pipeline.report.text.numbers import format_effect, format_size, say_unit
+from pipeline.report.text.numbers import (
+    conclude_interval,
+    format_effect,
+    format_p,
+    is_measured,
+    say_bounds,
+    say_effect,
+    say_margin,
+    say_unit,
+)
+from pipeline.report.text.sentences import say_look, say_twins
 from pipeline.study import metrics
 
 VERDICTS = ("claim", "verdict", "effect", "95 % interval", "by twin")
@@ -23,20 +32,46 @@ def list_verdicts(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for verdict in verdicts:
         numbers = (NOTHING, NOTHING, NOTHING)
-        if verdict.n_seeds and not verdict.parts:
-            low, high = (format_effect(bound, verdict) for bound in verdict.interval_95)
-            interval = NOTHING if verdict.n_seeds < 2 else f"{low} to {high}"
-            numbers = (f"{format_effect(verdict.effect, verdict)} {say_unit(verdict)}", interval, _say_twins(verdict))
+        if is_measured(verdict):
+            interval = NOTHING if verdict.n_seeds < 2 else say_bounds(verdict.interval_95, verdict)
+            numbers = (say_effect(verdict), interval, _count_twins(verdict))
         rows.append((verdict.name, verdict.word, *numbers))
     return rows
 
 
-def _say_twins(verdict: Verdict) -> str:
+def list_numbers(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    """(name, number) of what a report shows beside a claim; a headline has no effect of its own."""
+    if is_measured(verdict):
+        yield from _list_measured(verdict)
+    elif not verdict.parts:
+        yield from (("effect", NOTHING), ("interval", NOTHING))
+    yield "n", f"{verdict.n_seeds} seeds, {len(verdict.run_ids)} runs"
+    if twins := say_twins(verdict):
+        yield "by twin", twins
+    if look := say_look(verdict.look):
+        yield "look", look
+    if verdict.is_open and verdict.seeds_needed is not None:
+        yield "seeds needed", f"about {verdict.seeds_needed}"
+
+
+def _list_measured(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    yield "effect", say_effect(verdict)
+    if verdict.n_seeds > 1:
+        yield "95 % interval", say_bounds(verdict.interval_95, verdict)
+        yield "judged at alpha", f"{1 - verdict.level:.3g}"
+    one_sided = verdict.claim.direction == "not_higher"
+    yield "margin" if one_sided else "smallest effect of interest", say_margin(verdict)
+    if verdict.claim.reference:
+        yield "held against", f"{format_effect(verdict.claim.reference, verdict)} {say_unit(verdict)}"
+    if verdict.p_adjusted == verdict.p_adjusted:
+        yield "adjusted p", format_p(verdict.p_adjusted).removeprefix("= ")
+
+
+def _count_twins(verdict: Verdict) -> str:
     """How many twins, or networks of a level, agree with the direction of the claim."""
     if not verdict.by_twin or verdict.claim.by:
         return NOTHING
-    margin = f"{format_size(verdict.claim.smallest_effect, verdict)} {say_unit(verdict)}"
-    way = f"below {margin}" if verdict.claim.direction == "not_higher" else verdict.claim.direction
+    way = f"below {say_margin(verdict)}" if verdict.claim.direction == "not_higher" else verdict.claim.direction
     return f"{verdict.twins_agree} of {verdict.twins} {way}"
 
 
@@ -78,7 +113,7 @@ def list_notes(comparison: Comparison) -> list[str]:
     notes += [
         f"{verdict.name} is open: {conclude_interval(verdict)}."
         for verdict in comparison.verdicts
-        if verdict.outcome == "INCONCLUSIVE" and verdict.n_seeds and not verdict.parts
+        if verdict.outcome == "INCONCLUSIVE" and is_measured(verdict)
     ]
     troubles: dict[str, list[str]] = {}
     for verdict in comparison.verdicts:
@@ -96,13 +131,7 @@ def say_units(comparison: Comparison) -> str:
     """What the numbers of list_variants are of."""
     settings = comparison.conclusion.settings
     images = f"{settings.subset:,}" if settings.subset else "all"
-    spread = "mean ± half of the 95 % interval over n seeds" if comparison.conclusion.runs["seed"].nunique() > 1 else ""
-    return "; ".join(
-        part
-        for part in (
-            f"Epoch {settings.epochs}, {images} training images",
-            spread,
-            "loss and gap (test minus train loss) in nats, without the L2 penalty",
-        )
-        if part
-    )
+    parts = [f"Epoch {settings.epochs}, {images} training images"]
+    if comparison.conclusion.runs["seed"].nunique() > 1:
+        parts.append("mean ± half of the 95 % interval over n seeds")
+    return "; ".join([*parts, "loss and gap (test minus train loss) in nats, without the L2 penalty"])
