@@ -76,14 +76,14 @@ def measure_choice(variant: str, choice: str) -> float:
     import keras
     import tensorflow as tf
 
-    from pipeline.data.datasets import load_mnist
+    from pipeline.data.datasets import load_data
     from pipeline.study.variants import find_variant
     from pipeline.training.network import build_network
     from pipeline.training.randomness import draw_dropout_seeds
     from pipeline.training.step import compile_step, count_dropouts
 
     precision = choice if choice.startswith("mixed") else "float32"
-    digits = load_mnist("auto", subset=IMAGES)
+    digits = load_data("auto", subset=IMAGES)
     network = build_network(find_variant(variant), 0, precision)
     targets = tf.constant(keras.utils.to_categorical(digits.y_train, 10))
     step = compile_step(network, tf.constant(digits.x_train), targets)
@@ -96,13 +96,13 @@ def measure_evaluation(variant: str, size: str) -> float:
     take_choice(OURS)
     import tensorflow as tf
 
-    from pipeline.data.datasets import load_mnist
+    from pipeline.data.datasets import load_data
     from pipeline.study.variants import find_variant
     from pipeline.training import evaluation
     from pipeline.training.network import build_network
 
     evaluation.BATCH = int(size)
-    digits = load_mnist("auto", subset=IMAGES)
+    digits = load_data("auto", subset=IMAGES)
     evaluate = evaluation.compile_evaluation(build_network(find_variant(variant), 0))
     images = tf.constant(digits.x_train)
     return take_median(lambda: evaluate(images, digits.y_train), STEPS)

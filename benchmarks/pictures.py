@@ -24,7 +24,7 @@ from PIL import Image
 
 from benchmarks.fixed_cost import print_table
 from benchmarks.rendering import KINDS, Digit, render_kind, render_two
-from pipeline.data.datasets import load_mnist
+from pipeline.data.datasets import load_data
 from pipeline.errors import DataError
 from pipeline.serving.image import read_digit
 
@@ -78,7 +78,7 @@ def measure(runs: Sequence[str], number: int) -> None:
     from pipeline.tracking.files.registry import find_run
     from pipeline.tracking.store import open_store
 
-    raw = load_mnist().raw
+    raw = load_data().raw
     digits, labels = raw.x_test[:number], raw.y_test[:number]
     with ProcessPoolExecutor() as pool:
         read = {

@@ -6,11 +6,9 @@ NumPy's .npz and .npy, IDX, CSV tables, and pictures in a folder for each class;
 from __future__ import annotations
 
 import gzip
-import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
 from pipeline.data.arrays import PARTS, Found, name_part
 from pipeline.data.pictures import PICTURES, read_pictures
@@ -21,15 +19,20 @@ from pipeline.errors import DataError
 DEPTH = 3  # folders below the named one in which files are looked for
 MOST_FILES = 1_000_000
 MAPPING_LIMIT = 100_000  # bytes of EMNIST's class names; the largest has some 700
+IDX_FILES = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+"""As the original distribution calls them."""
 TURN = 'np.savez("data.npz", x_train=..., y_train=..., x_test=..., y_test=...)'
-STRANGERS = {
+PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+STRANGERS: Mapping[bytes | tuple[bytes, ...], str] = {
     b"\x89HDF": f"an HDF5 file (or MATLAB 7.3); read it with h5py and save it by {TURN}",
     b"MATLAB": f"a MATLAB file; read it with scipy.io.loadmat and save it by {TURN}",
     b"PAR1": f"a Parquet file; read it with pandas.read_parquet, decode its images and save them by {TURN}",
-    b"\x80\x02": f"a Python pickle, which may run programs and is never opened; save it by {TURN}",
-    b"\x80\x03": f"a Python pickle, which may run programs and is never opened; save it by {TURN}",
-    b"\x80\x04": f"a Python pickle, which may run programs and is never opened; save it by {TURN}",
-    b"\x80\x05": f"a Python pickle, which may run programs and is never opened; save it by {TURN}",
+    PICKLES: f"a Python pickle, which may run programs and is never opened; save it by {TURN}",
     b"version https://git-lfs": "a pointer of Git LFS, not the file itself; fetch it by `git lfs pull`",
     b"<": "a web page, not the file that it was to be; download it again, where need be after logging in",
 }
@@ -39,8 +42,6 @@ def find_arrays(path: Path) -> Found:
     """What a file or a folder holds; raises DataError without the path, and what damaged files raise."""
     if path.is_dir():
         return _find_in_folder(path)
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise DataError("is not a regular file; name an .npz or CSV file, or a folder")
     head = _read_head(path)
     if not head:
         raise DataError("is empty; fetch it again")
@@ -58,9 +59,9 @@ def find_arrays(path: Path) -> Found:
     raise DataError(f"is not an image set (it begins with {head[:8]!r}); name an .npz or CSV file, or a folder")
 
 
-def read_archive(source: Path | IO[bytes]) -> Found:
+def read_archive(path: Path) -> Found:
     """The arrays of an .npz archive under the names that people use, without pickle."""
-    with zipfile.ZipFile(source) as archive:
+    with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".npy")]
         if any(name.endswith("data.pkl") for name in archive.namelist()):
             raise DataError(f"is a PyTorch file, which may run programs and is never opened; save it by {TURN}")
@@ -93,13 +94,14 @@ def read_parts(folder: Path) -> Found | None:
     for part in (part for part in PARTS if part in found):
         files = found[part]
         plain = [file for file in files if file.suffix != ".gz"]
-        files[:] = plain if len(plain) == 1 and len({file.name.removesuffix(".gz") for file in files}) == 1 else files
-        if len(files) > 1:
+        if len(plain) == 1 and len({file.name.removesuffix(".gz") for file in files}) == 1:
+            found[part] = plain
+        elif len(files) > 1:
             names = " and ".join(str(file.relative_to(folder)) for file in sorted(files))
             raise DataError(f"holds {names} for {part}; keep one of them, or name a folder with one")
     if missing := [part for part in PARTS if part not in found]:
         there = ", ".join(files[0].name for files in found.values())
-        raise DataError(f"holds {there}, but no file for {', '.join(missing)}, such as {_suggest(missing[0])}")
+        raise DataError(f"holds {there}, but no file for {', '.join(missing)}, such as {IDX_FILES[missing[0]]}")
     arrays = read_files({part: found[part][0] for part in PARTS})
     if not all(found[part][0].name.startswith("emnist") for part in PARTS):
         return Found(arrays=arrays)
@@ -160,10 +162,3 @@ def _read_head(path: Path) -> bytes:
 def _is_array_file(head: bytes) -> bool:
     """Whether a file begins as IDX, .npy or .npz does; an empty one counts by its name alone."""
     return is_idx(head) or head.startswith((b"\x93NUMPY", b"PK")) or len(head) < 4
-
-
-def _suggest(part: str) -> str:
-    """The name of the original distribution's file for a part."""
-    kind, _, when = part.partition("_")
-    rest = "images-idx3-ubyte" if kind == "x" else "labels-idx1-ubyte"
-    return f"{'train' if when == 'train' else 't10k'}-{rest}"
