@@ -42,9 +42,10 @@ OUR_SIZE = 200
 def take_choice(choice: str) -> None:
     """Make one choice in this process, before TensorFlow's first operation."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import pipeline.training  # noqa: F401 - settles the environment that TensorFlow reads when it is imported
+
     if "oneDNN" in choice:
         os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
-        import tensorflow  # noqa: F401 - reads the switch now, before our package turns it on
     import keras
     import tensorflow as tf
 

@@ -41,7 +41,7 @@ class Found:
     """
 
     arrays: Mapping[str, Array]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
 
 
