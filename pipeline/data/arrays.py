@@ -73,13 +73,10 @@ def name_part(name: str) -> str:
     """The part that a file's or an array's name means, such as x_train; empty for none."""
     words = set(re.findall(r"t10k|[a-z]+", name.lower()))
     found = {part for part, known in WORDS.items() if words & known}
-    kinds = sorted(found & {"x", "y"})
-    if found >= {"train", "test"} or not kinds:
+    kinds, whens = found & {"x", "y"}, found & {"train", "test"}
+    if not kinds or len(whens) > 1:
         return ""
-    if len(kinds) == 2:  # as in train_data_labels
-        kinds = ["y"]
-    when = next((part for part in ("train", "test") if part in found), "")
-    return f"{kinds[0]}_{when}" if when else kinds[0]
+    return "_".join(["y" if "y" in kinds else "x", *whens])  # both kinds are in train_data_labels
 
 
 def settle(found: Found) -> tuple[ImageSet, tuple[str, ...]]:

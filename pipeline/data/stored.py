@@ -49,16 +49,16 @@ def read_members(archive: zipfile.ZipFile, members: Mapping[str, str]) -> dict[s
     """The .npy members of an archive, by part."""
     with ExitStack() as stack:
         opened = {part: stack.enter_context(archive.open(member)) for part, member in members.items()}
-        return read_all({part: open_npy(stream, members[part]) for part, stream in opened.items()})
+        return _read_all({part: open_npy(stream, members[part]) for part, stream in opened.items()})
 
 
 def read_files(files: Mapping[str, Path]) -> dict[str, Array]:
     """IDX, .npy or one-array .npz files, by part."""
     with ExitStack() as stack:
-        return read_all({part: _open_array(path, stack) for part, path in files.items()})
+        return _read_all({part: _open_array(path, stack) for part, path in files.items()})
 
 
-def read_all(stored: Mapping[str, Stored]) -> dict[str, Array]:
+def _read_all(stored: Mapping[str, Stored]) -> dict[str, Array]:
     """The arrays by part, once all headers promise what is taken and fits into memory together."""
     check_sizes({part: (each.shape, each.dtype.itemsize) for part, each in stored.items()})
     return {part: each.read() for part, each in stored.items()}

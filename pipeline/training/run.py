@@ -6,7 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -72,7 +72,7 @@ def train_run(
     prepare_runtime(settings.threads)
     keras.utils.set_random_seed(settings.seed)  # required by deterministic operations; every draw has its own stream
     network = build_network(variant, settings.seed, settings.precision, dataset.images)
-    training = _Training(network, settings, dataset, tf.constant(dataset.x_train), observers, checkpoints)
+    training = _Training(network, settings, dataset, observers, checkpoints)
     for epoch in range(training.begin() + 1, settings.epochs + 1):
         training.train_epoch(epoch)
     return training.conclude()
@@ -85,12 +85,12 @@ class _Training:
     network: keras.Model
     settings: Settings
     dataset: Dataset
-    images: Any
     observers: Sequence[Observer]
     checkpoints: Checkpoints | None
-    past: list[Epoch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.images = tf.constant(self.dataset.x_train)
+        self.past: list[Epoch] = []
         self.evaluate = compile_evaluation(self.network)
         probe = stratify(self.dataset.y_train, min(PROBE_SIZE, len(self.dataset.y_train)))
         self.probe = tf.gather(self.images, probe), self.dataset.y_train[probe]
