@@ -17,7 +17,7 @@ from typing import NamedTuple
 import click
 import psutil
 
-from benchmarks.measure import ROOT, describe, divide, print_table, run_process
+from benchmarks.measure import describe, divide, print_table, run_process
 
 TOML = """
 variants = {variants}
@@ -47,8 +47,8 @@ def train_study(way: str, variants: list[str], epochs: int, images: int) -> Whol
         folder = Path(name)
         if way == FIT:
             return run_whole(folder, "benchmarks.peers.notebook", str(epochs), str(images), *variants, "--no-xla")
-        run_whole(folder, "pipeline", "plan", str(ROOT / "experiments" / "smoke.toml"))
         (folder / "study.toml").write_text(TOML.format(variants=variants, epochs=epochs, images=images))
+        run_process(folder, "-m", "pipeline", "plan", "study.toml")  # makes the store
         return run_whole(folder, "pipeline", "sweep", "study.toml")
 
 
