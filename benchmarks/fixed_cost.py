@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.measure import SUBSET, describe, divide, print_table, run_process
+from benchmarks.measure import IN_SCALE, SUBSET, describe, divide, print_table, run_process
 
 COMMANDS = ("--help", "variants", "compare")
 SEEDS, VARIANTS = 8, 14
@@ -95,7 +95,7 @@ WAYS = {"bare": train_bare, "tracked": train_tracked}
 def measure_moments(folder: Path, way: str) -> tuple[float, ...]:
     """Wall seconds of one fresh process: to the end of its first batch, after its last one, in all."""
     began = time.monotonic()
-    run_process(folder, "-m", "benchmarks.fixed_cost", f"--once={way}")
+    run_process(folder, "-m", "benchmarks.fixed_cost", f"--once={way}", **IN_SCALE)
     ended = time.monotonic()
     first, *_, last = json.loads((folder / "moments.json").read_text())
     return first - began, ended - last, ended - began

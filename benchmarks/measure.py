@@ -16,6 +16,8 @@ import click
 
 ROOT = Path(__file__).parents[1]
 SUBSET = ROOT / "tests" / "mnist-subset.npz"
+IN_SCALE = {"MLFLOW_EXPERIMENT_NAME": "scale"}
+"""The experiment of single runs; a sweep has its own, and is refused where this names another."""
 
 
 class Spent(NamedTuple):
@@ -29,19 +31,18 @@ class Spent(NamedTuple):
 
 def surround(folder: Path) -> dict[str, str]:
     """The environment of a process whose store is in `folder`."""
-    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "MLFLOW_EXPERIMENT_NAME": "scale"}
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return {**os.environ, **store, **quiet, "PYTHONPATH": str(ROOT)}
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {**os.environ, **store, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
 
 
-def run_process(folder: Path, *words: str) -> Spent:
-    """`python WORDS` in `folder` with the store there.
+def run_process(folder: Path, *words: str, **more: str) -> Spent:
+    """`python WORDS` in `folder` with the store there, and `more` in its environment.
 
     The caller must be small: what a process held when it was split off counts towards its child's peak.
     """
     command, began = [sys.executable, *words], time.perf_counter()
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, cwd=folder, env=surround(folder), stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=folder, env=surround(folder) | more, stdout=output, stderr=output)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)

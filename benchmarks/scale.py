@@ -24,7 +24,7 @@ from pathlib import Path
 import click
 
 from benchmarks.fixed_cost import describe_ratio
-from benchmarks.measure import SUBSET, describe, divide, print_table, run_process
+from benchmarks.measure import IN_SCALE, SUBSET, describe, divide, print_table, run_process
 from pipeline.study.variants import published_variants
 
 VARIANTS = tuple(variant.name for variant in published_variants())
@@ -60,7 +60,7 @@ REPLACED: Mapping[str, Mapping[str, str]] = {
 def train_source(folder: Path) -> None:
     """Train the one real run: the first variant with seed 0."""
     settings = ("--epochs=8", "--subset=600", f"--data={SUBSET}")
-    run_process(folder, "-m", "pipeline", "train", f"--arch={VARIANTS[0]}", *settings)
+    run_process(folder, "-m", "pipeline", "train", f"--arch={VARIANTS[0]}", *settings, **IN_SCALE)
 
 
 def make_store(source: Path, folder: Path, seeds: int, step: int = 1) -> Path:
@@ -129,7 +129,7 @@ def measure_query(folders: Mapping[int, Path]) -> None:
         peaks: dict[str, list[float]] = {"ours": [], "mlflow": []}
         for _ in range(QUERY_ROUNDS):
             for who in ("ours",) if runs >= LARGE else ("ours", "mlflow"):
-                spent = run_process(folder, "-m", "benchmarks.scale", "ask", who)
+                spent = run_process(folder, "-m", "benchmarks.scale", "ask", who, **IN_SCALE)
                 found, cpu = json.loads(spent.output.splitlines()[-1])
                 assert found == runs, f"{who} found {found} of {runs} runs"
                 seconds[who].append(cpu)
