@@ -27,7 +27,6 @@ COMMANDS = {
     **{name: (name,) for name in ("choices", "study", "throughput", "fixed_cost", "scale", "pictures")},
 }
 """The sections, each with the module that measures it and its options."""
-FINDINGS = FOLDER / "FINDINGS.md"
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "torch")
 SECTION = re.compile(r"^## (\w+)\n", re.MULTILINE)
 
@@ -64,14 +63,15 @@ def run_benchmark(name: str, options: Sequence[str]) -> str:
 
 
 def write_results(path: Path, sections: Mapping[str, str]) -> None:
-    """The whole file: what was found, then the sections in their fixed order."""
+    """The whole file: the sections in their fixed order."""
     head = (
         "# Results of the benchmarks\n\n`python -m benchmarks` measured them and wrote this file; each section says "
-        f"what is compared. Numbers are medians, with least and greatest.\n\n- date: {datetime.now(UTC):%Y-%m-%d}\n"
-        f"- hardware: {describe_machine()}\n- versions: {describe_versions()}\n"
+        "what is compared. Numbers are medians, with least and greatest. [FINDINGS.md](FINDINGS.md) says what they "
+        f"mean.\n\n- date: {datetime.now(UTC):%Y-%m-%d}\n- hardware: {describe_machine()}\n"
+        f"- versions: {describe_versions()}\n"
     )
     texts = [f"\n## {name}\n\n{sections[name]}\n" for name in COMMANDS if name in sections]
-    path.write_text(f"{head}\n{FINDINGS.read_text(encoding='utf-8')}{''.join(texts)}", encoding="utf-8")
+    path.write_text(head + "".join(texts), encoding="utf-8")
 
 
 @click.command()

@@ -18,6 +18,8 @@ from typing import Any
 
 import click
 
+from benchmarks.measure import describe, divide, print_table
+
 VARIANTS = ("conv5_3x3_reg", "conv7_3x3")
 STEPS, BATCH, IMAGES = 8, 128, 2000
 THREADS = 2
@@ -40,9 +42,10 @@ OUR_SIZE = 200
 def take_choice(choice: str) -> None:
     """Make one choice in this process, before TensorFlow's first operation."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import pipeline.training  # noqa: F401 - settles the environment that TensorFlow reads when it is imported
+
     if "oneDNN" in choice:
         os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
-        import tensorflow  # noqa: F401 - reads the switch now, before our package turns it on
     import keras
     import tensorflow as tf
 
@@ -60,55 +63,39 @@ def take_choice(choice: str) -> None:
         keras.utils.set_random_seed(0)
 
 
-def take_median(call: Callable[[], Any], times: int) -> float:
+def take_median(call: Callable[[], Any]) -> float:
     """Milliseconds of a call, after two that compile and warm up."""
     taken = []
-    for _ in range(times + 2):
+    for _ in range(STEPS + 2):
         begun = time.perf_counter()
         call()
         taken.append(1000 * (time.perf_counter() - begun))
     return statistics.median(taken[2:])
 
 
-def measure_choice(variant: str, choice: str) -> float:
-    """Milliseconds of one training step on a batch of real digits."""
+def measure_choice(what: str, variant: str, choice: str) -> float:
+    """Milliseconds of one training step on a batch of real digits, or of evaluating all in batches of `choice`."""
     take_choice(choice)
     import keras
     import tensorflow as tf
 
-    from pipeline.data.datasets import load_mnist
+    from pipeline.data.datasets import load_data
     from pipeline.study.variants import find_variant
+    from pipeline.training import evaluation
     from pipeline.training.network import build_network
     from pipeline.training.randomness import draw_dropout_seeds
     from pipeline.training.step import compile_step, count_dropouts
 
-    precision = choice if choice.startswith("mixed") else "float32"
-    digits = load_mnist("auto", subset=IMAGES)
-    network = build_network(find_variant(variant), 0, precision)
-    targets = tf.constant(keras.utils.to_categorical(digits.y_train, 10))
-    step = compile_step(network, tf.constant(digits.x_train), targets)
-    places, seeds = tf.range(BATCH), draw_dropout_seeds(0, 1, count_dropouts(network))
-    return take_median(lambda: float(step(places, 0, seeds)[0]), STEPS)
-
-
-def measure_evaluation(variant: str, size: str) -> float:
-    """Milliseconds of evaluating all images in batches of `size`."""
-    take_choice(OURS)
-    import tensorflow as tf
-
-    from pipeline.data.datasets import load_mnist
-    from pipeline.study.variants import find_variant
-    from pipeline.training import evaluation
-    from pipeline.training.network import build_network
-
-    evaluation.BATCH = int(size)
-    digits = load_mnist("auto", subset=IMAGES)
-    evaluate = evaluation.compile_evaluation(build_network(find_variant(variant), 0))
+    digits = load_data("auto", subset=IMAGES)
     images = tf.constant(digits.x_train)
-    return take_median(lambda: evaluate(images, digits.y_train), STEPS)
-
-
-MEASURES = {"step": measure_choice, "evaluation": measure_evaluation}
+    network = build_network(find_variant(variant), 0, choice if choice.startswith("mixed") else "float32")
+    if what == "evaluation":
+        evaluation.BATCH = int(choice)
+        evaluate = evaluation.compile_evaluation(network)
+        return take_median(lambda: evaluate(images, digits.y_train))
+    step = compile_step(network, images, tf.constant(keras.utils.to_categorical(digits.y_train, 10)))
+    places, seeds = tf.range(BATCH), draw_dropout_seeds(0, 1, count_dropouts(network))
+    return take_median(lambda: float(step(places, 0, seeds)[0]))
 
 
 def ask_process(what: str, variant: str, choice: str) -> float:
@@ -125,10 +112,8 @@ def print_choices(what: str, variant: str, choices: list[str], ours: str, rounds
     for _ in range(rounds):
         for choice in choices:
             taken[choice].append(ask_process(what, variant, choice))
-    click.echo(f"\n| {variant}, {what} | ms | ratio |\n| --- | --- | --- |")
-    for choice, each in taken.items():
-        middle, base = statistics.median(each), statistics.median(taken[ours])
-        click.echo(f"| {choice} | {middle:.0f} ({min(each):.0f} to {max(each):.0f}) | {middle / base:.2f} |")
+    rows = [(choice, describe(each, 0), f"{divide(each, taken[ours]):.2f}") for choice, each in taken.items()]
+    print_table((f"{variant}, {what}", "ms", "ratio"), rows)
 
 
 @click.command()
@@ -138,7 +123,7 @@ def print_choices(what: str, variant: str, choices: list[str], ours: str, rounds
 def main(rounds: int, variants: tuple[str, ...], once: tuple[str, str, str] | None) -> None:
     """Print a table of steps for each variant, and one of evaluations for the first."""
     if once:
-        click.echo(json.dumps(MEASURES[once[0]](*once[1:])))
+        click.echo(json.dumps(measure_choice(*once)))
         return
     click.echo(
         f"Medians of {STEPS} steps on {BATCH} digits in each of {rounds} fresh processes a choice, in turn, with "

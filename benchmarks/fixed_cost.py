@@ -8,21 +8,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 
-ROOT = Path(__file__).parents[1]
-SUBSET = ROOT / "tests" / "mnist-subset.npz"
+from benchmarks.measure import IN_SCALE, SUBSET, describe, divide, print_table, run_process
+
 COMMANDS = ("--help", "variants", "compare")
 SEEDS, VARIANTS = 8, 14
 """Of the store that `compare` reads (benchmarks.scale)."""
@@ -30,60 +25,12 @@ TRAINED = re.compile(r"import time:.*\| +(tensorflow|keras|torch)$", re.MULTILIN
 MOMENTS = ("start to first batch", "last batch to exit", "start to exit")
 
 
-class Spent(NamedTuple):
-    """What one process took: CPU seconds, the most memory that it held (MB), and both its streams."""
-
-    cpu: float
-    peak: float
-    output: str
-
-
-def run_process(folder: Path, *words: str) -> Spent:
-    """`python WORDS` in `folder` with the store there.
-
-    The caller must be small: what a process held when it was split off counts towards its child's peak.
-    """
-    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "PYTHONPATH": str(ROOT)}
-    environment |= {"MLFLOW_EXPERIMENT_NAME": "scale", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [sys.executable, *words]
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        printed = output.read()
-    if process.returncode:
-        raise click.ClickException(f"python {' '.join(words)} ended with exit code {process.returncode}: {printed}")
-    return Spent(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, printed)
-
-
-def describe(values: Sequence[float], digits: int = 2) -> str:
-    """The median, with the least and the greatest where there are several; a dash for none."""
-    if not values:
-        return "-"
-    middle, low, high = (f"{each:,.{digits}f}" for each in (statistics.median(values), min(values), max(values)))
-    return middle if len(values) == 1 else f"{middle} ({low} to {high})"
-
-
 def describe_ratio(slow: Sequence[float], fast: Sequence[float]) -> str:
     """The ratio of medians, with the least and the greatest within a round; a dash where one was not measured."""
     if not slow or not fast:
         return "-"
     ratios = [first / second for first, second in zip(slow, fast, strict=True)]
-    return f"{statistics.median(slow) / statistics.median(fast):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
-
-
-def describe_growth(values: Sequence[float], before: Sequence[float]) -> str:
-    """The factor of the medians; a dash where there is none before."""
-    return f"x {statistics.median(values) / statistics.median(before):.1f}" if before else "-"
-
-
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A GitHub table, all columns but the first to the right."""
-    click.echo(f"\n| {' | '.join(head)} |\n| --- |{' ---: |' * (len(head) - 1)}")
-    for row in rows:
-        click.echo(f"| {' | '.join(row)} |")
-    click.echo()
+    return f"{divide(slow, fast):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
 
 
 def measure_commands(folder: Path, rounds: int) -> None:
@@ -148,7 +95,7 @@ WAYS = {"bare": train_bare, "tracked": train_tracked}
 def measure_moments(folder: Path, way: str) -> tuple[float, ...]:
     """Wall seconds of one fresh process: to the end of its first batch, after its last one, in all."""
     began = time.monotonic()
-    run_process(folder, "-m", "benchmarks.fixed_cost", f"--once={way}")
+    run_process(folder, "-m", "benchmarks.fixed_cost", f"--once={way}", **IN_SCALE)
     ended = time.monotonic()
     first, *_, last = json.loads((folder / "moments.json").read_text())
     return first - began, ended - last, ended - began

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 import numpy as np
-from PIL import Image
 
-from benchmarks.fixed_cost import print_table
+from benchmarks.measure import print_table, run_process
 from benchmarks.rendering import KINDS, Digit, render_kind, render_two
-from pipeline.data.datasets import load_mnist
+from pipeline.data.datasets import load_data
 from pipeline.errors import DataError
 from pipeline.serving.image import read_digit
 
@@ -48,15 +45,10 @@ def read_kind(kind: str, digits: Digit, place: int) -> Read:
     else:
         picture = render_kind(kind, digits[place], rng)
     try:
-        reading = read_digit(_to_grey(picture))
+        reading = read_digit(np.asarray(picture, np.float32) / np.float32(255))
     except DataError:
         return Read(None, warned=False)
     return Read(reading.digit, warned=reading.others > 0)
-
-
-def _to_grey(picture: Image.Image) -> Any:
-    """The picture as an array from 0 to 1."""
-    return np.asarray(picture, np.float32) / np.float32(255)
 
 
 def train_networks(folder: Path) -> list[str]:
@@ -64,10 +56,10 @@ def train_networks(folder: Path) -> list[str]:
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
     runs = []
     for normalization in NORMALIZATIONS:
-        command = [sys.executable, "-m", "pipeline", "train", *TRAINING, f"--normalization={normalization}"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        found = re.search(r"; run (\w+)", done.stdout)
-        assert found, done.stdout
+        options = (*TRAINING, f"--normalization={normalization}")
+        printed = run_process(folder, "-m", "pipeline", "train", *options).output
+        found = re.search(r"; run (\w+)", printed)
+        assert found, printed
         runs.append(found[1])
     return runs
 
@@ -78,7 +70,7 @@ def measure(runs: Sequence[str], number: int) -> None:
     from pipeline.tracking.files.registry import find_run
     from pipeline.tracking.store import open_store
 
-    raw = load_mnist().raw
+    raw = load_data().raw
     digits, labels = raw.x_test[:number], raw.y_test[:number]
     with ProcessPoolExecutor() as pool:
         read = {

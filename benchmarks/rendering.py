@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from scipy import ndimage
 
 Array = npt.NDArray[np.float32]
 Digit = npt.NDArray[np.uint8]
+Paint = Callable[[Array, np.random.Generator], Array]
+Light = Callable[[tuple[int, int], np.random.Generator], Array]
 HEIGHT, WIDTH = 400, 480
 MNIST_SIDE, MNIST_BOX = 28, 20
 
@@ -36,9 +39,9 @@ class Scene:
     pen: float = 1.0
     angle: float = 0.0
     shape: tuple[int, int] = (HEIGHT, WIDTH)
-    ground: tuple[Callable[[Array, np.random.Generator], Array], ...] = ()
-    around: tuple[Callable[[Array, np.random.Generator], Array], ...] = ()
-    light: tuple[Callable[[tuple[int, int], np.random.Generator], Array], ...] = ()
+    ground: tuple[Paint, ...] = ()
+    around: tuple[Paint, ...] = ()
+    light: tuple[Light, ...] = ()
     noise: float = 0.0
     blur: float = 0.0
     quality: int = 0
@@ -63,7 +66,12 @@ def render(
         sheet = sheet * shine(sheet.shape, rng)  # type: ignore[arg-type]
     sheet = ndimage.gaussian_filter(sheet, scene.blur) if scene.blur else sheet
     sheet = sheet + rng.normal(0, scene.noise, sheet.shape) if scene.noise else sheet
-    return compress(Image.fromarray(np.rint(255 * sheet.clip(0, 1)).astype(np.uint8)), scene.quality)
+    picture = Image.fromarray(np.rint(255 * sheet.clip(0, 1)).astype(np.uint8))
+    if not scene.quality:
+        return picture
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=scene.quality)
+    return Image.open(stream).convert("L")
 
 
 def write(sheet: Array, digit: Digit, scene: Scene, middle: tuple[int, int]) -> Array:
@@ -85,16 +93,7 @@ def write(sheet: Array, digit: Digit, scene: Scene, middle: tuple[int, int]) -> 
     return sheet + field * (scene.ink - sheet)
 
 
-def compress(picture: Image.Image, quality: int) -> Image.Image:
-    """The picture with JPEG's artefacts."""
-    if not quality:
-        return picture
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=quality)
-    return Image.open(stream).convert("L")
-
-
-def rule(sheet: Array, rng: np.random.Generator, darker: float = 0.25, across: bool = False) -> Array:
+def rule(sheet: Array, rng: np.random.Generator, across: bool = False) -> Array:
     """Ruled, or with `across` squared, paper."""
     ruled, step = sheet.copy(), int(rng.integers(28, 48))
     lines = np.zeros(sheet.shape, bool)
@@ -102,13 +101,11 @@ def rule(sheet: Array, rng: np.random.Generator, darker: float = 0.25, across: b
         lines[int(rng.integers(step)) + first :: step] = True
         if across:
             lines[:, int(rng.integers(step)) + first :: step] = True
-    ruled[lines] *= 1 - darker
+    ruled[lines] *= 0.75
     return ruled
 
 
-def square(sheet: Array, rng: np.random.Generator) -> Array:
-    """Squared paper."""
-    return rule(sheet, rng, across=True)
+square = partial(rule, across=True)
 
 
 def sprinkle(sheet: Array, rng: np.random.Generator) -> Array:
@@ -162,7 +159,7 @@ def add_bar(sheet: Array, _rng: np.random.Generator) -> Array:
     return barred
 
 
-def fall_off(low: float, high: float) -> Callable[[tuple[int, int], np.random.Generator], Array]:
+def fall_off(low: float, high: float) -> Light:
     """Light that falls off in a straight line from one side to the other."""
 
     def shine(shape: tuple[int, int], rng: np.random.Generator) -> Array:
@@ -179,7 +176,7 @@ def vignette(shape: tuple[int, int], _rng: np.random.Generator) -> Array:
     return (1 - 0.5 * (far / far.max()) ** 2).astype(np.float32)
 
 
-def shade(soft: float) -> Callable[[tuple[int, int], np.random.Generator], Array]:
+def shade(soft: float) -> Light:
     """A hand's shadow over about half of the picture, 30 % darker, its edge `soft` pixels wide."""
 
     def shine(shape: tuple[int, int], rng: np.random.Generator) -> Array:
@@ -204,47 +201,44 @@ def _project(shape: tuple[int, int], angle: float) -> Array:
     return np.asarray(ahead, np.float32)
 
 
-PLAIN = Scene()
 CHALK = Scene(ink=0.85, paper=0.2)
 SCENES: Mapping[str, Scene] = {
-    "clean": PLAIN,
+    "clean": Scene(),
     "paint canvas": Scene(size=220, ink=1, paper=0, shape=(280, 280), pen=1.5),
     "scan": Scene(size=180, shape=(700, 500), paper=0.98, noise=0.01),
-    "noise": replace(PLAIN, noise=0.06),
-    "blur": replace(PLAIN, blur=4),
-    "thin pen": replace(PLAIN, pen=0.5),
-    "pencil": replace(PLAIN, ink=0.55, noise=0.02),
-    "marker": replace(PLAIN, pen=2),
-    "+15 degrees": replace(PLAIN, angle=15),
-    "-15 degrees": replace(PLAIN, angle=-15),
-    "small": replace(PLAIN, size=40),
+    "noise": Scene(noise=0.06),
+    "blur": Scene(blur=4),
+    "thin pen": Scene(pen=0.5),
+    "pencil": Scene(ink=0.55, noise=0.02),
+    "marker": Scene(pen=2),
+    "+15 degrees": Scene(angle=15),
+    "-15 degrees": Scene(angle=-15),
+    "small": Scene(size=40),
     "tight crop": Scene(size=200, shape=(210, 210)),
     "blackboard": replace(CHALK, noise=0.02),
-    "glare": replace(PLAIN, paper=0.65, light=(glare,)),
-    "JPEG, quality 20": replace(PLAIN, quality=20),
-    "light .70-.90": replace(PLAIN, light=(fall_off(0.70, 0.90),)),
-    "light .50-.90": replace(PLAIN, light=(fall_off(0.50, 0.90),)),
-    "dark corners": replace(PLAIN, light=(vignette,)),
-    "shadow of a hand": replace(PLAIN, light=(shade(4),)),
-    "soft shadow": replace(PLAIN, light=(shade(40),)),
-    "ruled": replace(PLAIN, ground=(rule,)),
-    "squared": replace(PLAIN, ground=(square,)),
-    "five specks": replace(PLAIN, ground=(sprinkle,)),
-    "printed frame": replace(PLAIN, ground=(frame,)),
-    "box of a form": replace(PLAIN, ground=(box,)),
-    "note on a desk": replace(PLAIN, around=(lay_on_desk,)),
-    "note askew on a desk": replace(PLAIN, around=(lay_askew,)),
-    "status bar": replace(PLAIN, around=(add_bar,)),
-    "phone photo": replace(
-        PLAIN, ground=(rule,), light=(fall_off(0.60, 0.85),), angle=8, noise=0.03, blur=1, quality=75
-    ),
-    "shadow, specks": replace(PLAIN, ground=(sprinkle,), light=(shade(4),)),
-    "squared, light .50-.90": replace(PLAIN, ground=(square,), light=(fall_off(0.50, 0.90),)),
-    "frame, ruled": replace(PLAIN, ground=(rule, frame)),
-    "desk, light .60-.85, noise": replace(PLAIN, around=(lay_askew,), light=(fall_off(0.60, 0.85),), noise=0.02),
-    "pencil, ruled, shadow": replace(PLAIN, ink=0.45, ground=(rule,), light=(shade(20),), noise=0.015),
+    "glare": Scene(paper=0.65, light=(glare,)),
+    "JPEG, quality 20": Scene(quality=20),
+    "light .70-.90": Scene(light=(fall_off(0.70, 0.90),)),
+    "light .50-.90": Scene(light=(fall_off(0.50, 0.90),)),
+    "dark corners": Scene(light=(vignette,)),
+    "shadow of a hand": Scene(light=(shade(4),)),
+    "soft shadow": Scene(light=(shade(40),)),
+    "ruled": Scene(ground=(rule,)),
+    "squared": Scene(ground=(square,)),
+    "five specks": Scene(ground=(sprinkle,)),
+    "printed frame": Scene(ground=(frame,)),
+    "box of a form": Scene(ground=(box,)),
+    "note on a desk": Scene(around=(lay_on_desk,)),
+    "note askew on a desk": Scene(around=(lay_askew,)),
+    "status bar": Scene(around=(add_bar,)),
+    "phone photo": Scene(ground=(rule,), light=(fall_off(0.60, 0.85),), angle=8, noise=0.03, blur=1, quality=75),
+    "shadow, specks": Scene(ground=(sprinkle,), light=(shade(4),)),
+    "squared, light .50-.90": Scene(ground=(square,), light=(fall_off(0.50, 0.90),)),
+    "frame, ruled": Scene(ground=(rule, frame)),
+    "desk, light .60-.85, noise": Scene(around=(lay_askew,), light=(fall_off(0.60, 0.85),), noise=0.02),
+    "pencil, ruled, shadow": Scene(ink=0.45, ground=(rule,), light=(shade(20),), noise=0.015),
     "blackboard, light .50-.90": replace(CHALK, light=(fall_off(0.50, 0.90),), noise=0.02),
-    "small, specks, light .50-.90": replace(PLAIN, size=60, ground=(sprinkle,), light=(fall_off(0.50, 0.90),)),
+    "small, specks, light .50-.90": Scene(size=60, ground=(sprinkle,), light=(fall_off(0.50, 0.90),)),
 }
 """Kinds of pictures that show one digit; the last ones combine others."""
 
@@ -263,5 +257,5 @@ KINDS = ("28x28", "28x28, inverted", *SCENES)
 
 def render_two(digits: tuple[Digit, Digit], rng: np.random.Generator, cut: bool) -> Image.Image:
     """Two digits beside each other; with `cut` the edge leaves about half of the second."""
-    scene = replace(PLAIN, size=180, shape=(HEIGHT, 440 if cut else 700))
+    scene = Scene(size=180, shape=(HEIGHT, 440 if cut else 700))
     return render(scene, digits[0], rng, digits[1], 0 if cut else 140)

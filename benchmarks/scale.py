@@ -3,13 +3,13 @@
     python -m benchmarks.scale --seeds 72 --seeds 720 --plan 72
 
 A store holds copies of one real run: the notebook's 14 variants with so many seeds, of 97 kinds that differ in their
-metrics and keep the hashes of these. Every measurement is a process of
-its own; seconds are CPU seconds, memory is the most that the process ever held.
+metrics and keep the hashes of these. Every measurement is a process of its own; seconds are CPU seconds.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -23,7 +23,8 @@ from pathlib import Path
 
 import click
 
-from benchmarks.fixed_cost import SUBSET, describe, describe_growth, describe_ratio, print_table, run_process
+from benchmarks.fixed_cost import describe_ratio
+from benchmarks.measure import IN_SCALE, SUBSET, describe, divide, print_table, run_process
 from pipeline.study.variants import published_variants
 
 VARIANTS = tuple(variant.name for variant in published_variants())
@@ -59,7 +60,7 @@ REPLACED: Mapping[str, Mapping[str, str]] = {
 def train_source(folder: Path) -> None:
     """Train the one real run: the first variant with seed 0."""
     settings = ("--epochs=8", "--subset=600", f"--data={SUBSET}")
-    run_process(folder, "-m", "pipeline", "train", f"--arch={VARIANTS[0]}", *settings)
+    run_process(folder, "-m", "pipeline", "train", f"--arch={VARIANTS[0]}", *settings, **IN_SCALE)
 
 
 def make_store(source: Path, folder: Path, seeds: int, step: int = 1) -> Path:
@@ -114,6 +115,11 @@ def keep_hashes(connection: sqlite3.Connection, place: Path) -> None:
         )
 
 
+def describe_growth(values: Sequence[float], before: Sequence[float]) -> str:
+    """The factor of the medians; a dash where there is none before."""
+    return f"x {divide(values, before):.1f}" if before else "-"
+
+
 def measure_query(folders: Mapping[int, Path]) -> None:
     """Both queries in turn at each size, each in a fresh process that has asked an empty experiment before."""
     rows: list[Sequence[str]] = []
@@ -123,7 +129,7 @@ def measure_query(folders: Mapping[int, Path]) -> None:
         peaks: dict[str, list[float]] = {"ours": [], "mlflow": []}
         for _ in range(QUERY_ROUNDS):
             for who in ("ours",) if runs >= LARGE else ("ours", "mlflow"):
-                spent = run_process(folder, "-m", "benchmarks.scale", "ask", who)
+                spent = run_process(folder, "-m", "benchmarks.scale", "ask", who, **IN_SCALE)
                 found, cpu = json.loads(spent.output.splitlines()[-1])
                 assert found == runs, f"{who} found {found} of {runs} runs"
                 seconds[who].append(cpu)
@@ -216,16 +222,10 @@ def fill(path: Path, step: int) -> None:
             facts = {**describe_variant(row), "variant": row.name, "twin": row.twin or "none"}
             told = [(row.name, name, str(value)) for name, value in facts.items()]
             connection.executemany("INSERT INTO declared VALUES (?, ?, ?)", told)
-        cells = [
-            (
-                row.name,
-                str(seed),
-                f"{row.name}-s{seed}",
-                fingerprint_training(row, experiment.settings_for(seed), sha256),
-            )
-            for seed in experiment.seeds[::step]
-            for row in rows
-        ]
+        cells = []
+        for seed, row in itertools.product(experiment.seeds[::step], rows):
+            fingerprint = fingerprint_training(row, experiment.settings_for(seed), sha256)
+            cells.append((row.name, str(seed), f"{row.name}-s{seed}", fingerprint))
         copy_run(connection, run_id, cells[1:])  # the first cell is the real run itself
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")

@@ -9,54 +9,47 @@ much of all cores' time the machine was busy, which is of use only while nothing
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 import psutil
 
+from benchmarks.measure import describe, divide, print_table, run_process
+
 TOML = """
 variants = {variants}
 seeds = [0]
 settings = {{ epochs = {epochs}, subset = {images}, threads = 1 }}
 """
+FIT, SWEEP = "`fit`, one after the other", "`sweep`, 2 workers of 1 thread"
 
 
-class Spent(NamedTuple):
+class Whole(NamedTuple):
     """Seconds from a program's start to its exit, and the share of all cores' time in which the machine was busy."""
 
     seconds: float
     busy: float
 
 
-def run_whole(folder: str, *words: str) -> Spent:
+def run_whole(folder: Path, *words: str) -> Whole:
     """Run `python -m ...` in a store of its own."""
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "TF_CPP_MIN_LOG_LEVEL": "3"}
     psutil.cpu_percent()  # counts from here
-    begun = time.perf_counter()
-    subprocess.run([sys.executable, "-m", *words], env=environment, capture_output=True, check=True)
-    return Spent(time.perf_counter() - begun, psutil.cpu_percent() / 100)
+    seconds = run_process(folder, "-m", *words).seconds
+    return Whole(seconds, psutil.cpu_percent() / 100)
 
 
-def sweep_study(variants: list[str], epochs: int, images: int) -> Spent:
-    """All cells by `sweep`, in a store that is there already."""
-    with tempfile.TemporaryDirectory() as folder:
-        run_whole(folder, "pipeline", "plan", "experiments/smoke.toml")
-        file = Path(folder) / "study.toml"
-        file.write_text(TOML.format(variants=variants, epochs=epochs, images=images))
-        return run_whole(folder, "pipeline", "sweep", str(file))
-
-
-def fit_study(variants: list[str], epochs: int, images: int) -> Spent:
-    """All variants in one process by `fit`."""
-    with tempfile.TemporaryDirectory() as folder:
-        return run_whole(folder, "benchmarks.peers.notebook", str(epochs), str(images), *variants, "--no-xla")
+def train_study(way: str, variants: list[str], epochs: int, images: int) -> Whole:
+    """All variants in one process by `fit`, or all cells by `sweep` in a store that is there already."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if way == FIT:
+            return run_whole(folder, "benchmarks.peers.notebook", str(epochs), str(images), *variants, "--no-xla")
+        (folder / "study.toml").write_text(TOML.format(variants=variants, epochs=epochs, images=images))
+        run_process(folder, "-m", "pipeline", "plan", "study.toml")  # makes the store
+        return run_whole(folder, "pipeline", "sweep", "study.toml")
 
 
 @click.command()
@@ -68,22 +61,24 @@ def main(rounds: int, epochs: int, images: int) -> None:
     from pipeline.study.variants import published_variants
 
     variants = [variant.name for variant in published_variants()]
-    ways = {"`fit`, one after the other": fit_study, "`sweep`, 2 workers of 1 thread": sweep_study}
-    spent: dict[str, list[Spent]] = {name: [] for name in ways}
+    taken: dict[str, list[Whole]] = {FIT: [], SWEEP: []}
     for _ in range(rounds):
-        for name, train in ways.items():
-            spent[name].append(train(variants, epochs, images))
+        for way, each in taken.items():
+            each.append(train_study(way, variants, epochs, images))
+    seconds = {way: [one.seconds for one in each] for way, each in taken.items()}
     trained = len(variants) * epochs * images
-    base = statistics.median(each.seconds for each in spent["`fit`, one after the other"])
-    click.echo(f"The {len(variants)} variants, {epochs} epochs of {images} images each; {rounds} rounds in turn.\n")
-    click.echo("| | seconds | images/s | ratio | cores busy |\n| --- | --- | --- | --- | --- |")
-    for name, each in spent.items():
-        taken, busy = zip(*each, strict=True)
-        middle = statistics.median(taken)
-        spread = f"{middle:.0f} ({min(taken):.0f} to {max(taken):.0f})"
-        click.echo(
-            f"| {name} | {spread} | {trained / middle:.0f} | {base / middle:.2f} | {statistics.median(busy):.0%} |"
+    click.echo(f"The {len(variants)} variants, {epochs} epochs of {images} images each; {rounds} rounds in turn.")
+    rows = [
+        (
+            way,
+            describe(each, 0),
+            f"{trained / statistics.median(each):.0f}",
+            f"{divide(seconds[FIT], each):.2f}",
+            f"{statistics.median(one.busy for one in taken[way]):.0%}",
         )
+        for way, each in seconds.items()
+    ]
+    print_table(("", "seconds", "images/s", "ratio", "cores busy"), rows)
 
 
 if __name__ == "__main__":

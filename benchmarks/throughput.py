@@ -7,11 +7,8 @@ trains each variant's cells both ways in turn, in fresh processes and stores, an
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,7 +16,8 @@ from pathlib import Path
 
 import click
 
-SUBSET = Path(__file__).parents[1] / "tests" / "mnist-subset.npz"
+from benchmarks.measure import SUBSET, describe, divide, print_table, run_process
+
 IMAGES = 2000
 TOML = """
 variants = ["{variant}"]
@@ -31,17 +29,11 @@ data = "{data}"
 """
 
 
-def call_pipeline(folder: Path, *words: str) -> None:
-    """One command of the package, with its store in `folder`."""
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
-    subprocess.run([sys.executable, "-m", "pipeline", *words], env=environment, capture_output=True, check=True)
-
-
 def train_one_by_one(folder: Path, variant: str, seeds: range, epochs: int) -> None:
     """Each cell by `train`, with its defaults."""
     for seed in seeds:
         options = (f"--arch={variant}", f"--seed={seed}", f"--epochs={epochs}", f"--data={SUBSET}")
-        call_pipeline(folder, "train", *options)
+        run_process(folder, "-m", "pipeline", "train", *options)
 
 
 def sweep_cells(workers: int, threads: int) -> Callable[[Path, str, range, int], None]:
@@ -50,7 +42,7 @@ def sweep_cells(workers: int, threads: int) -> Callable[[Path, str, range, int],
     def run_sweep(folder: Path, variant: str, seeds: range, epochs: int) -> None:
         text = TOML.format(variant=variant, seeds=list(seeds), epochs=epochs, threads=threads, data=SUBSET)
         (folder / "cells.toml").write_text(text)
-        call_pipeline(folder, "sweep", str(folder / "cells.toml"), f"--workers={workers}")
+        run_process(folder, "-m", "pipeline", "sweep", "cells.toml", f"--workers={workers}")
 
     return run_sweep
 
@@ -85,19 +77,19 @@ def main(rounds: int, cells: int, epochs: int, variants: tuple[str, ...]) -> Non
     """Print the images per second of each way, and its ratio to one by one."""
     click.echo(
         f"{cells} cells of each variant, {epochs} epochs of {IMAGES} images; {rounds} rounds, the ways in turn. "
-        "`train` has its default of 2 threads. Seconds from start to exit: medians (least to most).\n"
+        "`train` has its default of 2 threads. Seconds from start to exit: medians (least to most)."
     )
-    click.echo("| variant | | seconds | images/s | ratio |\n| --- | --- | --- | --- | --- |")
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        call_pipeline(Path(folder), "plan", str(Path(__file__).parents[1] / "experiments" / "smoke.toml"))
+        text = TOML.format(variant=variants[0], seeds=[0], epochs=epochs, threads=1, data=SUBSET)
+        (Path(folder) / "cells.toml").write_text(text)
+        run_process(Path(folder), "-m", "pipeline", "plan", "cells.toml")  # makes the store
         for variant in variants:
             seconds = measure_ways(variant, Path(folder) / "mlflow.db", cells, epochs, rounds)
-            plain = statistics.median(seconds[BASE])
             for way, taken in seconds.items():
-                middle = statistics.median(taken)
-                spread = f"{middle:.1f} ({min(taken):.1f} to {max(taken):.1f})"
-                speed = cells * epochs * IMAGES / middle
-                click.echo(f"| {variant} | {way} | {spread} | {speed:.0f} | {plain / middle:.2f} |")
+                speed = f"{cells * epochs * IMAGES / statistics.median(taken):.0f}"
+                rows.append((variant, way, describe(taken, 1), speed, f"{divide(seconds[BASE], taken):.2f}"))
+    print_table(("variant", "way", "seconds", "images/s", "ratio"), rows)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ the rounds of the mean epochs. First epochs, which compile, are left out.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import statistics
 import subprocess
@@ -18,10 +17,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import NamedTuple
 
 import click
 import numpy as np
+
+from benchmarks.measure import describe, divide, print_table, surround
 
 VARIANTS = ("conv2_3x3", "conv5_3x3_reg", "conv7_3x3")
 OURS, BASE = "this pipeline, all logged", "`fit`, XLA off"
@@ -45,7 +47,7 @@ class Seconds(NamedTuple):
 
 def read_lines(folder: str, *words: str) -> Iterator[tuple[float, str]]:
     """The lines that `python -m ...` prints, each with the moment when it came."""
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = surround(Path(folder))
     environment.pop("TF_ENABLE_ONEDNN_OPTS", None)  # a choice of ours, which the peers' users do not make
     command = [sys.executable, "-m", *words]
     with subprocess.Popen(
@@ -98,12 +100,6 @@ def measure_gemm() -> float:
     return 2 * GEMM**3 / min(seconds) / 1e9
 
 
-def describe(seconds: list[float], base: list[float]) -> str:
-    """Median, least and most, and the ratio of medians to the base."""
-    middle = statistics.median(seconds)
-    return f"{middle:.2f} s ({min(seconds):.2f} to {max(seconds):.2f}) | {middle / statistics.median(base):.2f}"
-
-
 @click.command()
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--epochs", default=3, show_default=True)
@@ -130,14 +126,14 @@ def main(rounds: int, epochs: int, images: int, variants: tuple[str, ...], witho
             gemm.append(measure_gemm())
             for name, train in ways.items():
                 seconds[name].append(train(variant, epochs, images))
-        click.echo(f"\n| {variant} | an epoch | ratio | its batches | ratio | GFLOP/s, of GEMM's |")
-        click.echo("| --- | --- | --- | --- | --- | --- |")
-        base = list(zip(*seconds[BASE], strict=True))
+        rows, base = [], list(zip(*seconds[BASE], strict=True))
         for name, taken in seconds.items():
             epoch, batches = zip(*taken, strict=True)
             speed = 2e-9 * count_work(find_variant(variant), images) / statistics.median(batches)
             share = f"{speed:.0f}, {speed / statistics.median(gemm):.0%}"
-            click.echo(f"| {name} | {describe(epoch, base[0])} | {describe(batches, base[1])} | {share} |")
+            ratios = f"{divide(epoch, base[0]):.2f}", f"{divide(batches, base[1]):.2f}"
+            rows.append((name, describe(epoch), ratios[0], describe(batches), ratios[1], share))
+        print_table((variant, "an epoch (s)", "ratio", "its batches (s)", "ratio", "GFLOP/s, of GEMM's"), rows)
 
 
 if __name__ == "__main__":

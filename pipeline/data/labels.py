@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from pipeline.images import FEWEST_CLASSES, LONGEST_NAME, MOST_CLASSES, is_name
 from pipeline.plain import escape_controls
 
 Array = npt.NDArray[Any]
-SHOWN = 5  # classes named in an error
+SHOWN = 5  # classes named in an error or a warning
 
 
 def settle_labels(name: str, labels: Array, number: int, notes: list[str]) -> Array:
@@ -54,12 +54,12 @@ def name_classes(
         raise DataError("the labels are numbers in one part and names in the other; give both alike")
     if strict and len(strange := np.setdiff1d(test, train)):
         raise DataError(
-            f"y_test has the class {_list(strange)}, which y_train has not; give training images of it, or drop it"
+            f"y_test has the class {list_some(strange)}, which y_train has not; give training images of it, or drop it"
         )
     values = np.unique(np.concatenate([train, test]))
     if not FEWEST_CLASSES <= len(values) <= MOST_CLASSES:
         raise DataError(
-            f"the labels name {len(values):,} class{'es' * (len(values) > 1)} ({_list(values)}); "
+            f"the labels name {len(values):,} class{'es' * (len(values) > 1)} ({list_some(values)}); "
             f"{FEWEST_CLASSES} to {MOST_CLASSES:,} are needed"
         )
     if values.dtype.kind == "U" and all(map(str.isdecimal, values.tolist())):
@@ -78,15 +78,10 @@ def name_classes(
     return (next(places), next(places)), classes
 
 
-def count_classes(labels: Array, classes: tuple[str, ...]) -> list[tuple[str, int]]:
-    """(name, how many) of each class."""
-    return list(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
-
-
-def _list(values: Array) -> str:
-    """The first of some labels, and how many there are more."""
-    shown = ", ".join(escape_controls(str(value))[:LONGEST_NAME] for value in values[:SHOWN].tolist())
-    return f"{shown} and {len(values) - SHOWN:,} more" if len(values) > SHOWN else shown
+def list_some(labels: Array | Sequence[str]) -> str:
+    """The first of some labels or names, and how many there are more."""
+    shown = ", ".join(escape_controls(str(label))[:LONGEST_NAME] for label in labels[:SHOWN])
+    return f"{shown} and {len(labels) - SHOWN:,} more" if len(labels) > SHOWN else shown
 
 
 def _is_one_hot(labels: Array) -> bool:

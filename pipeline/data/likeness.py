@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from pipeline.data.arrays import Array
-from pipeline.data.formats import ImageSet
+from pipeline.data.arrays import Array, ImageSet
 
 SAMPLE, FEWEST = 1000, 50
 MOST_VALUES = 8_000_000  # of a sample's pixels and channels, as long as it has the fewest images

@@ -12,10 +12,7 @@ from pipeline.errors import DataError
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 GREY = ("1", "L", "LA", "La", "I", "F")
-WHENS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("test", "testing", "val", "valid", "validation"), "test"),
-}
+TRAIN, TEST = {"train", "training"}, {"test", "testing", "val", "valid", "validation"}
 
 
 def read_pictures(folder: Path, pictures: list[Path]) -> Found:
@@ -25,11 +22,9 @@ def read_pictures(folder: Path, pictures: list[Path]) -> Found:
     """
     if any(file.parent == folder for file in pictures):
         raise DataError("holds pictures that are in no class's folder; put them into CLASS/, such as train/7/")
-    whens = {file: WHENS.get(file.relative_to(folder).parts[0].lower(), "") for file in pictures}
-    test = [file for file in pictures if whens[file] == "test"]
-    train = [file for file in pictures if whens[file] == "train"] or [
-        file for file in pictures if whens[file] != "test"
-    ]
+    tops = {file: file.relative_to(folder).parts[0].lower() for file in pictures}
+    test = [file for file in pictures if tops[file] in TEST]
+    train = [file for file in pictures if tops[file] in TRAIN] or [file for file in pictures if tops[file] not in TEST]
     files = {"_train" if test else "": train} | ({"_test": test} if test else {})
     with Image.open(pictures[0]) as first:
         size, named = first.size, pictures[0].relative_to(folder)

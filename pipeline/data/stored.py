@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import math
 import struct
 import zipfile
@@ -50,25 +49,24 @@ def read_members(archive: zipfile.ZipFile, members: Mapping[str, str]) -> dict[s
     """The .npy members of an archive, by part."""
     with ExitStack() as stack:
         opened = {part: stack.enter_context(archive.open(member)) for part, member in members.items()}
-        return read_all({part: open_npy(stream, members[part], b"") for part, stream in opened.items()})
+        return _read_all({part: open_npy(stream, members[part]) for part, stream in opened.items()})
 
 
 def read_files(files: Mapping[str, Path]) -> dict[str, Array]:
     """IDX, .npy or one-array .npz files, by part."""
     with ExitStack() as stack:
-        return read_all({part: _open_array(path, stack) for part, path in files.items()})
+        return _read_all({part: _open_array(path, stack) for part, path in files.items()})
 
 
-def read_all(stored: Mapping[str, Stored]) -> dict[str, Array]:
+def _read_all(stored: Mapping[str, Stored]) -> dict[str, Array]:
     """The arrays by part, once all headers promise what is taken and fits into memory together."""
     check_sizes({part: (each.shape, each.dtype.itemsize) for part, each in stored.items()})
     return {part: each.read() for part, each in stored.items()}
 
 
-def open_npy(stream: IO[bytes], name: str, start: bytes) -> Stored:
-    """The header of an .npy file of plain numbers or texts, of which `start` has been read."""
-    begin = io.BytesIO(start + stream.read(8 - len(start)))
-    version = np.lib.format.read_magic(begin)
+def open_npy(stream: IO[bytes], name: str) -> Stored:
+    """The header of an .npy file of plain numbers or texts."""
+    version = np.lib.format.read_magic(stream)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read_header(stream)
     if dtype.hasobject:
@@ -87,12 +85,13 @@ def _open_array(path: Path, stack: ExitStack) -> Stored:
         names = archive.namelist()
         if len(names) != 1:
             raise DataError(f"{path.name} holds {', '.join(names)}; one array is wanted")
-        return open_npy(stack.enter_context(archive.open(names[0])), path.name, b"")
+        return open_npy(stack.enter_context(archive.open(names[0])), path.name)
     opened: Any = gzip.open(path) if head.startswith(b"\x1f\x8b") else path.open("rb")  # noqa: SIM115
     stream = stack.enter_context(opened)
     start = stream.read(4)
     if start == b"\x93NUM":
-        return open_npy(stream, path.name, start)
+        stream.seek(0)
+        return open_npy(stream, path.name)
     if not is_idx(start):
         raise DataError(f"{path.name} does not begin as an IDX file; fetch it again")
     shape = struct.unpack(f">{start[3]}I", stream.read(4 * start[3]))

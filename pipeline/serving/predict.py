@@ -13,8 +13,7 @@ from pipeline.study.facts import restore_row
 from pipeline.study.settings import Settings
 from pipeline.tracking.files.model import load_network
 from pipeline.tracking.files.registry import FinishedRun
-from pipeline.training.network import build_network, hash_weights
-from pipeline.training.served import takes_pixels
+from pipeline.training.network import build_network, hash_weights, takes_pixels
 
 PROBES = 4
 TOLERANCE = 1e-5

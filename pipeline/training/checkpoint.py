@@ -81,16 +81,13 @@ def hold_checkpoints(folder: Path, config: Mapping[str, str]) -> Iterator[Checkp
     Raises ResumeError where another process holds them, or where there are files and none is usable.
     """
     make_folder(folder)
-    lock = FileLock(folder / ".lock", timeout=0, mode=FILE_MODE)
     try:
-        lock.acquire()
+        lock = FileLock(folder / ".lock", timeout=0, mode=FILE_MODE).acquire()
     except Timeout as error:
         raise ResumeError(f"another process trains run {folder.name} at this moment; let it end") from error
-    try:
+    with lock:
         start, refused = load_newest(folder, config)
         yield Checkpoints(folder=folder, config=config, start=start, refused=refused)
-    finally:
-        lock.release()
 
 
 def load_newest(folder: Path, config: Mapping[str, str]) -> tuple[Checkpoint | None, list[str]]:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+from keras import ops
 
 from pipeline.errors import ResumeError
 from pipeline.images import MNIST, Images
@@ -50,9 +51,10 @@ def _build_layer(layer: Layer, variant: Variant, seeds: Iterator[int], precision
     if layer.kind == "output":
         glorot = keras.initializers.GlorotUniform(seed=next(seeds))
         return keras.layers.Dense(layer.units, "softmax", kernel_initializer=glorot, name=layer.name, dtype="float32")
+    initialiser = keras.initializers.HeNormal if variant.regularised else keras.initializers.GlorotUniform
     shared: dict[str, Any] = {
         "activation": "relu",
-        "kernel_initializer": _build_initialiser(variant, next(seeds)),
+        "kernel_initializer": initialiser(seed=next(seeds)),
         "kernel_regularizer": keras.regularizers.L2(variant.l2) if variant.l2 else None,
         **named,
     }
@@ -61,11 +63,27 @@ def _build_layer(layer: Layer, variant: Variant, seeds: Iterator[int], precision
     return keras.layers.Dense(layer.units, **shared)
 
 
-def _build_initialiser(variant: Variant, seed: int) -> keras.initializers.Initializer:
-    """The kernel initialiser that the variant's regularisation calls for."""
-    if variant.regularised:
-        return keras.initializers.HeNormal(seed=seed)
-    return keras.initializers.GlorotUniform(seed=seed)
+def accept_pixels(network: keras.Model, images: Images, normalization: str) -> keras.Model:
+    """The network behind its normalisation: uint8 (N, H, W) or (N, H, W, 3) in, (N, classes) probabilities out.
+
+    To the bit what data.datasets.normalise makes of the same pixels: the sum of 256 squares of a pixel fits into a
+    float32. All layers and weights are those of `network`.
+    """
+    pixels = keras.Input(images.raw_shape, dtype="uint8", name="pixels")
+    values = ops.reshape(ops.cast(pixels, "float32"), (-1, *images.shape))
+    if normalization == "l2":
+        norms = ops.sqrt(ops.sum(ops.square(values), axis=1, keepdims=True))
+        values = ops.divide(values, ops.where(ops.equal(norms, 0.0), 1.0, norms))
+    else:  # a constant would be turned into a factor, which rounds otherwise
+        values = ops.divide(values, ops.where(ops.less(values, 0.0), 1.0, 255.0))
+    for layer in network.layers:
+        values = layer(values)
+    return keras.Model(pixels, values, name=network.name)
+
+
+def takes_pixels(network: keras.Model) -> bool:
+    """Whether a stored network is behind its normalisation; those of earlier versions were not."""
+    return str(network.inputs[0].dtype) == "uint8"
 
 
 def summarise_network(network: keras.Model) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,25 +16,24 @@ import numpy.typing as npt
 STREAMS = {"init": 0, "order": 1, "dropout": 2}
 
 
-def _draw_words(seed: int, stream: str, *path: int) -> npt.NDArray[Any]:
-    """Two words that depend on nothing but the arguments."""
-    return np.random.SeedSequence([seed, STREAMS[stream], *path]).generate_state(2, np.uint32)
+def _seed(seed: int, stream: str, *path: int) -> np.random.SeedSequence:
+    """A source of random bits that depends on nothing but the arguments."""
+    return np.random.SeedSequence([seed, STREAMS[stream], *path])
 
 
 def derive_init_seed(seed: int, layer: int) -> int:
     """Seed of the initialiser of the `layer`-th kernel, in 0..2**31-1."""
-    return int(_draw_words(seed, "init", layer)[0] >> 1)
+    return int(_seed(seed, "init", layer).generate_state(2, np.uint32)[0] >> 1)
 
 
 def draw_order(seed: int, epoch: int, size: int) -> npt.NDArray[np.int32]:
     """The order, int32 (size,), in which epoch `epoch` shows the training images: the same for every variant."""
-    sequence = np.random.SeedSequence([seed, STREAMS["order"], epoch])
-    return np.random.default_rng(sequence).permutation(size).astype(np.int32)
+    return np.random.default_rng(_seed(seed, "order", epoch)).permutation(size).astype(np.int32)
 
 
 def draw_dropout_seeds(seed: int, epoch: int, layers: int) -> npt.NDArray[np.int32]:
     """Two words for each dropout layer, int32 (layers, 2), from which an epoch's batches draw what they drop."""
-    words = [_draw_words(seed, "dropout", epoch, layer) for layer in range(layers)]
+    words = [_seed(seed, "dropout", epoch, layer).generate_state(2, np.uint32) for layer in range(layers)]
     return np.array(words, np.uint32).reshape(layers, 2).view(np.int32)
 
 

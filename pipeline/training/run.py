@@ -6,7 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -45,13 +45,12 @@ SNAPSHOT_EPOCHS = (0, 1, 2, 5, 10, 15, 20, 25)
 class Result:
     """A finished training: `history` holds one dict of metrics an epoch, `finals` those of the last weights.
 
-    `test` is the evaluation of the test images after the last epoch, `recent` what the last RECENT epochs predicted.
+    `recent` is what the last RECENT epochs predicted on the test images, the last epoch's last.
     """
 
     network: keras.Model
     history: list[dict[str, float]]
     finals: dict[str, float]
-    test: Evaluation
     recent: Sequence[Predictions]
     kernels: Kernels
     weights_sha256: str
@@ -73,7 +72,7 @@ def train_run(
     prepare_runtime(settings.threads)
     keras.utils.set_random_seed(settings.seed)  # required by deterministic operations; every draw has its own stream
     network = build_network(variant, settings.seed, settings.precision, dataset.images)
-    training = _Training(network, settings, dataset, tf.constant(dataset.x_train), observers, checkpoints)
+    training = _Training(network, settings, dataset, observers, checkpoints)
     for epoch in range(training.begin() + 1, settings.epochs + 1):
         training.train_epoch(epoch)
     return training.conclude()
@@ -86,17 +85,16 @@ class _Training:
     network: keras.Model
     settings: Settings
     dataset: Dataset
-    images: Any
     observers: Sequence[Observer]
     checkpoints: Checkpoints | None
-    past: list[Epoch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.images = tf.constant(self.dataset.x_train)
+        self.past: list[Epoch] = []
         self.evaluate = compile_evaluation(self.network)
         probe = stratify(self.dataset.y_train, min(PROBE_SIZE, len(self.dataset.y_train)))
         self.probe = tf.gather(self.images, probe), self.dataset.y_train[probe]
         self.test = tf.constant(self.dataset.x_test), self.dataset.y_test
-        self.latest: tuple[Evaluation, Evaluation] | None = None
         self.recent: dict[int, Predictions] = {}
 
     @functools.cached_property
@@ -107,18 +105,17 @@ class _Training:
 
     def begin(self) -> int:
         """Start at the beginning, or where the checkpoint left off; the number of epochs that are done."""
-        start = self.checkpoints.start if self.checkpoints else None
-        if self.checkpoints and start:
+        if self.checkpoints and (start := self.checkpoints.start):
             try:
                 self.recent, state = split_recent(start.arrays)
                 restore_state(self.network, state)
             except ResumeError as error:
                 raise ResumeError(f"{start.name} {error}") from error
             self.past.extend(start.epochs)
-        for observer in self.observers:
-            if self.checkpoints and start:
+            for observer in self.observers:
                 observer.resume_training(start.epochs, self.checkpoints.refused)
-            else:
+        else:
+            for observer in self.observers:
                 observer.begin_training(summarise_network(self.network), describe_runtime())
         self.show_kernels()
         return len(self.past)
@@ -134,15 +131,15 @@ class _Training:
         started = time.perf_counter()
         running = self.show_images(epoch)
         trained = time.perf_counter()
-        self.latest = self.evaluate(*self.probe), self.evaluate(*self.test)
-        measured = measure_epoch(*running, *self.latest, self.network)
+        train, test = self.evaluate(*self.probe), self.evaluate(*self.test)
+        measured = measure_epoch(*running, train, test, self.network)
         if not all(map(math.isfinite, measured.values())):
             raise TrainingError(f"the weights or the evaluation are no longer finite after epoch {epoch}")
         measured[metrics.TRAIN_SECONDS] = trained - started
         measured[metrics.EPOCH_SECONDS] = time.perf_counter() - started
         self.past.append(Epoch(measured, time.time_ns() // 1_000_000))
         if epoch > self.settings.epochs - RECENT:
-            self.recent[epoch] = self.latest[1].predictions
+            self.recent[epoch] = test.predictions
         if self.checkpoints:  # first, so that no store ever knows an epoch that would be trained again
             with interrupts.shield():
                 self.checkpoints.save(self.past, {**collect_state(self.network), **join_recent(self.recent)})
@@ -168,31 +165,23 @@ class _Training:
                 observer.end_batch(epoch, batch, batches)
         return total / size, right / size
 
-    def evaluate_all(self) -> tuple[Evaluation, Evaluation]:
-        """On all training and all test images; what the last epoch has evaluated already is not done again."""
-        train, test = self.latest or (self.evaluate(*self.probe), self.evaluate(*self.test))
-        if len(self.probe[1]) < len(self.dataset.y_train):
-            train = self.evaluate(self.images, self.dataset.y_train)
-        return train, test
-
     def conclude(self) -> Result:
         """The result with its finals: the last epoch's metrics, the honest training ones on all training images."""
         history = [epoch.metrics for epoch in self.past]
-        last = history[-1]
-        train, test = self.evaluate_all()
+        last = dict(history[-1])
+        if len(self.probe[1]) < len(self.dataset.y_train):
+            train = self.evaluate(self.images, self.dataset.y_train)
+            last[metrics.HONEST_TRAIN_LOSS] = train.loss
+            last[metrics.HONEST_TRAIN_ACCURACY] = train.accuracy
+            last[metrics.GAP_HONEST] = last[metrics.HONEST_TEST_LOSS] - train.loss
+        last[metrics.EPOCH_SECONDS] = float(np.median([epoch[metrics.EPOCH_SECONDS] for epoch in history]))
         finals: dict[str, float] = {
-            **{metric.final: last[metric] for metric in metrics.BY_EPOCH if metric.lasting and metric in last},
-            metrics.HONEST_TRAIN_LOSS.final: train.loss,
-            metrics.HONEST_TRAIN_ACCURACY.final: train.accuracy,
-            metrics.HONEST_TEST_LOSS.final: test.loss,
-            metrics.GAP_HONEST.final: test.loss - train.loss,
-            metrics.EPOCH_SECONDS.final: float(np.median([epoch[metrics.EPOCH_SECONDS] for epoch in history])),
+            metric.final: last[metric] for metric in metrics.BY_EPOCH if metric.lasting and metric in last
         }
         return Result(
             network=self.network,
             history=history,
             finals=finals,
-            test=test,
             recent=[self.recent[epoch] for epoch in sorted(self.recent)],
             kernels=collect_kernels(self.network),
             weights_sha256=hash_weights(self.network),
@@ -219,12 +208,7 @@ def split_recent(arrays: Arrays) -> tuple[dict[int, Predictions], Arrays]:
 def measure_epoch(
     loss: float, accuracy: float, train: Evaluation, test: Evaluation, network: keras.Model
 ) -> dict[str, float]:
-    """The metrics of one epoch: the running means that Keras's fit would report, and the honest ones.
-
-    `train/*` are running means over the epoch's batches with dropout on and the penalty in, `test/loss` has the penalty
-    too, as the notebook reads them. `honest/*` are in evaluation mode without penalty. A gap is test loss less train
-    loss, in nats.
-    """
+    """The metrics of one epoch (study/metrics.py), from its running means and what it evaluated."""
     test_loss = test.loss + measure_penalty(network)
     return {
         metrics.TRAIN_LOSS: loss,

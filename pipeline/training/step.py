@@ -9,9 +9,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pipeline.training.dropout import drop_half
+from pipeline.study.variants import DROPOUT_RATE
 
 Step = Callable[[Any, Any, Any], tuple[Any, Any]]
+KEPT = 1 - DROPOUT_RATE
+PLANES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 def compile_step(network: keras.Model, images: Any, targets: Any, *, jit: bool = False) -> Step:
@@ -68,6 +70,19 @@ def _compute_logits(network: keras.Model, images: Any, seeds: Any, jit: bool) ->
             values = layer(values, training=True)
     output = network.layers[-1]
     return tf.matmul(tf.cast(values, tf.float32), output.kernel) + output.bias
+
+
+def drop_half(values: Any, seed: Any) -> Any:
+    """`values` of any shape with about half of them 0 and the others doubled, as `seed`, int32 (2,), decides.
+
+    Keras draws a 32-bit number for every value and compares it; here each bit of a drawn number decides for one value.
+    """
+    size = tf.size(values)
+    words = tf.random.stateless_uniform([(size + 31) // 32], seed, None, None, tf.uint32, alg="philox")
+    octets = tf.reshape(tf.bitcast(words, tf.uint8), (1, -1))
+    kept = tf.bitwise.bitwise_and(octets, tf.constant(PLANES, tf.uint8)[:, tf.newaxis]) != 0
+    mask = tf.reshape(tf.reshape(kept, (-1,))[:size], tf.shape(values))
+    return values * tf.cast(mask, values.dtype) / KEPT
 
 
 def pool_pairs(values: Any, padding: str) -> Any:

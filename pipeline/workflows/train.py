@@ -181,7 +181,7 @@ class _Run:
 def draw_figures(dataset: Dataset, result: Result, name: str) -> Iterator[tuple[str, Figure]]:
     """(name, figure) of every figure of a run, which is called `name` in its titles."""
     epochs, classes = len(result.history), dataset.images.classes
-    said = Predicted(label=dataset.y_test, **result.test.predictions._asdict())
+    said = Predicted(label=dataset.y_test, **result.recent[-1]._asdict())
     yield "loss", figures.plot_losses(result.history, name)
     yield "accuracy", figures.plot_accuracies(result.history, name)
     yield "weights", figures.plot_weights(result.kernels, epochs, name)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.data.datasets import Dataset, load_mnist
+from pipeline.data.datasets import Dataset, load_data
 from pipeline.study.predicted import Predicted
 from pipeline.study.settings import Settings
 from pipeline.study.variants import VARIANTS
@@ -47,7 +47,7 @@ def keep_dropout(result: Result, dataset: Dataset) -> tuple[float, float]:
 @functools.cache
 def train(name: str, seed: int, fault: str) -> tuple[Result, Dataset]:
     """One real training, with the data that it is tested on; evaluating with dropouts left on changes none."""
-    dataset = load_mnist(str(SUBSET), subset=IMAGES)
+    dataset = load_data(str(SUBSET), subset=IMAGES)
     data = shift_labels(dataset) if fault == "10 % of labels shifted" else dataset
     rates = {"learning rate x 10": 0.01, "learning rate / 10": 0.0001}
     epochs = EPOCHS // 2 if fault == "half the epochs" else EPOCHS

@@ -14,8 +14,9 @@ import psutil
 import pytest
 from PIL import Image
 
+from pipeline.data.arrays import ImageSet
 from pipeline.data.datasets import find_ink, hash_images, load_data, normalise, take_subset
-from pipeline.data.formats import ImageSet, describe_path, read_path
+from pipeline.data.formats import describe_path, read_path
 from pipeline.errors import DataError
 from pipeline.images import Images
 from tests.conftest import SUBSET, call

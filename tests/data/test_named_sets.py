@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data import datasets, fetch
-from pipeline.data.datasets import load_data, load_mnist, shows_digits
-from pipeline.data.formats import ImageSet, read_path
+from pipeline.data import fetch
+from pipeline.data.arrays import ImageSet
+from pipeline.data.containers import IDX_FILES
+from pipeline.data.datasets import load_data, shows_digits
+from pipeline.data.formats import read_path
 from pipeline.errors import DataError
 from tests.conftest import SUBSET
 
-STEMS = dict(zip(("x_train", "y_train", "x_test", "y_test"), datasets.IDX_FILES, strict=True))
+STEMS = {part: f"{name}.gz" for part, name in IDX_FILES.items()}
 
 
 def write_idx(images: ImageSet, folder: Path) -> Path:
@@ -34,10 +36,10 @@ def write_idx(images: ImageSet, folder: Path) -> Path:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Real images in place of Fashion-MNIST's, with an empty cache, no network and no package of Debian."""
     images = read_path(SUBSET)
-    monkeypatch.setattr(datasets, "FASHION_SHA256", images.hash_arrays())
-    monkeypatch.setattr(datasets, "cache_path", lambda: tmp_path / "cache" / "mnist.npz")
-    monkeypatch.setattr(datasets, "DEBIAN_FOLDER", tmp_path / "none")
-    monkeypatch.setattr(datasets, "KERAS_FOLDER", "http://127.0.0.1:9/")
+    monkeypatch.setattr(fetch, "FASHION_SHA256", images.hash_arrays())
+    monkeypatch.setattr(fetch, "cache_path", lambda: tmp_path / "cache" / "mnist.npz")
+    monkeypatch.setattr(fetch, "DEBIAN_FOLDER", tmp_path / "none")
+    monkeypatch.setattr(fetch, "KERAS_FOLDER", "http://127.0.0.1:9/")
     return write_idx(images, tmp_path / "idx")
 
 
@@ -57,23 +59,23 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 def test_debians_folder_is_verified_and_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "DEBIAN_FOLDER", folder)
+    monkeypatch.setattr(fetch, "DEBIAN_FOLDER", folder)
     dataset = load_data("fashion-mnist", subset=600)
     assert (dataset.name, dataset.source) == ("fashion-mnist-600", "Debian's package")
     shutil.rmtree(folder)
     again = load_data("fashion-mnist")
     assert (again.name, again.source) == ("fashion-mnist", "cache")
-    assert again.sha256 == load_mnist(str(SUBSET)).sha256
-    assert np.array_equal(again.x_test, load_mnist(str(SUBSET)).x_test)
+    assert again.sha256 == load_data(str(SUBSET)).sha256
+    assert np.array_equal(again.x_test, load_data(str(SUBSET)).x_test)
 
 
 def test_without_debian_keras_has_it(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "KERAS_FOLDER", server)
+    monkeypatch.setattr(fetch, "KERAS_FOLDER", server)
     assert load_data("fashion-mnist").source == "Keras's archive"
 
 
 def test_other_contents_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "DEBIAN_FOLDER", folder)
+    monkeypatch.setattr(fetch, "DEBIAN_FOLDER", folder)
     labels = folder / STEMS["y_test"]
     labels.write_bytes(gzip.compress(gzip.decompress(labels.read_bytes())[:-1] + b"\x00"))
     with pytest.raises(DataError) as caught:
@@ -93,7 +95,7 @@ def test_where_it_is_nowhere_the_remedy_is_said() -> None:
 
 
 def test_whatever_else_is_said_is_a_path(folder: Path) -> None:
-    assert load_data(str(folder)).sha256 == load_data(str(SUBSET)).sha256 == load_mnist(str(SUBSET)).sha256
+    assert load_data(str(folder)).sha256 == load_data(str(SUBSET)).sha256 == load_data(str(SUBSET)).sha256
 
 
 def test_only_what_is_known_to_be_something_else_is_no_digit() -> None:
@@ -102,9 +104,9 @@ def test_only_what_is_known_to_be_something_else_is_no_digit() -> None:
     ]
 
 
-@pytest.mark.skipif(not datasets.DEBIAN_FOLDER.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
+@pytest.mark.skipif(not fetch.DEBIAN_FOLDER.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
 def test_debians_package_is_fashion_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "cache_path", lambda: tmp_path / "mnist.npz")
+    monkeypatch.setattr(fetch, "cache_path", lambda: tmp_path / "mnist.npz")
     dataset = load_data("fashion-mnist", subset=60)
     assert (dataset.name, dataset.source) == ("fashion-mnist-60", "Debian's package")
     assert sorted(set(dataset.y_train.tolist())) == list(range(10))

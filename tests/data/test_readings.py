@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.data.datasets import load_data, load_mnist
+from pipeline.data.datasets import load_data
 from pipeline.data.formats import describe_path
 from pipeline.errors import DataError
 from tests.conftest import SUBSET, succeed
@@ -222,7 +222,7 @@ def test_names_that_are_almost_right_and_the_home_folder(tmp_path: Path, monkeyp
         with pytest.raises(DataError, match=f'{name} does not exist; did you mean "{meant}"?'):
             load_data(name)
     monkeypatch.setenv("HOME", str(write_npz(tmp_path).parent))
-    assert load_mnist("~/data.npz").raw.hash_arrays() == load_mnist(str(tmp_path / "data.npz")).raw.hash_arrays()
+    assert load_data("~/data.npz").raw.hash_arrays() == load_data(str(tmp_path / "data.npz")).raw.hash_arrays()
 
 
 def test_the_command_says_what_it_found_and_what_is_odd(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from pipeline.data import fetch
-from pipeline.data.datasets import load_mnist
+from pipeline.data.datasets import load_data
 from pipeline.data.formats import read_path
 from pipeline.errors import DataError
 from tests.conftest import SUBSET, run_python
@@ -145,15 +145,15 @@ def test_a_download_that_goes_wrong_falls_to_the_next_source(
         return read_path(folder / "mnist.npz")
 
     monkeypatch.setattr(fetch, "SOURCES", {"Keras's archive": fetch.fetch_keras_archive, "the next": fetch_whole})
-    assert load_mnist().source == "the next"
-    assert load_mnist().source == "cache"
+    assert load_data().source == "the next"
+    assert load_data().source == "cache"
     monkeypatch.setattr(fetch, "SOURCES", {"Keras's archive": fetch.fetch_keras_archive})
     cache.unlink()
     with pytest.raises(DataError, match=r"MNIST could not be fetched \(Keras's archive: "):
-        load_mnist()
+        load_data()
     assert [path.name for path in cache.parent.glob("*.npz")] == []
 
 
 def test_a_file_that_is_there_is_never_asked_for_again(mirror: str, cache: Path) -> None:
     shutil.copy(SUBSET, cache)
-    assert load_mnist().source == "cache"
+    assert load_data().source == "cache"

@@ -26,8 +26,8 @@ import resource, sys
 from pathlib import Path
 import pipeline.cli.progress, pipeline.workflows.train
 from pipeline.cli.main import main
-from pipeline.data import datasets
-load = datasets.load_mnist
+from pipeline.workflows import train
+load = train.load_data
 def load_in_little_memory(*words, **more):
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 100 * 2**20, resource.RLIM_INFINITY))
@@ -35,7 +35,7 @@ def load_in_little_memory(*words, **more):
         return load(*words, **more)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
-datasets.load_mnist = load_in_little_memory
+train.load_data = load_in_little_memory
 main(sys.argv[1:])
 """
 

@@ -203,13 +203,13 @@ def test_a_plan_that_cannot_be_read_makes_every_claim_deviate(study: tuple[Mlflo
 def test_a_note_reaches_no_markup_raw() -> None:
     import dataclasses
 
-    from pipeline.data.datasets import load_mnist
+    from pipeline.data.datasets import load_data
     from pipeline.study.metrics import FINALS
     from pipeline.study.settings import Settings
 
     nasty = "<img src=x onerror=alert(1)> [a](javascript:b) `c` \x1b[2J"
     variant = dataclasses.replace(find_variant("conv2_3x3"), note=nasty)
-    dataset = dataclasses.replace(load_mnist(str(SUBSET), subset=600), name="a`b`` <i>")
+    dataset = dataclasses.replace(load_data(str(SUBSET), subset=600), name="a`b`` <i>")
     for text in (
         describe_network(variant),
         write_note(variant, Settings(data="a`b"), dataset, dict.fromkeys(map(str, FINALS), 0.5)),

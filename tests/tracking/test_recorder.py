@@ -14,7 +14,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline import interrupts
-from pipeline.data.datasets import load_mnist
+from pipeline.data.datasets import load_data
 from pipeline.errors import DataError, RunKilled, StoreError
 from pipeline.study.facts import describe_settings
 from pipeline.study.metrics import BY_EPOCH, FINALS
@@ -33,7 +33,7 @@ def test_every_hyperparameter_is_logged(client: MlflowClient, trained: tuple[str
     assert params == {
         **{name: str(value) for name, value in describe_settings(Settings(epochs=2, data=str(SUBSET))).items()},
         **{"arch": "conv2_3x3_reg", "data-name": "data-bd5aa66b41f2"},
-        "data-sha256": load_mnist(str(SUBSET)).sha256,
+        "data-sha256": load_data(str(SUBSET)).sha256,
         **{"depth-called": "2", "depth-counted": "2", "kernel": "3", "filters": "32-64", "padding": "valid"},
         **{"features": "32 M D 64 M D", "head": "128 B D 64 B D", "pooling": "max 2x2 valid", "regularised": "True"},
         **{"dropout": "0.5", "dropout-layers": "4", "batch-norm": "True", "l2": "1e-05", "initialiser": "he_normal"},
@@ -72,7 +72,7 @@ def test_every_artifact_is_there_and_readable(client: MlflowClient, trained: tup
 def test_the_saved_model_predicts_what_was_logged(client: MlflowClient, trained: tuple[str, str]) -> None:
     run_id = trained[0]
     verify_run(run_id, Settings(data=str(SUBSET)))
-    dataset = load_mnist(str(SUBSET))
+    dataset = load_data(str(SUBSET))
     with np.load(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/predictions.npz")) as logged:
         assert np.array_equal(logged["label"], dataset.y_test)
         probabilities = mlflow.pyfunc.load_model(f"runs:/{run_id}/model").predict(dataset.raw.x_test)
@@ -230,7 +230,7 @@ def test_a_run_with_a_loss_that_is_not_finite_fails_with_epoch_and_batch(
 
 def test_runs_that_log_the_same_data_at_the_same_moment_both_have_them(client: MlflowClient) -> None:
     store, together = open_store(), Barrier(2)
-    dataset = load_mnist(str(SUBSET), subset=600)
+    dataset = load_data(str(SUBSET), subset=600)
     digests = [f"{number:064}" for number in range(5)]
 
     def log_all(run_ids: list[str]) -> None:

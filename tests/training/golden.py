@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.datasets import load_mnist
+from pipeline.data.datasets import load_data
 from pipeline.study.settings import Settings
 from pipeline.study.variants import Variant
 from pipeline.tracking.provenance import read_cpuinfo
@@ -50,7 +50,7 @@ def train_golden() -> dict[str, dict[str, Any]]:
     trained = {}
     for row, normalization in zip(ROWS, NORMALIZATIONS, strict=True):
         settings = Settings(epochs=2, subset=600, batch_size=50, normalization=normalization, data=str(SUBSET))
-        dataset = load_mnist(settings.data, subset=settings.subset, normalization=normalization)
+        dataset = load_data(settings.data, subset=settings.subset, normalization=normalization)
         result = train_run(row, settings, dataset)
         norms = {name: float(np.linalg.norm(kernel)) for name, kernel in result.kernels.items()}
         trained[row.name] = {

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from mlflow.tracking import MlflowClient
 
-from pipeline.data.datasets import Dataset, load_mnist
+from pipeline.data.datasets import Dataset, load_data
 from pipeline.errors import RunKilled
 from pipeline.study.settings import RULES, Settings
 from pipeline.study.variants import find_variant
@@ -32,7 +32,7 @@ UNIT = {"float32": 2**-24, "mixed_float16": 2**-11, "mixed_bfloat16": 2**-8}
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    return load_mnist(SETTINGS.data, subset=SETTINGS.subset)
+    return load_data(SETTINGS.data, subset=SETTINGS.subset)
 
 
 def train_steps(dataset: Dataset, precision: str = "float32", *, jit: bool = False) -> npt.NDArray[np.float64]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.datasets import load_mnist
+from pipeline.data.datasets import load_data
 from pipeline.errors import RunKilled
 from pipeline.study.settings import Settings
 from pipeline.training.checkpoint import find_checkpoints, hold_checkpoints, read_checkpoint
@@ -43,7 +43,7 @@ class Interrupt(Observer):
 @pytest.mark.slow
 def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
     settings = Settings(epochs=3, subset=300, data=str(SUBSET))
-    dataset = load_mnist(settings.data, subset=settings.subset)
+    dataset = load_data(settings.data, subset=settings.subset)
     config = identify_training(REG, settings, dataset.sha256)
 
     def train(folder: Path, interrupt: int = 0) -> list[object]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.datasets import load_mnist
+from pipeline.data.datasets import load_data
 from pipeline.errors import TrainingError
 from pipeline.study.metrics import BY_EPOCH
 from pipeline.study.settings import Settings
@@ -26,12 +26,12 @@ from tests.conftest import ROOT, SUBSET, run_python
 SMALL = Settings(epochs=1, subset=600, data=str(SUBSET))
 TRAIN = """
 import sys
-from pipeline.data.datasets import load_mnist
+from pipeline.data.datasets import load_data
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.training.run import train_run
 settings = Settings(epochs=2, subset=600, data=sys.argv[1], seed=int(sys.argv[2]))
-dataset = load_mnist(settings.data, subset=settings.subset)
+dataset = load_data(settings.data, subset=settings.subset)
 print(train_run(find_variant("conv2_3x3_reg"), settings, dataset).weights_sha256)
 """
 
@@ -66,7 +66,7 @@ def test_a_seed_decides_the_bits_whatever_surrounds_the_process(tmp_path: Path) 
 
 
 def test_another_seed_gives_other_weights() -> None:
-    dataset = load_mnist(str(SUBSET), subset=600)
+    dataset = load_data(str(SUBSET), subset=600)
     same, other = (train_run(find_variant("conv2_3x3"), replace(SMALL, seed=seed), dataset) for seed in (0, 1))
     assert same.weights_sha256 != other.weights_sha256
 
@@ -89,7 +89,7 @@ def test_a_tensorflow_that_was_imported_before_with_other_settings_is_refused() 
 
 
 def test_evaluation_is_what_keras_says_without_the_penalty() -> None:
-    dataset = load_mnist(str(SUBSET))
+    dataset = load_data(str(SUBSET))
     network = build_network(find_variant("conv2_3x3_reg"), seed=0)
     targets = np.eye(10, dtype=np.float32)[dataset.y_test]
     loss, accuracy = network.evaluate(dataset.x_test, targets, verbose=0)
@@ -104,7 +104,7 @@ def test_evaluation_is_what_keras_says_without_the_penalty() -> None:
 
 
 def test_finals_are_of_all_training_images_where_epochs_look_at_some(monkeypatch) -> None:
-    dataset = load_mnist(str(SUBSET), subset=600)
+    dataset = load_data(str(SUBSET), subset=600)
     whole = train_run(find_variant("conv2_3x3"), SMALL, dataset)
     assert whole.finals["final/honest_train_loss"] == whole.history[-1]["honest/train_loss"]
     monkeypatch.setattr("pipeline.training.run.PROBE_SIZE", 100)
@@ -115,7 +115,7 @@ def test_finals_are_of_all_training_images_where_epochs_look_at_some(monkeypatch
 
 
 def test_the_training_metrics_are_those_of_keras_fit() -> None:
-    dataset = load_mnist(str(SUBSET), subset=600)
+    dataset = load_data(str(SUBSET), subset=600)
     variant = find_variant("conv2_3x3")
     result = train_run(variant, SMALL, dataset)
 
@@ -153,7 +153,7 @@ def test_an_observer_hears_every_batch_and_epoch() -> None:
             self.heard.append(epoch)
 
     diary = Diary()
-    dataset = load_mnist(str(SUBSET), subset=300)
+    dataset = load_data(str(SUBSET), subset=300)
     train_run(find_variant("conv2_3x3"), replace(SMALL, epochs=3), dataset, [diary])
     names = sorted(map(str, BY_EPOCH))
     epochs = [[*((epoch, batch, 3) for batch in (1, 2, 3)), (epoch, names), epoch] for epoch in (1, 2, 3)]
@@ -161,7 +161,7 @@ def test_an_observer_hears_every_batch_and_epoch() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_with_epoch_and_batch() -> None:
-    dataset = load_mnist(str(SUBSET), subset=600)
+    dataset = load_data(str(SUBSET), subset=600)
     broken = dataset.x_train.copy()
     from pipeline.training.randomness import draw_order
 

@@ -9,8 +9,7 @@ import pytest
 from pipeline.data.datasets import normalise
 from pipeline.images import LARGEST, MNIST, Images
 from pipeline.study.variants import find_variant
-from pipeline.training.network import build_network
-from pipeline.training.served import accept_pixels, takes_pixels
+from pipeline.training.network import accept_pixels, build_network, takes_pixels
 
 TALL = Images(height=LARGEST, width=12, channels=3, classes=("a", "b", "c"))
 

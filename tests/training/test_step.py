@@ -6,9 +6,8 @@ import pytest
 import tensorflow as tf
 
 from pipeline.study.variants import find_variant
-from pipeline.training.dropout import drop_half
 from pipeline.training.network import build_network
-from pipeline.training.step import compile_step, count_dropouts
+from pipeline.training.step import compile_step, count_dropouts, drop_half
 
 SHAPES = ((128, 14, 14, 32), (44, 7, 7, 5), (3, 11), (1, 1))
 

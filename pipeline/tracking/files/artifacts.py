@@ -65,7 +65,7 @@ def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> 
         np.savez_compressed(
             path,
             label=dataset.y_test,
-            **result.test.predictions._asdict(),
+            **result.recent[-1]._asdict(),
             recent=len(recent),
             recent_wrong=wrong.sum(axis=0).astype(np.uint8),
             recent_log_probability=recent.mean(axis=0, dtype=np.float64).astype(np.float16),

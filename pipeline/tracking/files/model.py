@@ -44,7 +44,7 @@ def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
 
     With its signature, explicit requirements, one test image for an example, and metadata that say what it takes.
     """
-    from pipeline.training.served import accept_pixels  # imports TensorFlow
+    from pipeline.training.network import accept_pixels  # imports TensorFlow
 
     experiment_id = recorder.client.get_run(recorder.run_id).info.experiment_id
     of_this_run = f"source_run_id = '{recorder.run_id}'"
@@ -117,7 +117,7 @@ def verify_run(run_id: str, settings: Settings) -> None:
         predicted = logged["predicted"]
     network = load_network(run_id)
     dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
-    from pipeline.training.served import takes_pixels
+    from pipeline.training.network import takes_pixels
 
     again = network.predict(dataset.raw.x_test if takes_pixels(network) else dataset.x_test, verbose=0).argmax(axis=1)
     if not np.array_equal(predicted, again):
