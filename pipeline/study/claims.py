@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.study.fields import Key, check_table, choice, label, number, refuse, require_keys, several, text, window
+from pipeline.study.fields import TEXT, WINDOW, Key, check_table, choice, number, pattern, refuse, require_keys, several
 
 Standing = Literal["", "late", "never"]
 """When the claims of an experiment were frozen: before the first run (""), after it, or never."""
@@ -52,29 +52,24 @@ class Claim:
     all_of: tuple[str, ...] = ()
 
 
-HEADLINE_KEYS: Mapping[str, Key] = {
-    "name": label(),
-    "statement": text(),
-    "alpha": number(0, 0.5),
-    "all_of": several(text(), "names of claims"),
-}
 CLAIM_KEYS: Mapping[str, Key] = {
-    "name": label(),
-    "statement": text(),
+    "name": pattern(r"[\w.-]+( [\w.-]+)*", "words of letters, digits, dot, dash and underscore alone"),
+    "statement": TEXT,
     "estimand": choice("gap", "test_loss", "test_error", "onset"),
     "contrast": choice("regularised - plain", "plain", "regularised"),
     "by": choice("depth", "kernel"),
     "direction": choice("lower", "higher", "not_higher"),
     "smallest_effect": number(0, math.inf),
     "reference": number(0, math.inf),
-    "epochs": window(),
+    "epochs": WINDOW,
     "smallest_rise": number(0, math.inf),
     "at": choice("last epoch", "mean of last 3 epochs"),
     "over": choice("seeds", "seeds and images"),
     "alpha": number(0, 0.5),
-    "family": text(),
-    "all_of": HEADLINE_KEYS["all_of"],
+    "family": TEXT,
+    "all_of": several(TEXT, "names of claims"),
 }
+HEADLINE_KEYS = {key: CLAIM_KEYS[key] for key in ("name", "statement", "alpha", "all_of")}
 LATER = {"at": Claim.at, "over": Claim.over}
 """Keys that earlier versions did not know, with what their claims mean: a claim that says no more keeps its hash."""
 FEWEST_SEEDS = 5

@@ -17,33 +17,31 @@ may say (the words of study.variants, where the notation of `features` and `head
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.images import LARGEST
-from pipeline.study.fields import Key, check_table, choice, refuse, require_keys, text, truth, whole, words
-from pipeline.study.layers import LARGEST_IMAGES, find_misfit
+from pipeline.images import LARGEST, Images
+from pipeline.study.fields import TEXT, TRUTH, Key, check_table, choice, pattern, refuse, require_keys, whole, words
+from pipeline.study.layers import find_misfit
 from pipeline.study.variants import VARIANTS, Variant, Variants
 
-NAME = r"[A-Za-z][\w.-]{0,59}"
+LARGEST_IMAGES = Images(height=LARGEST, width=LARGEST, channels=3)
 WIDTH = "[1-9][0-9]{0,3}"
 VARIANT_KEYS: Mapping[str, Key] = {
-    "name": Key(
-        says="a letter, then letters, digits, dot, dash and underscore, 60 in all at most",
-        accepts=lambda value: isinstance(value, str) and re.fullmatch(NAME, value, re.ASCII) is not None,
+    "name": pattern(
+        r"[A-Za-z][\w.-]{0,59}", "a letter, then letters, digits, dot, dash and underscore, 60 in all at most"
     ),
     "kernel": whole(1, LARGEST),
     "features": words(f"{WIDTH}|M|D", 'widths of convolutions, M and D, as "8 M D 16 M D"'),
     "head": words(f"{WIDTH}|B|D", 'widths of dense layers, B and D, as "32 B D"'),
     "conv_padding": choice("valid", "same"),
     "pool_padding": words("valid|same", '"valid" or "same", or one of them for each M'),
-    "regularised": truth(),
-    "twin": text(),
+    "regularised": TRUTH,
+    "twin": TEXT,
     "depth_called": whole(1, 1000),
-    "note": text(),
+    "note": TEXT,
 }
 REQUIRED = ("name", "kernel", "features", "head")
 ALIKE = ("kernel", "conv_padding", "pool_padding")
