@@ -18,7 +18,6 @@ import itertools
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from pipeline.analysis.statistics import Array
@@ -38,18 +37,12 @@ CHUNK = 250  # curves fitted at once: some 30 MB
 METRIC = metrics.HONEST_TEST_LOSS
 
 
-def locate_onset(losses: npt.ArrayLike, smallest_rise: float = 0.0) -> Array:
-    """Epoch (from 1) at which each loss curve begins to overfit by the module's rule; nan where that is not seen.
+def date_curves(curves: Array, smallest_rise: float) -> tuple[Array, Array]:
+    """(onset, noise) of loss curves, shape (n, epochs), both of shape (n,).
 
-    `losses` has shape (..., epochs), `smallest_rise` its unit (nats); returns shape (...).
+    The onset is the epoch (from 1) at which a curve begins to overfit by the module's rule, nan where that is not seen;
+    the noise is the SD of one epoch around the curve with the hinge, in the unit of the losses and of `smallest_rise`.
     """
-    curves = np.asarray(losses, dtype=float)
-    onset: Array = _date_curves(curves.reshape(-1, curves.shape[-1]), smallest_rise)[0].reshape(curves.shape[:-1])
-    return onset
-
-
-def _date_curves(curves: Array, smallest_rise: float) -> tuple[Array, Array]:
-    """(onset, noise) of curves (n, epochs): noise is the SD of one epoch around the curve with the hinge."""
     epochs = curves.shape[-1]
     if epochs < FEWEST_EPOCHS or not len(curves):
         return np.full(len(curves), np.nan), np.full(len(curves), np.nan)
@@ -129,7 +122,7 @@ def find_onsets(history: pd.DataFrame, smallest_rise: float = 0.0) -> pd.DataFra
     rows: list[tuple[str, int, float, float]] = []
     for epochs, own in whole.items():  # all curves of one length at once
         losses = np.array(list(own.values()))
-        rows += zip(own, [epochs] * len(own), *_date_curves(losses, smallest_rise), strict=True)
+        rows += zip(own, [epochs] * len(own), *date_curves(losses, smallest_rise), strict=True)
     return pd.DataFrame(rows, columns=["run_id", "epochs", "onset", "noise"]).set_index("run_id").sort_index()
 
 

@@ -16,6 +16,8 @@ from pipeline.errors import AnalysisError
 from pipeline.study.claims import CONFIRMING_EPOCHS, Claim
 from pipeline.study.variants import Variant, matched_twins
 
+Twins = tuple[tuple[Variant, Variant], ...]
+
 ARMS: Mapping[str, tuple[int, int]] = {"regularised - plain": (-1, 1), "plain": (1, 0), "regularised": (0, 1)}
 """Weights of the plain and the regularised arm in each contrast."""
 FEWEST_STEPS = 3
@@ -34,7 +36,7 @@ class Blocks:
     """
 
     seeds: tuple[int, ...]
-    twins: tuple[tuple[Variant, Variant], ...]
+    twins: Twins
     arms: tuple[int, int]
     values: Array
     ids: npt.NDArray[np.object_]
@@ -67,20 +69,6 @@ class Blocks:
         )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evidence:
-    """What the runs say to one claim: a value a seed, its least possible SD, how many twins point the claim's way.
-
-    `weights` are those of the twins in a seed's value. `missing` says why there is none.
-    """
-
-    per_seed: Array
-    weights: Array
-    least_sd: float
-    agree: int
-    missing: str = ""
-
-
 def pair_twins(records: Records, values: pd.Series[float], claim: Claim, design: Design) -> Blocks:
     """Pair matched twins by the key of their seed, whatever the order of rows, and keep the complete seeds.
 
@@ -93,8 +81,7 @@ def pair_twins(records: Records, values: pd.Series[float], claim: Claim, design:
         if (seed, variant) in cells:
             raise AnalysisError(f"{variant} has more than one run with seed {seed}; choose one run for each seed")
         cells[int(seed), str(variant)] = float(value), str(run_id)
-    names = set(runs["variant"] if design.variants is None else design.variants)
-    twins = tuple(pair for pair in matched_twins(design.table) if {row.name for row in pair} <= names)
+    twins = matched_twins(design.table, set(runs["variant"]) if design.variants is None else design.variants)
     arms = ARMS[claim.contrast]
     needed = [row.name for pair in twins for row, weight in zip(pair, arms, strict=True) if weight]
     broken = {(str(run["variant"]), int(run["seed"])) for run in records.broken.to_dict("records")}
@@ -133,37 +120,56 @@ def _is_short(claim: Claim, runs: pd.DataFrame) -> bool:
     return claim.epochs is not None and bool(runs["epochs"].max() < claim.epochs[1] + CONFIRMING_EPOCHS)
 
 
-def gather_evidence(claim: Claim, blocks: Blocks, records: Records) -> Evidence:
-    """Contrast `blocks` as the claim asks: mean over twins, or the slope over the twins' depth or kernel.
+def explain_lack(claim: Claim, blocks: Blocks, records: Records) -> str:
+    """Why there is no value a seed; empty if there is one."""
+    if blocks.effects.size:
+        return explain_steps(claim, blocks.twins)
+    if records.runs.empty:
+        return "no run has finished, so there is nothing to judge"
+    if not blocks.twins:
+        return "the experiment has no matched twins"
+    if _is_short(claim, records.runs) and claim.epochs:
+        return f"no run was trained for the {claim.epochs[1] + CONFIRMING_EPOCHS} epochs that the window needs"
+    return "no seed has all the runs that the claim needs"
 
-    A twin agrees where its own mean over seeds lies on the claim's side of what the claim is held against. Shares of
-    runs (onset) get a least SD: that of a binomial share at the rule of succession, (k + 1) / (n + 2), since equal
-    shares in few seeds do not mean that there is no spread; a test error gets that of one image a run.
-    """
-    effects = blocks.effects
-    factor = list_factor(claim, blocks)
-    missing = "" if effects.size else _explain_lack(claim, blocks, records)
-    steps = len(set(factor.tolist()))
-    if not missing and claim.by and steps < FEWEST_STEPS:
-        values = " and ".join(f"{value:g}" for value in sorted(set(factor.tolist())))
-        missing = f"a slope needs twins of {FEWEST_STEPS} different {claim.by}s, and they have {values}"
-    if missing:
-        return Evidence(per_seed=np.empty(0), weights=np.empty(0), least_sd=0.0, agree=0, missing=missing)
+
+def explain_steps(claim: Claim, twins: Twins) -> str:
+    """Why twins of too few depths or kernels carry no slope; empty if they do, or for a claim about no slope."""
+    steps = sorted(set(list_factor(claim, twins).tolist()))
+    if not claim.by or len(steps) >= FEWEST_STEPS:
+        return ""
+    have = " and ".join(f"{step:g}" for step in steps)
+    return f"a slope needs twins of {FEWEST_STEPS} different {claim.by}s, and they have {have}"
+
+
+def weigh_twins(claim: Claim, twins: Twins) -> Array:
+    """The weights of twins in a seed's value: of their mean, or of the slope over their depth or kernel."""
+    factor = list_factor(claim, twins)
     centred = factor - factor.mean()
-    weights = centred / (centred**2).sum() if claim.by else np.full(len(factor), 1 / len(factor))
-    pulls = (effects.mean(axis=0) - find_null(claim)) * find_sign(claim)
-    return Evidence(
-        per_seed=effects @ weights,
-        weights=weights,
-        least_sd=float(np.sqrt(_find_least_variance(claim, blocks, records) * (weights**2).sum())),
-        agree=int((pulls > 0).sum()),
-    )
+    return centred / (centred**2).sum() if claim.by else np.full(len(factor), 1 / len(factor))
 
 
-def list_factor(claim: Claim, blocks: Blocks) -> Array:
+def list_factor(claim: Claim, twins: Twins) -> Array:
     """The depth of each twin, or its kernel where the claim is by kernel; shape (twins,)."""
     name = "kernel" if claim.by == "kernel" else "depth_counted"
-    return np.array([getattr(row, name) for row, _ in blocks.twins], dtype=float)
+    return np.array([getattr(row, name) for row, _ in twins], dtype=float)
+
+
+def find_least_sd(claim: Claim, blocks: Blocks, records: Records, weights: Array) -> float:
+    """The least possible SD of a value a seed.
+
+    Shares of runs (onset) have that of a binomial share at the rule of succession, (k + 1) / (n + 2), since equal
+    shares in few seeds do not mean that there is no spread; a test error has that of one image a run.
+    """
+    variance = 0.0
+    if claim.estimand == "test_error":
+        variance = sum(weight**2 for weight in blocks.arms) / count_test_images(records) ** 2
+    elif claim.estimand == "onset":
+        for place in (place for place, weight in enumerate(blocks.arms) if weight):
+            events = blocks.values[:, :, place]
+            share = (events.sum() + 1) / (events.size + 2)
+            variance += float(share * (1 - share))
+    return float(np.sqrt(variance * (weights**2).sum()))
 
 
 def find_sign(claim: Claim) -> int:
@@ -187,27 +193,3 @@ def count_test_images(records: Records) -> int:
 def count_images(subset: int) -> int:
     """How many test images belong to a subset of training images (0: all of MNIST)."""
     return round(subset * IMAGES_PER_TRAINING_IMAGE) if subset else TEST_IMAGES
-
-
-def _find_least_variance(claim: Claim, blocks: Blocks, records: Records) -> float:
-    """The least variance over seeds of one twin's effect."""
-    if claim.estimand == "test_error":
-        return sum(weight**2 for weight in blocks.arms) / count_test_images(records) ** 2
-    if claim.estimand != "onset":
-        return 0.0
-    return sum(_bound_share(blocks.values[:, :, place]) for place, weight in enumerate(blocks.arms) if weight)
-
-
-def _bound_share(events: Array) -> float:
-    share = (events.sum() + 1) / (events.size + 2)
-    return float(share * (1 - share))
-
-
-def _explain_lack(claim: Claim, blocks: Blocks, records: Records) -> str:
-    if records.runs.empty:
-        return "no run has finished, so there is nothing to judge"
-    if not blocks.twins:
-        return "the experiment has no matched twins"
-    if _is_short(claim, records.runs) and claim.epochs:
-        return f"no run was trained for the {claim.epochs[1] + CONFIRMING_EPOCHS} epochs that the window needs"
-    return "no seed has all the runs that the claim needs"

@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from pipeline.analysis.claims.contrasts import find_sign
 from pipeline.analysis.claims.design import Design, Records
 from pipeline.analysis.claims.verdict import NAN, Verdict, decide
 from pipeline.analysis.claims.weighing import Weighed, count_needed, weigh_claim, weigh_without
@@ -43,13 +44,12 @@ from pipeline.study.experiment import PLAN
 Singles = Mapping[str, Weighed]
 
 
-def judge_claims(claims: Sequence[Claim], records: Records, design: Design | None = None) -> list[Verdict]:
+def judge_claims(claims: Sequence[Claim], records: Records, design: Design) -> list[Verdict]:
     """A verdict for each claim, in their order.
 
     Raises:
         AnalysisError: a variant has a seed twice, or a run an epoch twice.
     """
-    design = design or Design()
     weighed = {claim.name: weigh_claim(claim, records, design) for claim in claims if not claim.all_of}
     verdicts = _judge(claims, weighed)
     if any(each.troubles.removable for each in weighed.values()):
@@ -126,7 +126,7 @@ def _judge_headline(claim: Claim, weighed: Singles, verdicts: Mapping[str, Verdi
 def _find_one_sided(single: Weighed) -> float:
     """The p of a part, corrected for its look; 1 where its effect is on the wrong side of its null."""
     draft = single.draft
-    towards = single.sign * (draft.effect - draft.null) > 0
+    towards = find_sign(draft.claim) * (draft.effect - draft.null) > 0
     return min(1.0, draft.p / draft.look.share) if towards else 1.0
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pipeline.analysis.claims.looks import Look
-from pipeline.analysis.claims.networks import ENOUGH_TWINS, say_range
+from pipeline.analysis.claims.design import Look
+from pipeline.analysis.claims.networks import ENOUGH_TWINS
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.report.text.intervals import conclude_interval
 from pipeline.report.text.numbers import SCALES, format_effect, format_p, format_size, join_words, say_unit
@@ -64,7 +64,8 @@ def say_twins(verdict: Verdict) -> str:
     if not verdict.by_twin:
         return ""
     claim = verdict.claim
-    low, high = (format_effect(bound, verdict) for bound in say_range(verdict.by_twin))
+    effects = [twin.effect for twin in verdict.by_twin]
+    low, high = (format_effect(bound, verdict) for bound in (min(effects), max(effects)))
     if claim.by:
         ends = f"{low} to {high} {SCALES[verdict.unit.split()[0]][2]}"
         return f"the twins' own differences go from {ends}"
