@@ -32,7 +32,7 @@ FLIPS = 9999  # above 13 seeds there are more sign flips than these, so they are
 class Estimate:
     """A mean over `n` seeds with the SD of one seed, the standard `error` of the mean and its degrees of freedom.
 
-    `sd` and `error` are nan below two seeds. Beyond the seeds the error may cover test images (analysis.images); the
+    `sd` and `error` are nan below two seeds. Beyond the seeds the error may cover test images (claims.images); the
     interval is then never narrower, nor p smaller, than with the seeds alone.
     """
 

@@ -13,13 +13,13 @@ interest:
 | INCONCLUSIVE | else | I holds s |
 
 Before all that: UNTESTABLE without matched twins, below 5 complete seeds (seeds that have every run that the claim
-needs), before the first declared look (analysis.looks), if all seeds agree in all but rounding, as there is no spread
+needs), before the first declared look (claims.design), if all seeds agree in all but rounding, as there is no spread
 to judge by, if test images are to be covered and were not recorded, if a slope has fewer than three depths, or if noise
 hides an onset. DEVIATED if the claim, a part of it, or the plan (variants, seeds, settings) is not as it was frozen; a
 claim that is added later is DEVIATED itself and leaves the others alone, one that is taken away relaxes the correction
 of those that stay, and makes them all DEVIATED.
 
-Where runs collapsed or a network did not train (analysis.troubles), the claim is judged with and without them; it keeps
+Where runs collapsed or a network did not train (claims.troubles), the claim is judged with and without them; it keeps
 its verdict where both are the same word, else it is INCONCLUSIVE. Where a cell ended without finite numbers nothing is
 SUPPORTED.
 

@@ -24,9 +24,9 @@ class Judgement:
     seed: int | None
     run_id: str | None
     metric: str
-    expected: str | tuple[float, float] | None
-    value: str | float | None
-    result: Result
+    expected: str | tuple[float, float] | None = None
+    value: str | float | None = None
+    result: Result = "not judged"
     detail: str
 
 
@@ -54,13 +54,4 @@ USUAL = Demands()
 
 def describe(run: Mapping[Any, Any], metric: str, detail: str) -> Judgement:
     """A judgement of this run that is not made (yet)."""
-    return Judgement(
-        variant=run["variant"],
-        seed=run["seed"],
-        run_id=run["run_id"],
-        metric=metric,
-        expected=None,
-        value=None,
-        result="not judged",
-        detail=detail,
-    )
+    return Judgement(variant=run["variant"], seed=run["seed"], run_id=run["run_id"], metric=metric, detail=detail)
