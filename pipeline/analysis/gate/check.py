@@ -20,8 +20,7 @@ import pandas as pd
 
 from pipeline.analysis.gate.judgement import USUAL, Demands, Judgement, Result, describe
 from pipeline.analysis.gate.metrics import GATED, Scale, Yardstick, bound_mean, bound_run, list_yardsticks
-from pipeline.analysis.table.conclusion import Conclusion
-from pipeline.analysis.table.results import load_conclusion
+from pipeline.analysis.table.conclusion import Conclusion, load_conclusion
 from pipeline.analysis.table.selection import Selection, SharedSettings, select_runs
 from pipeline.study.predicted import Predicted
 from pipeline.study.variants import VARIANTS, Variants

@@ -70,7 +70,7 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     except UnicodeDecodeError as error:
         raise AnalysisError(f"{against}: not a usable result file (no text); give one of compare") from error
 
-    from pipeline.analysis.table.results import load_conclusion
+    from pipeline.analysis.table.conclusion import load_conclusion
 
     load_conclusion(stored)  # refused before MLflow is imported
 

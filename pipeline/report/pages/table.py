@@ -12,9 +12,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.analysis.statistics import find_ties, tabulate_errors
-from pipeline.analysis.table.conclusion import Conclusion, list_records
+from pipeline.analysis.table.conclusion import Conclusion, dump_conclusion, list_records
 from pipeline.analysis.table.entries import Entry
-from pipeline.analysis.table.results import dump_conclusion
 from pipeline.errors import AnalysisError
 from pipeline.report.text.escape import escape_latex, escape_markdown
 from pipeline.study.variants import published_variants
