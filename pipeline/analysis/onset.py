@@ -26,8 +26,6 @@ from pipeline.study import metrics
 from pipeline.study.claims import CONFIRMING_EPOCHS
 
 THRESHOLD = 10.5
-MOST_NOISE = 1.0
-"""Above so many times the rise that a claim asks for, noise hides an onset: a true share could come out as refuted."""
 FEWEST_EPOCHS = 8  # below this the noise cannot be told from the curve
 DECAYS = 16  # rates tried, from a factor of e in FASTEST epochs to one in E / SLOWEST
 FASTEST, SLOWEST = 0.4, 2.5
@@ -124,11 +122,3 @@ def find_onsets(history: pd.DataFrame, smallest_rise: float = 0.0) -> pd.DataFra
         losses = np.array(list(own.values()))
         rows += zip(own, [epochs] * len(own), *date_curves(losses, smallest_rise), strict=True)
     return pd.DataFrame(rows, columns=["run_id", "epochs", "onset", "noise"]).set_index("run_id").sort_index()
-
-
-def say_hidden(onsets: pd.DataFrame, smallest_rise: float) -> str:
-    """Why noise hides a rise in the median run of `onsets` (as find_onsets gives it); empty if it does not."""
-    noise = float(onsets["noise"].median())
-    if not noise > MOST_NOISE * smallest_rise:
-        return ""
-    return f"the noise of the test loss, {noise:.2g} nats an epoch in the median run, hides a rise of {smallest_rise:g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.analysis.gate.check import check_against
-from pipeline.analysis.gate.judgement import Demands, Judgement
+from pipeline.analysis.gate.metrics import Demands, Judgement
 from pipeline.study.variants import VARIANTS
 from pipeline.tracking.files.hashes import demand_recorded_metrics
 from pipeline.tracking.files.predicted import read_predicted

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.analysis.gate.check import EVERY, check_against, gate_passed
-from pipeline.analysis.gate.judgement import Demands
-from pipeline.analysis.gate.metrics import GATED, IMAGES, LOSS, bound_mean, bound_run, pool_spread, scale_error
+from pipeline.analysis.gate.metrics import GATED, IMAGES, LOSS, Demands, bound_mean, bound_run, pool_spread, scale_error
 from pipeline.analysis.table.conclusion import conclude, dump_conclusion
 from pipeline.analysis.table.selection import select_runs
 from pipeline.errors import AnalysisError

@@ -1,4 +1,4 @@
-"""From runs to one value a seed: matched twins paired by seed, and what a claim asks contrasted within each seed."""
+"""From runs to one value a seed: what a claim is about is measured in each run, paired over twins and contrasted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.analysis.claims.design import Design, Records
-from pipeline.analysis.claims.measures import count_epochs
+from pipeline.analysis.onset import find_onsets
 from pipeline.analysis.statistics import Array
 from pipeline.errors import AnalysisError
+from pipeline.study import metrics
 from pipeline.study.claims import CONFIRMING_EPOCHS, Claim
 from pipeline.study.variants import Variant, matched_twins
 
@@ -24,6 +25,17 @@ FEWEST_STEPS = 3
 """Different depths or kernels below which a slope says nothing that the networks' own differences do not explain."""
 TEST_IMAGES = 10_000
 IMAGES_PER_TRAINING_IMAGE = 1 / 6  # of a subset
+FINALS = {
+    "gap": metrics.GAP_HONEST.final,
+    "test_loss": metrics.HONEST_TEST_LOSS.final,
+    "test_error": metrics.TEST_ACCURACY.final,
+}
+CURVES = {
+    "gap": (metrics.HONEST_TEST_LOSS, metrics.HONEST_TRAIN_LOSS),
+    "test_loss": (metrics.HONEST_TEST_LOSS,),
+    "test_error": (metrics.TEST_ACCURACY,),
+}
+"""What an estimand is by epoch: the first metric, less the second where there is one; an error is 1 - accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +79,45 @@ class Blocks:
             values=self.values[rows][:, columns],
             ids=self.ids[rows][:, columns],
         )
+
+
+def count_epochs(claim: Claim) -> int:
+    """How many of the last epochs are averaged."""
+    return 3 if claim.at == "mean of last 3 epochs" else 1
+
+
+def measure_runs(records: Records, claim: Claim) -> pd.Series[float]:
+    """The claim's estimand of each run, indexed like `records.runs`; nan where a run lacks it.
+
+    After the last epoch the gap is that of all training images; by epoch it is read on the probe of 10,000 of them.
+    An onset is 1 where it lies within the claim's epochs and else 0; it needs CONFIRMING_EPOCHS epochs after the
+    window. Raises AnalysisError if a run has an epoch twice.
+    """
+    runs = records.runs
+    if claim.epochs is not None:
+        onsets = find_onsets(records.history[records.history["run_id"].isin(runs["run_id"])], claim.smallest_rise)
+        onsets = onsets[onsets["epochs"] >= claim.epochs[1] + CONFIRMING_EPOCHS]
+        return runs["run_id"].map(onsets["onset"].between(*claim.epochs).astype(float))
+    last = count_epochs(claim) == 1
+    values = runs[FINALS[claim.estimand]].astype(float) if last else _average_last(records, claim)
+    return 1 - values if claim.estimand == "test_error" else values
+
+
+def _average_last(records: Records, claim: Claim) -> pd.Series[float]:
+    """The mean over the last epochs of each run; nan where one of them is missing or not finite."""
+    number, runs = count_epochs(claim), records.runs
+    last = runs.set_index("run_id")["epochs"]
+    means = []
+    for metric in CURVES[claim.estimand]:
+        curve = records.history[records.history["metric"] == metric]
+        ends = curve["run_id"].map(last).astype(float)
+        epochs = curve["epoch"].astype(float)
+        recent = curve[epochs.gt(ends - number) & epochs.le(ends)]
+        values = recent["value"].astype(float)
+        known = recent.assign(value=values.where(np.isfinite(values))).groupby("run_id", observed=True)["value"]
+        whole = known.mean().where(known.count() == number).reindex(runs["run_id"])
+        means.append(pd.Series(whole.to_numpy(dtype=float), runs.index))
+    return means[0] - means[1] if len(means) > 1 else means[0]
 
 
 def pair_twins(records: Records, values: pd.Series[float], claim: Claim, design: Design) -> Blocks:

@@ -131,16 +131,11 @@ def _find_one_sided(single: Weighed) -> float:
 
 
 def _decide_headline(claim: Claim, parts: Sequence[Weighed]) -> str:
-    shares = [part.draft.look.share for part in parts]
-    whole = [part.bound(claim.alpha * share) for part, share in zip(parts, shares, strict=True)]
-    if all(decide(part.draft.claim, bounds) == "SUPPORTED" for part, bounds in zip(parts, whole, strict=True)):
+    if all(part.decide(claim.alpha) == "SUPPORTED" for part in parts):
         return "SUPPORTED"
-    p_values = [min(1.0, part.draft.p / share) for part, share in zip(parts, shares, strict=True)]
+    p_values = [min(1.0, part.draft.p / part.draft.look.share) for part in parts]
     levels = adjust_holm(p_values, claim.alpha)[1].tolist()
-    strict = [
-        decide(part.draft.claim, part.bound(level * share))
-        for part, level, share in zip(parts, levels, shares, strict=True)
-    ]
+    strict = [part.decide(level) for part, level in zip(parts, levels, strict=True)]
     return next((verdict for verdict in ("REFUTED", "NEGLIGIBLE") if verdict in strict), "INCONCLUSIVE")
 
 

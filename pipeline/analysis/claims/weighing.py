@@ -5,26 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import scipy
 
 from pipeline.analysis.claims.contrasts import (
     Blocks,
+    count_epochs,
     count_test_images,
     explain_lack,
     find_least_sd,
     find_null,
     list_factor,
+    measure_runs,
     pair_twins,
     weigh_twins,
 )
 from pipeline.analysis.claims.design import Design, Look, Records, find_look
 from pipeline.analysis.claims.images import widen_by_images
-from pipeline.analysis.claims.measures import count_epochs, measure_runs
 from pipeline.analysis.claims.networks import list_twins, reach_across, reach_slope
 from pipeline.analysis.claims.troubles import Troubles, find_troubles
-from pipeline.analysis.claims.verdict import NAN, Verdict, name_unit
-from pipeline.analysis.onset import find_onsets, say_hidden
+from pipeline.analysis.claims.verdict import NAN, Verdict, decide, name_unit
+from pipeline.analysis.onset import find_onsets
 from pipeline.analysis.statistics import (
     ALPHA,
     Array,
@@ -57,6 +57,10 @@ class Weighed:
         if claim.estimand == "onset" and claim.contrast != "regularised - plain":
             return max(low, 0.0), min(high, 1.0)
         return low, high
+
+    def decide(self, alpha: float) -> str:
+        """The verdict at the look's share of alpha."""
+        return decide(self.draft.claim, self.bound(alpha * self.draft.look.share))
 
 
 def weigh_claim(claim: Claim, records: Records, design: Design) -> Weighed:
@@ -187,7 +191,8 @@ def _find_hidden(claim: Claim, blocks: Blocks, records: Records) -> str:
     """Why noise hides an onset; empty if it does not, or for a claim about something else."""
     if claim.epochs is None:
         return ""
-    onsets: pd.DataFrame = find_onsets(
-        records.history[records.history["run_id"].isin(blocks.run_ids)], claim.smallest_rise
-    )
-    return say_hidden(onsets, claim.smallest_rise)
+    history = records.history[records.history["run_id"].isin(blocks.run_ids)]
+    noise, rise = float(find_onsets(history, claim.smallest_rise)["noise"].median()), claim.smallest_rise
+    if not noise > rise:  # a true share could come out as refuted
+        return ""
+    return f"the noise of the test loss, {noise:.2g} nats an epoch in the median run, hides a rise of {rise:g}"

@@ -18,8 +18,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.gate.judgement import USUAL, Demands, Judgement, Result, describe
-from pipeline.analysis.gate.metrics import GATED, Scale, Yardstick, bound_mean, bound_run, list_yardsticks
+from pipeline.analysis.gate.metrics import (
+    GATED,
+    USUAL,
+    Demands,
+    Judgement,
+    Result,
+    Scale,
+    Yardstick,
+    bound_mean,
+    bound_run,
+    describe,
+    list_yardsticks,
+)
 from pipeline.analysis.table.conclusion import Conclusion, load_conclusion
 from pipeline.analysis.table.selection import Selection, SharedSettings, select_runs
 from pipeline.study.predicted import Predicted

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from scipy import special
 
 from pipeline.analysis.claims.contrasts import count_images
 from pipeline.analysis.table.conclusion import Conclusion
+from pipeline.errors import AnalysisError
 from pipeline.study import metrics
 from pipeline.study.predicted import Predicted
 
@@ -30,6 +31,7 @@ HEAVY = 3
 WIDEST = math.log(3)
 """Bounds wider than a factor of 3 to either side judge nothing."""
 POWER = 0.8
+Result = Literal["pass", "fail", "not judged"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,3 +175,48 @@ def _count_images(
             if run["variant"] == variant and answer is not None and len(answer) == grid.shape[1]:
                 counts[str(run["run_id"])] = float((grid.all(axis=0) & ~answer).sum())
     return Yardstick(metric=IMAGES, scale=COUNT, stored=known, fresh=counts) if counts else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """One judgement: a variant and seed, the metric looked at, what was expected and what came.
+
+    `expected` is a hash, the bounds (low, high), or None where nothing can be expected; `detail` says how it was judged
+    or why it was not. `seed` and `run_id` are None where no new run was found.
+    """
+
+    variant: str
+    seed: int | None
+    run_id: str | None
+    metric: str
+    expected: str | tuple[float, float] | None = None
+    value: str | float | None = None
+    result: Result = "not judged"
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demands:
+    """How strict a gate is.
+
+    `confidence` holds for all bounds together (Bonferroni). Where no spread is stored, or the bounds are too wide,
+    `tolerances` (metric -> half-width in its unit) takes their place. With `allow_missing`, what has no finished new
+    run is not judged.
+    """
+
+    confidence: float = 0.95
+    tolerances: Mapping[str, float] = field(default_factory=dict)
+    allow_missing: bool = False
+
+    def __post_init__(self) -> None:
+        for metric in self.tolerances:
+            if metric not in GATED:
+                raise AnalysisError(f'a tolerance for "{metric}" gates nothing; choose one of {", ".join(GATED)}')
+
+
+USUAL = Demands()
+
+
+def describe(run: Mapping[Any, Any], metric: str, detail: str) -> Judgement:
+    """A judgement of this run that is not made (yet)."""
+    return Judgement(variant=run["variant"], seed=run["seed"], run_id=run["run_id"], metric=metric, detail=detail)

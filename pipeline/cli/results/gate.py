@@ -75,7 +75,7 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     load_conclusion(stored)  # refused before MLflow is imported
 
     from pipeline.analysis.gate.check import gate_passed
-    from pipeline.analysis.gate.judgement import Demands
+    from pipeline.analysis.gate.metrics import Demands
     from pipeline.report.text.gate import name_cell, render_junit, render_summary, say_gate
     from pipeline.workflows.gate import gate_experiment
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from pipeline.analysis.gate.check import gate_passed
-from pipeline.analysis.gate.judgement import Judgement
+from pipeline.analysis.gate.metrics import Judgement
 from pipeline.report.text.escape import escape_markdown
 
 # XML 1.0 has no place for these at all, not even escaped.
