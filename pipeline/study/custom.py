@@ -1,18 +1,7 @@
 """A user's own variants: [[variant]] tables of a TOML file, checked, and set behind the study's own table.
 
-The tables may stand in an experiment file, so that a whole study is one file, or in a file of their own. What a table
-may say (the words of study.variants, where the notation of `features` and `head` is explained):
-
-| key | means |
-| --- | --- |
-| name | letters, digits, dot, dash and underscore; no name of the study's table |
-| kernel | width of every convolution in pixels |
-| features, head | the layers, as "8 M 16 M" and "32" |
-| conv_padding, pool_padding | valid (where nothing is said) or same; for poolings also one word for each M |
-| regularised | true: L2 and he_normal on every conv and hidden dense kernel |
-| twin | the row of this file that differs in the regularisation alone: L2, D, B |
-| depth_called | the depth that the name stands for; counted where nothing is said |
-| note | what a reader should know |
+The tables may stand in an experiment file, so that a whole study is one file, or in a file of their own. Their keys are
+the words of study.variants; docs/own-study.md says what each may hold.
 """
 
 from __future__ import annotations
@@ -117,5 +106,4 @@ def _check_twin(path: Path, row: Variant, rows: Mapping[str, Variant]) -> None:
 
 
 def _strip(notation: str) -> list[str]:
-    """The layers that are no regularisation."""
     return [token for token in notation.split() if token not in ("D", "B")]

@@ -159,7 +159,6 @@ def pair_twins(records: Records, values: pd.Series[float], claim: Claim, design:
 
 
 def _name_measure(claim: Claim) -> str:
-    """What a run must have for the claim."""
     if claim.epochs:
         return f"whole curve of {claim.epochs[1] + CONFIRMING_EPOCHS} epochs or more"
     noun = claim.estimand.replace("_", " ")
@@ -167,7 +166,6 @@ def _name_measure(claim: Claim) -> str:
 
 
 def _is_short(claim: Claim, runs: pd.DataFrame) -> bool:
-    """Whether the runs end too soon after the claim's window."""
     return claim.epochs is not None and bool(runs["epochs"].max() < claim.epochs[1] + CONFIRMING_EPOCHS)
 
 

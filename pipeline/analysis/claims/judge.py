@@ -65,7 +65,6 @@ def judge_claims(claims: Sequence[Claim], records: Records, design: Design) -> l
 
 
 def _judge(claims: Sequence[Claim], weighed: Singles) -> dict[str, Verdict]:
-    """The verdict of each claim by name, from what was weighed."""
     families: dict[str, list[Weighed]] = {}
     for single in weighed.values():
         families.setdefault(single.draft.claim.family, []).append(single)
@@ -163,7 +162,6 @@ def _block(verdict: Verdict, weighed: Singles) -> Verdict:
 
 
 def _follow_parts(verdict: Verdict, parts: tuple[Verdict, ...]) -> Verdict:
-    """The headline with its parts as they were finally judged."""
     troubles = tuple(dict.fromkeys(said for part in parts for said in part.troubles))
     return replace(verdict, parts=parts, troubles=troubles)
 

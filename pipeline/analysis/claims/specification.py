@@ -82,7 +82,6 @@ def _part_seeds(seeds: Sequence[int]) -> list[list[int]]:
 
 
 def _list_readings(claim: Claim) -> Iterator[tuple[str, Claim]]:
-    """The claim as it could also have been read."""
     if claim.estimand == "onset":
         for factor in RISES:
             rise = factor * claim.smallest_rise

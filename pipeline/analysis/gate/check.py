@@ -137,8 +137,7 @@ def _compare_metric(run: Mapping[Any, Any], stick: Yardstick, level: float, tole
 
 def _judge_shift(stick: Yardstick, fresh: Sequence[Mapping[Any, Any]], alpha: float) -> Judgement:
     """All new seeds together: the mean of what each is off the mean of its variant's stored seeds."""
-    run = {"variant": EVERY, "seed": None, "run_id": None}
-    judgement = describe(run, f"{stick.metric}, mean shift", "no spread to judge by")
+    judgement = Judgement(variant=EVERY, metric=f"{stick.metric}, mean shift", detail="no spread to judge by")
     used = [run for run in fresh if not math.isnan(stick.read(run))]
     spread, scale = stick.spread, stick.scale
     if not used or not spread.sd > 0:
@@ -158,12 +157,10 @@ def _judge_shift(stick: Yardstick, fresh: Sequence[Mapping[Any, Any]], alpha: fl
 
 
 def _say_smallest(scale: Scale, smallest: float) -> str:
-    """What the bounds would notice."""
     return f"sees a shift of {scale.shift.format(factor=math.exp(smallest), size=smallest)} with 80 % power"
 
 
 def _place(judgement: Judgement, expected: tuple[float, float], detail: str) -> Judgement:
-    """The judgement of a value that must lie within `expected`."""
     low, high = expected
     passed = isinstance(judgement.value, float) and low <= judgement.value <= high
     return replace(judgement, expected=expected, result="pass" if passed else "fail", detail=detail)
@@ -200,5 +197,5 @@ def _list_absent(stored: Conclusion, runs: pd.DataFrame, selection: Selection, u
         if runs["run_id"].isin(stored.runs.loc[stored.runs["variant"] == variant, "run_id"]).any():
             reasons.append("the stored run itself proves nothing, train it again to compare")
         detail = "; ".join(["no new finished run with the stored settings", *reasons])
-        judgements.append(describe({"variant": variant, "seed": None, "run_id": None}, "run", detail))
+        judgements.append(Judgement(variant=variant, metric="run", detail=detail))
     return judgements

@@ -186,9 +186,9 @@ class Judgement:
     """
 
     variant: str
-    seed: int | None
-    run_id: str | None
     metric: str
+    seed: int | None = None
+    run_id: str | None = None
     expected: str | tuple[float, float] | None = None
     value: str | float | None = None
     result: Result = "not judged"

@@ -231,7 +231,6 @@ def load_conclusion(text: str) -> Conclusion:
 
 
 def _restore(document: dict[str, Any]) -> Conclusion:
-    """The conclusion that a parsed document holds."""
     rows = []
     for row in document["rows"]:
         entries = {}
