@@ -51,6 +51,11 @@ class Claim:
     family: str = "claims"
     all_of: tuple[str, ...] = ()
 
+    @property
+    def epochs_needed(self) -> int:
+        """How many epochs a run must have for an onset in the window to be seen; 0 for a claim about something else."""
+        return self.epochs[1] + CONFIRMING_EPOCHS if self.epochs else 0
+
 
 CLAIM_KEYS: Mapping[str, Key] = {
     "name": pattern(r"[\w.-]+( [\w.-]+)*", "words of letters, digits, dot, dash and underscore alone"),
@@ -89,7 +94,7 @@ def read_claims(path: Path, rows: Sequence[dict[str, Any]], last_epoch: int) -> 
         claim = _read_claim(path, place, row)
         if claim.name in claims:
             raise refuse(path, place + "name", "taken by another claim; give each its own")
-        if claim.epochs and claim.epochs[1] + CONFIRMING_EPOCHS > last_epoch:
+        if claim.epochs_needed > last_epoch:
             latest = last_epoch - CONFIRMING_EPOCHS
             reason = f"an onset shows {CONFIRMING_EPOCHS} epochs later, and the last epoch is {last_epoch}"
             raise refuse(path, place + "epochs", f"ends too late: {reason}; end it at {latest} or train longer")

@@ -14,7 +14,7 @@ from pipeline.analysis.onset import find_onsets
 from pipeline.analysis.statistics import Array
 from pipeline.errors import AnalysisError
 from pipeline.study import metrics
-from pipeline.study.claims import CONFIRMING_EPOCHS, Claim
+from pipeline.study.claims import Claim
 from pipeline.study.variants import Variant, matched_twins
 
 Twins = tuple[tuple[Variant, Variant], ...]
@@ -90,13 +90,13 @@ def measure_runs(records: Records, claim: Claim) -> pd.Series[float]:
     """The claim's estimand of each run, indexed like `records.runs`; nan where a run lacks it.
 
     After the last epoch the gap is that of all training images; by epoch it is read on the probe of 10,000 of them.
-    An onset is 1 where it lies within the claim's epochs and else 0; it needs CONFIRMING_EPOCHS epochs after the
+    An onset is 1 where it lies within the claim's epochs and else 0; it needs some epochs after the
     window. Raises AnalysisError if a run has an epoch twice.
     """
     runs = records.runs
     if claim.epochs is not None:
         onsets = find_onsets(records.history[records.history["run_id"].isin(runs["run_id"])], claim.smallest_rise)
-        onsets = onsets[onsets["epochs"] >= claim.epochs[1] + CONFIRMING_EPOCHS]
+        onsets = onsets[onsets["epochs"] >= claim.epochs_needed]
         return runs["run_id"].map(onsets["onset"].between(*claim.epochs).astype(float))
     last = count_epochs(claim) == 1
     values = runs[FINALS[claim.estimand]].astype(float) if last else _average_last(records, claim)
@@ -120,13 +120,13 @@ def _average_last(records: Records, claim: Claim) -> pd.Series[float]:
     return means[0] - means[1] if len(means) > 1 else means[0]
 
 
-def pair_twins(records: Records, values: pd.Series[float], claim: Claim, design: Design) -> Blocks:
+def pair_twins(records: Records, claim: Claim, design: Design) -> Blocks:
     """Pair matched twins by the key of their seed, whatever the order of rows, and keep the complete seeds.
 
     The twins are those of the design's table with both variants among its own (where None: among those of the runs).
-    Raises AnalysisError if a variant has a seed twice.
+    Raises AnalysisError if a variant has a seed twice, or a run an epoch twice.
     """
-    runs = records.runs
+    runs, values = records.runs, measure_runs(records, claim)
     cells: dict[tuple[int, str], tuple[float, str]] = {}
     for seed, variant, value, run_id in zip(runs["seed"], runs["variant"], values, runs["run_id"], strict=True):
         if (seed, variant) in cells:
@@ -142,7 +142,8 @@ def pair_twins(records: Records, values: pd.Series[float], claim: Claim, design:
         lacks[seed] = [f"no finished run of {name}" for name in needed if (seed, name) not in cells]
         unread = [name for name in needed if not np.isfinite(cells.get((seed, name), (0.0, ""))[0])]
         lacks[seed] += [f"{name} has no {_name_measure(claim)}" for name in unread]
-        broken |= {(name, seed) for name in unread if not _is_short(claim, runs)}
+        if not runs["epochs"].max() < claim.epochs_needed:
+            broken |= {(name, seed) for name in unread}
     seeds = tuple(seed for seed, absent in lacks.items() if needed and not absent)
     empty = (float("nan"), "")
     grid = [[[cells.get((seed, row.name), empty) for row in pair] for pair in twins] for seed in seeds]
@@ -160,13 +161,9 @@ def pair_twins(records: Records, values: pd.Series[float], claim: Claim, design:
 
 def _name_measure(claim: Claim) -> str:
     if claim.epochs:
-        return f"whole curve of {claim.epochs[1] + CONFIRMING_EPOCHS} epochs or more"
+        return f"whole curve of {claim.epochs_needed} epochs or more"
     noun = claim.estimand.replace("_", " ")
     return f"finite {noun}" + (f" in each of the last {count_epochs(claim)} epochs" if count_epochs(claim) > 1 else "")
-
-
-def _is_short(claim: Claim, runs: pd.DataFrame) -> bool:
-    return claim.epochs is not None and bool(runs["epochs"].max() < claim.epochs[1] + CONFIRMING_EPOCHS)
 
 
 def explain_lack(claim: Claim, blocks: Blocks, records: Records) -> str:
@@ -177,8 +174,8 @@ def explain_lack(claim: Claim, blocks: Blocks, records: Records) -> str:
         return "no run has finished, so there is nothing to judge"
     if not blocks.twins:
         return "the experiment has no matched twins"
-    if _is_short(claim, records.runs) and claim.epochs:
-        return f"no run was trained for the {claim.epochs[1] + CONFIRMING_EPOCHS} epochs that the window needs"
+    if records.runs["epochs"].max() < claim.epochs_needed:
+        return f"no run was trained for the {claim.epochs_needed} epochs that the window needs"
     return "no seed has all the runs that the claim needs"
 
 

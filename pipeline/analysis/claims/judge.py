@@ -37,7 +37,7 @@ from pipeline.analysis.claims.contrasts import find_sign
 from pipeline.analysis.claims.design import Design, Records
 from pipeline.analysis.claims.verdict import NAN, Verdict, decide
 from pipeline.analysis.claims.weighing import Weighed, count_needed, weigh_claim, weigh_without
-from pipeline.analysis.statistics import adjust_holm, permute_signs
+from pipeline.analysis.statistics import ALPHA, adjust_holm, permute_signs
 from pipeline.study.claims import Claim
 from pipeline.study.experiment import PLAN
 
@@ -87,6 +87,7 @@ def _judge_family(family: Sequence[Weighed]) -> list[Verdict]:
             each.draft,
             outcome=outcome,
             interval=interval,
+            interval_95=each.bound(ALPHA),
             level=1 - local,
             p_adjusted=min(1.0, float(adjusted[place]) / look.share) if tested[place] else NAN,
             p_sign_flip=permute_signs([effect - each.draft.null for _, effect in each.draft.per_seed]),

@@ -15,7 +15,6 @@ from pipeline.analysis.claims.contrasts import (
     find_least_sd,
     find_null,
     list_factor,
-    measure_runs,
     pair_twins,
     weigh_twins,
 )
@@ -65,7 +64,7 @@ class Weighed:
 
 def weigh_claim(claim: Claim, records: Records, design: Design) -> Weighed:
     """Weigh a claim that stands by itself, on the seeds of its latest look."""
-    blocks = pair_twins(records, measure_runs(records, claim), claim, design)
+    blocks = pair_twins(records, claim, design)
     ended = {*blocks.seeds, *(seed for _, seed in blocks.broken)}
     order = design.seeds if design.seeds is not None else tuple(sorted(ended))
     look = find_look(blocks.seeds, ended, order, design.looks)
@@ -131,9 +130,7 @@ def _weigh(claim: Claim, blocks: Blocks, records: Records, look: Look, troubles:
         epochs=int(records.runs["epochs"].max()) if len(records.runs) else 0,
         subset=int(records.runs["subset"].max()) if len(records.runs) else 0,
     )
-    weighed = Weighed(estimate=estimate, draft=draft, blocks=blocks, troubles=troubles)
-    draft = replace(draft, interval_95=weighed.bound(ALPHA))
-    return replace(weighed, draft=_add_twins(draft, blocks))
+    return Weighed(estimate=estimate, draft=_add_twins(draft, blocks), blocks=blocks, troubles=troubles)
 
 
 def _add_twins(draft: Verdict, blocks: Blocks) -> Verdict:

@@ -186,9 +186,9 @@ class Judgement:
     """
 
     variant: str
-    metric: str
     seed: int | None = None
     run_id: str | None = None
+    metric: str
     expected: str | tuple[float, float] | None = None
     value: str | float | None = None
     result: Result = "not judged"

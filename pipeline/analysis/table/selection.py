@@ -178,8 +178,9 @@ def _choose(usable: pd.DataFrame, rule: str, variants: Variants) -> pd.DataFrame
         ordered = ordered.sort_values(metrics.TEST_ACCURACY.final, kind="stable")
     chosen = ordered.drop_duplicates(_keys(rule), keep="last")
     places = {name: place for place, name in enumerate(variants)}
-    placed = chosen.assign(place=chosen["variant"].map(places)).sort_values(["place", "seed"])
-    return placed.drop(columns="place").reset_index(drop=True)
+    return chosen.sort_values(
+        ["variant", "seed"], key=lambda each: each.map(places) if each.name == "variant" else each, ignore_index=True
+    )
 
 
 def _keys(rule: str) -> list[str]:
