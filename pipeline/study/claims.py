@@ -19,13 +19,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.study.fields import TEXT, WINDOW, Key, check_table, choice, number, pattern, refuse, require_keys, several
+from pipeline.study.fields import TEXT, Key, check_table, choice, pattern, positive, refuse, require_keys, several
 
 Standing = Literal["", "late", "never"]
 """When the claims of an experiment were frozen: before the first run (""), after it, or never."""
@@ -57,6 +56,15 @@ class Claim:
         return self.epochs[1] + CONFIRMING_EPOCHS if self.epochs else 0
 
 
+WINDOW = Key(
+    says="two epochs, as [10, 15]",
+    accepts=lambda value: (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(epoch) is int for epoch in value)
+        and 1 <= value[0] <= value[1]
+    ),
+)
 CLAIM_KEYS: Mapping[str, Key] = {
     "name": pattern(r"[\w.-]+( [\w.-]+)*", "words of letters, digits, dot, dash and underscore alone"),
     "statement": TEXT,
@@ -64,13 +72,13 @@ CLAIM_KEYS: Mapping[str, Key] = {
     "contrast": choice("regularised - plain", "plain", "regularised"),
     "by": choice("depth", "kernel"),
     "direction": choice("lower", "higher", "not_higher"),
-    "smallest_effect": number(0, math.inf),
-    "reference": number(0, math.inf),
+    "smallest_effect": positive(),
+    "reference": positive(),
     "epochs": WINDOW,
-    "smallest_rise": number(0, math.inf),
+    "smallest_rise": positive(),
     "at": choice("last epoch", "mean of last 3 epochs"),
     "over": choice("seeds", "seeds and images"),
-    "alpha": number(0, 0.5),
+    "alpha": positive(below=0.5),
     "family": TEXT,
     "all_of": several(TEXT, "names of claims"),
 }

@@ -33,10 +33,10 @@ def whole(low: int, high: int) -> Key:
     )
 
 
-def number(low: float, high: float) -> Key:
-    """A finite number between `low` and `high`, neither allowed."""
-    says = f"a number between {low:g} and {high:g}" if math.isfinite(high) else f"a number above {low:g}"
-    return Key(says=says, accepts=lambda value: type(value) in (int, float) and low < value < high)
+def positive(below: float = math.inf) -> Key:
+    """A finite number above 0."""
+    says = f"a number between 0 and {below:g}" if math.isfinite(below) else "a number above 0"
+    return Key(says=says, accepts=lambda value: type(value) in (int, float) and 0 < value < below)
 
 
 def choice(*words: str) -> Key:
@@ -83,15 +83,6 @@ TEXT = Key(
     accepts=lambda value: isinstance(value, str) and bool(value.strip()) and value.isprintable(),
 )
 TRUTH = Key(says="true or false", accepts=lambda value: isinstance(value, bool))
-WINDOW = Key(
-    says="two epochs, as [10, 15]",
-    accepts=lambda value: (
-        isinstance(value, list)
-        and len(value) == 2
-        and all(type(epoch) is int for epoch in value)
-        and 1 <= value[0] <= value[1]
-    ),
-)
 
 
 def _refuse_depth(text: str) -> None:

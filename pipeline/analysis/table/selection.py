@@ -29,6 +29,7 @@ METRICS: Mapping[str, str] = {
 }
 """The conclusion table's four measured columns, with the metric that each shows."""
 
+PART = 1000  # rows
 WORDS = {"killed": "stopped"}
 """What people call an outcome."""
 RULES: Mapping[str, str] = {
@@ -85,9 +86,9 @@ class Selection:
     left_out: pd.DataFrame
 
 
-def split_rows(frame: pd.DataFrame, size: int = 1000) -> Iterator[pd.DataFrame]:
-    """A frame in parts of at most `size` rows, as many as may stand in memory as Python's own values."""
-    return (frame.iloc[first : first + size] for first in range(0, len(frame), size))
+def split_rows(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """A frame in parts of so few rows that they may stand in memory as Python's own values."""
+    return (frame.iloc[first : first + PART] for first in range(0, len(frame), PART))
 
 
 def newest_settings(runs: pd.DataFrame, variants: Variants = VARIANTS, **asked: int | str) -> SharedSettings:
