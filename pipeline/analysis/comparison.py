@@ -14,46 +14,33 @@ from pipeline.analysis.claims.judge import judge_claims
 from pipeline.analysis.claims.specification import Specification, vary_choices
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.onset import find_onsets
-from pipeline.analysis.statistics import compare_all_pairs
+from pipeline.analysis.statistics import compare_all_pairs, tabulate_errors
 from pipeline.analysis.table.conclusion import Conclusion, conclude
 from pipeline.analysis.table.selection import MNIST_SHA256, SharedSettings, newest_settings, select_runs
 from pipeline.errors import AnalysisError
-from pipeline.study import metrics
 from pipeline.study.claims import Claim, Standing
 from pipeline.study.custom import list_own
 from pipeline.study.experiment import Experiment, hash_plan
 from pipeline.study.predicted import Predicted
 from pipeline.study.settings import COMPARED, name_option
-from pipeline.study.variants import VARIANTS, Variants
 
 ReadHistory = Callable[[Sequence[str]], pd.DataFrame]
 ReadPredicted = Callable[[Sequence[str], bool], Mapping[str, Predicted]]
-FEWEST_SEEDS_TO_EXPLORE = 3
 UNDECLARED = "not declared in the experiment"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked of the runs.
+class Question(Design):
+    """What is asked of the runs, and what an experiment's file declares around it.
 
     `rule` chooses the runs of the table, `asked` names settings that they must have (`epochs`: 5), `show` the columns
-    and rows beside the study's own: truth, published, controls. Of an experiment's file: its `claims`, the `variants`
-    and `seeds` that it declares (None: all there are), the `looks`, its plan (study.experiment.hash_plan) as it was
-    `frozen` (None: never), in its `standing` to the first run, and as it is `planned` now, and the `table` of rows with
-    its own ones.
+    and rows beside the study's own: truth, published, controls. `claims` are those of the file.
     """
 
     rule: str = "newest"
     asked: Mapping[str, int | str] = field(default_factory=dict)
     show: frozenset[str] = frozenset()
     claims: tuple[Claim, ...] = ()
-    variants: tuple[str, ...] | None = None
-    seeds: tuple[int, ...] | None = None
-    looks: tuple[int, ...] = ()
-    frozen: Mapping[str, str] | None = None
-    standing: Standing = ""
-    planned: Mapping[str, str] = field(default_factory=dict)
-    table: Variants = field(default_factory=lambda: VARIANTS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,29 +83,13 @@ class Comparison:
     @cached_property
     def verdicts(self) -> list[Verdict]:
         """A verdict for each claim; reads no history without claims. Raises AnalysisError as judge_claims does."""
-        asked = self.question
-        if not asked.claims:
-            return []
-        return judge_claims(asked.claims, self.records, self.design)
+        claims = self.question.claims
+        return judge_claims(claims, self.records, self.question) if claims else []
 
     @cached_property
     def specifications(self) -> list[Specification]:
         """Each tested claim judged again over a fixed grid of choices."""
-        return vary_choices(self.verdicts, self.records, self.design) if self.verdicts else []
-
-    @property
-    def design(self) -> Design:
-        """What the experiment declares around its claims."""
-        asked = self.question
-        return Design(
-            variants=asked.variants,
-            seeds=asked.seeds,
-            looks=asked.looks,
-            table=asked.table,
-            frozen=asked.frozen,
-            planned=asked.planned,
-            standing=asked.standing,
-        )
+        return vary_choices(self.verdicts, self.records, self.question) if self.verdicts else []
 
     @property
     def records(self) -> Records:
@@ -140,7 +111,8 @@ class Comparison:
     @cached_property
     def pairs(self) -> pd.DataFrame | None:
         """The exploratory comparison of all pairs in test error; None below three complete seeds."""
-        return _explore_pairs(self.runs)
+        errors = tabulate_errors(self.runs)
+        return None if errors is None else compare_all_pairs(errors)
 
 
 def ask_experiment(
@@ -159,8 +131,8 @@ def ask_experiment(
     if settings.data == "auto" and not settings.subset:
         asked["data_sha256"] = MNIST_SHA256
     controls = {"controls"} if any(not experiment.table[name].published for name in experiment.variants) else set()
-    return Question(
-        rule=question.rule,
+    return replace(
+        question,
         asked={**question.asked, **asked},
         show=question.show | controls,
         claims=experiment.claims,
@@ -210,14 +182,3 @@ def _find_broken(runs: pd.DataFrame, left_out: pd.DataFrame, settings: SharedSet
     rows: list[dict[Any, Any]] = suspects.to_dict("records")
     same = [not settings.describe_differences(row) for row in rows]
     return suspects.loc[same, ["run_id", "variant", "seed"]]
-
-
-def _explore_pairs(runs: pd.DataFrame) -> pd.DataFrame | None:
-    """All pairs of variants in test error over the seeds that all of them have."""
-    errors = 1 - runs.pivot(index="seed", columns="variant", values=metrics.TEST_ACCURACY.final).dropna()
-    if len(errors) < FEWEST_SEEDS_TO_EXPLORE:
-        return None
-    try:
-        return compare_all_pairs(errors)
-    except AnalysisError:  # a single variant has no pair
-        return None

@@ -7,9 +7,8 @@ mean squares of what is left, and the curve with the hinge has risen by the smal
 epochs before the end; the onset is the first epoch where it has. A run in which that is not seen has no onset.
 
 The threshold lies just above the 95 % points of that statistic over plateaus of 8 to 50 epochs, with independent or
-autoregressive noise (lag 1: .3), normal or with the tails of a t distribution of 3 degrees of freedom. A naive rule
-(the last loss is above the minimum) fires on most plateaus. What the rule misses and misdates is in the tests: a slow
-rise of 0.0015 nats an epoch is dated within one epoch in 9 of 10 runs at a noise of 0.002 nats, in 3 of 4 at 0.0036.
+autoregressive noise (lag 1: .3), normal or with the tails of a t distribution of 3 degrees of freedom. What
+the rule misses and misdates is in docs/rates.md.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import itertools
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from pipeline.analysis.statistics import Array
@@ -27,8 +25,6 @@ from pipeline.study import metrics
 from pipeline.study.claims import CONFIRMING_EPOCHS
 
 THRESHOLD = 10.5
-MOST_NOISE = 1.0
-"""Above so many times the rise that a claim asks for, noise hides an onset: a true share could come out as refuted."""
 FEWEST_EPOCHS = 8  # below this the noise cannot be told from the curve
 DECAYS = 16  # rates tried, from a factor of e in FASTEST epochs to one in E / SLOWEST
 FASTEST, SLOWEST = 0.4, 2.5
@@ -38,18 +34,12 @@ CHUNK = 250  # curves fitted at once: some 30 MB
 METRIC = metrics.HONEST_TEST_LOSS
 
 
-def locate_onset(losses: npt.ArrayLike, smallest_rise: float = 0.0) -> Array:
-    """Epoch (from 1) at which each loss curve begins to overfit by the module's rule; nan where that is not seen.
+def date_curves(curves: Array, smallest_rise: float) -> tuple[Array, Array]:
+    """(onset, noise) of loss curves, shape (n, epochs), both of shape (n,).
 
-    `losses` has shape (..., epochs), `smallest_rise` its unit (nats); returns shape (...).
+    The onset is the epoch (from 1) at which a curve begins to overfit by the module's rule, nan where that is not seen;
+    the noise is the SD of one epoch around the curve with the hinge, in the unit of the losses and of `smallest_rise`.
     """
-    curves = np.asarray(losses, dtype=float)
-    onset: Array = _date_curves(curves.reshape(-1, curves.shape[-1]), smallest_rise)[0].reshape(curves.shape[:-1])
-    return onset
-
-
-def _date_curves(curves: Array, smallest_rise: float) -> tuple[Array, Array]:
-    """(onset, noise) of curves (n, epochs): noise is the SD of one epoch around the curve with the hinge."""
     epochs = curves.shape[-1]
     if epochs < FEWEST_EPOCHS or not len(curves):
         return np.full(len(curves), np.nan), np.full(len(curves), np.nan)
@@ -129,13 +119,5 @@ def find_onsets(history: pd.DataFrame, smallest_rise: float = 0.0) -> pd.DataFra
     rows: list[tuple[str, int, float, float]] = []
     for epochs, own in whole.items():  # all curves of one length at once
         losses = np.array(list(own.values()))
-        rows += zip(own, [epochs] * len(own), *_date_curves(losses, smallest_rise), strict=True)
+        rows += zip(own, [epochs] * len(own), *date_curves(losses, smallest_rise), strict=True)
     return pd.DataFrame(rows, columns=["run_id", "epochs", "onset", "noise"]).set_index("run_id").sort_index()
-
-
-def say_hidden(onsets: pd.DataFrame, smallest_rise: float) -> str:
-    """Why noise hides a rise in the median run of `onsets` (as find_onsets gives it); empty if it does not."""
-    noise = float(onsets["noise"].median())
-    if not noise > MOST_NOISE * smallest_rise:
-        return ""
-    return f"the noise of the test loss, {noise:.2g} nats an epoch in the median run, hides a rise of {smallest_rise:g}"

@@ -1,4 +1,4 @@
-"""Estimates over seeds: intervals, exact tests, correction for many claims, and the comparison of all pairs.
+"""Estimates over seeds: intervals, exact tests, power, correction for many claims, and the comparison of all pairs.
 
 The seed is the block. Every array here has one value a seed, already contrasted within that seed, so that the values
 are independent and one-sample methods hold.
@@ -6,7 +6,7 @@ are independent and one-sample methods hold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,14 @@ import scipy  # scipy.stats takes a second to import, so it is reached by its fu
 from scipy import special
 
 from pipeline.errors import AnalysisError
+from pipeline.study import metrics
+from pipeline.study.claims import FEWEST_SEEDS
 
 Array = npt.NDArray[np.float64]
 
+ALPHA = 0.05
+FEWEST_SEEDS_TO_EXPLORE = 3
+MOST_SEEDS = 10_000
 FLIPPED = 10**6  # signs that are drawn at once, which bounds the memory
 FLIPS = 9999  # above 13 seeds there are more sign flips than these, so they are drawn
 
@@ -27,7 +32,7 @@ FLIPS = 9999  # above 13 seeds there are more sign flips than these, so they are
 class Estimate:
     """A mean over `n` seeds with the SD of one seed, the standard `error` of the mean and its degrees of freedom.
 
-    `sd` and `error` are nan below two seeds. Beyond the seeds the error may cover test images (analysis.images); the
+    `sd` and `error` are nan below two seeds. Beyond the seeds the error may cover test images (claims.images); the
     interval is then never narrower, nor p smaller, than with the seeds alone.
     """
 
@@ -97,9 +102,45 @@ def permute_signs(values: npt.ArrayLike) -> float:
     return float(found.pvalue)
 
 
-def weigh_agreement(agree: int, twins: int) -> float:
-    """Two-sided exact binomial p of `agree` of `twins` pointing one way by chance; nan without twins."""
-    return float(scipy.stats.binomtest(agree, twins).pvalue) if twins else float("nan")
+def bound_sd(sd: float, n: int) -> float:
+    """Upper 80 % confidence limit of an SD that was estimated from `n` seeds: an SD is easily underestimated."""
+    return sd * float(np.sqrt((n - 1) / special.chdtri(n - 1, 0.8)))
+
+
+def count_seeds(sd: float, smallest_effect: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
+    """Fewest seeds at which a two-sided one-sample t test finds `smallest_effect`, on its own side, with this power.
+
+    `sd` is that of one seed, in the unit of the effect. Never below FEWEST_SEEDS; None above MOST_SEEDS or if unknown.
+    """
+    if not sd > 0:
+        return FEWEST_SEEDS if sd == 0 else None
+    size = smallest_effect / sd
+    # the normal approximation is a few seeds too low, never too high
+    start = ((special.ndtri(1 - alpha / 2) + special.ndtri(power)) / size) ** 2
+    if start > MOST_SEEDS:
+        return None
+    seeds = max(FEWEST_SEEDS, int(start)) + np.arange(50)
+    return int(seeds[_find_powers(size, seeds, alpha) >= power][0])
+
+
+def find_power(sd: float, effect: float, seeds: int, alpha: float = 0.05) -> float:
+    """Chance that a two-sided one-sample t test finds `effect` on its own side with so many seeds of this SD."""
+    return float(_find_powers(effect / sd, np.array([seeds]), alpha)[0])
+
+
+def find_power_of_none(sd: float, smallest_effect: float, seeds: int, alpha: float = 0.05) -> float:
+    """About the chance that, without any effect, the 1 - alpha interval lies within `smallest_effect` of 0."""
+    room = smallest_effect / sd * seeds**0.5 + special.stdtrit(seeds - 1, alpha / 2)
+    return max(0.0, float(2 * special.stdtr(seeds - 1, room) - 1))
+
+
+def _find_powers(size: float, seeds: npt.NDArray[np.int_], alpha: float) -> npt.NDArray[np.float64]:
+    """The power at an effect of `size` SDs, for each number of seeds."""
+    critical = -special.stdtrit(seeds - 1, alpha / 2)
+    powers = 1 - special.nctdtr(seeds - 1, size * np.sqrt(seeds), critical)  # one-sided: a noncentral t
+    # far out in the tail the distribution is nan, where the power is 1 in every printed digit
+    known: npt.NDArray[np.float64] = np.nan_to_num(powers, nan=1.0)
+    return known
 
 
 def adjust_holm(p_values: Sequence[float], alpha: float) -> tuple[Array, Array]:
@@ -118,18 +159,38 @@ def adjust_holm(p_values: Sequence[float], alpha: float) -> tuple[Array, Array]:
     return np.where(np.isnan(p_values), np.nan, adjusted), levels
 
 
-def estimate_reduction(
-    treated: npt.ArrayLike, control: npt.ArrayLike, alpha: float = 0.05
-) -> tuple[float, float, float]:
-    """1 - treated / control with its t-interval, by the log-ratio within each seed; both of shape (n,).
+def estimate_reduction(treated: npt.ArrayLike, control: npt.ArrayLike) -> tuple[float, float, float]:
+    """1 - treated / control with its 95 % t-interval, by the log-ratio within each seed; both of shape (n,).
 
     Where a value is not positive a ratio has no meaning: three nan.
     """
     above, below = np.asarray(treated, dtype=float), np.asarray(control, dtype=float)
     if len(above) == 0 or min(above.min(), below.min()) <= 0:
         return float("nan"), float("nan"), float("nan")
-    mean, low, high = t_interval(np.log(above / below), 1 - alpha)
+    mean, low, high = t_interval(np.log(above / below))
     return float(-np.expm1(mean)), float(-np.expm1(high)), float(-np.expm1(low))
+
+
+def tabulate_errors(runs: pd.DataFrame, fewest_seeds: int = FEWEST_SEEDS_TO_EXPLORE) -> pd.DataFrame | None:
+    """Test errors of one run a variant and seed: a row a seed that all variants have, a column a variant.
+
+    None below so many seeds or below two variants.
+    """
+    errors = 1 - runs.pivot(index="seed", columns="variant", values=metrics.TEST_ACCURACY.final).dropna()
+    return errors if len(errors) >= fewest_seeds and errors.shape[1] > 1 else None
+
+
+def count_best(runs: pd.DataFrame) -> tuple[Mapping[str, int], int]:
+    """(variant -> with how many seeds it has the lowest test error, number of seeds), of the seeds that all have.
+
+    Variants that tie count all; empty below two seeds or variants.
+    """
+    errors = tabulate_errors(runs, fewest_seeds=2)
+    if errors is None:
+        return {}, 0
+    wins = errors.le(errors.min(axis=1), axis=0).sum()
+    ranked = wins[wins > 0].sort_values(ascending=False, kind="stable")
+    return {str(name): int(count) for name, count in ranked.items()}, len(errors)
 
 
 def compare_all_pairs(values: pd.DataFrame) -> pd.DataFrame:
@@ -154,19 +215,19 @@ def compare_all_pairs(values: pd.DataFrame) -> pd.DataFrame:
             "second": values.columns[second],
             "difference": differences.mean(axis=0),
             "p": p,
-            "p_adjusted": adjust_holm(p, 0.05)[0],
+            "p_adjusted": adjust_holm(p, ALPHA)[0],
             "n_seeds": len(blocks),
         }
     )
 
 
-def find_ties(values: pd.DataFrame, alpha: float = 0.05) -> set[str]:
+def find_ties(values: pd.DataFrame) -> set[str]:
     """Which columns of `values` (as for compare_all_pairs) cannot be told from the one with the lowest mean.
 
     The lowest itself is among them.
     """
     pairs = compare_all_pairs(values)
     best = str(values.mean().idxmin())
-    apart = pairs[pairs["p_adjusted"] <= alpha]
+    apart = pairs[pairs["p_adjusted"] <= ALPHA]
     worse = set(apart.loc[apart["first"] == best, "second"]) | set(apart.loc[apart["second"] == best, "first"])
     return set(map(str, values.columns)) - set(map(str, worse))

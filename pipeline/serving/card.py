@@ -16,7 +16,6 @@ from pipeline.serving.promote import SEED_RULE, Choice
 from pipeline.study import metrics, tags
 from pipeline.study.facts import restore_settings
 from pipeline.study.layers import count_parameters
-from pipeline.study.settings import describe_arithmetic
 
 NUMBERS = (metrics.TEST_ACCURACY, metrics.HONEST_TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.GAP_HONEST)
 MOST_NAMES = 30  # classes that a card names
@@ -105,7 +104,7 @@ def write_card(choice: Choice, source: Source) -> str:
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         learning_rate=facts["learning-rate"],
-        arithmetic=describe_arithmetic(settings),
+        arithmetic=settings.arithmetic,
         experiment=escape_markdown(source.experiment),
         n=len(choice.runs),
         seeds=", ".join(map(str, sorted(choice.runs["seed"]))),

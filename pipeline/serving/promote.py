@@ -127,7 +127,7 @@ def _find_smallest(comparison: Comparison, arm: bool) -> Variant:
     """The variant of the arm with the fewest parameters, of those twins of which both are compared."""
     declared = comparison.question.variants
     present = set(comparison.runs["variant"] if declared is None else declared)
-    rows = [pair[arm] for pair in matched_twins(comparison.question.table) if {row.name for row in pair} <= present]
+    rows = [pair[arm] for pair in matched_twins(comparison.question.table, present)]
     images = find_images(comparison.runs)
     return min(rows, key=lambda row: count_parameters(row, images)[0])
 

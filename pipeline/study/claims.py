@@ -19,13 +19,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.study.fields import Key, check_table, choice, label, number, refuse, require_keys, several, text, window
+from pipeline.study.fields import TEXT, Key, check_table, choice, pattern, positive, refuse, require_keys, several
 
 Standing = Literal["", "late", "never"]
 """When the claims of an experiment were frozen: before the first run (""), after it, or never."""
@@ -51,30 +50,39 @@ class Claim:
     family: str = "claims"
     all_of: tuple[str, ...] = ()
 
+    @property
+    def epochs_needed(self) -> int:
+        """How many epochs a run must have for an onset in the window to be seen; 0 for a claim about something else."""
+        return self.epochs[1] + CONFIRMING_EPOCHS if self.epochs else 0
 
-HEADLINE_KEYS: Mapping[str, Key] = {
-    "name": label(),
-    "statement": text(),
-    "alpha": number(0, 0.5),
-    "all_of": several(text(), "names of claims"),
-}
+
+WINDOW = Key(
+    says="two epochs, as [10, 15]",
+    accepts=lambda value: (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(epoch) is int for epoch in value)
+        and 1 <= value[0] <= value[1]
+    ),
+)
 CLAIM_KEYS: Mapping[str, Key] = {
-    "name": label(),
-    "statement": text(),
+    "name": pattern(r"[\w.-]+( [\w.-]+)*", "words of letters, digits, dot, dash and underscore alone"),
+    "statement": TEXT,
     "estimand": choice("gap", "test_loss", "test_error", "onset"),
     "contrast": choice("regularised - plain", "plain", "regularised"),
     "by": choice("depth", "kernel"),
     "direction": choice("lower", "higher", "not_higher"),
-    "smallest_effect": number(0, math.inf),
-    "reference": number(0, math.inf),
-    "epochs": window(),
-    "smallest_rise": number(0, math.inf),
+    "smallest_effect": positive(),
+    "reference": positive(),
+    "epochs": WINDOW,
+    "smallest_rise": positive(),
     "at": choice("last epoch", "mean of last 3 epochs"),
     "over": choice("seeds", "seeds and images"),
-    "alpha": number(0, 0.5),
-    "family": text(),
-    "all_of": HEADLINE_KEYS["all_of"],
+    "alpha": positive(below=0.5),
+    "family": TEXT,
+    "all_of": several(TEXT, "names of claims"),
 }
+HEADLINE_KEYS = {key: CLAIM_KEYS[key] for key in ("name", "statement", "alpha", "all_of")}
 LATER = {"at": Claim.at, "over": Claim.over}
 """Keys that earlier versions did not know, with what their claims mean: a claim that says no more keeps its hash."""
 FEWEST_SEEDS = 5
@@ -94,7 +102,7 @@ def read_claims(path: Path, rows: Sequence[dict[str, Any]], last_epoch: int) -> 
         claim = _read_claim(path, place, row)
         if claim.name in claims:
             raise refuse(path, place + "name", "taken by another claim; give each its own")
-        if claim.epochs and claim.epochs[1] + CONFIRMING_EPOCHS > last_epoch:
+        if claim.epochs_needed > last_epoch:
             latest = last_epoch - CONFIRMING_EPOCHS
             reason = f"an onset shows {CONFIRMING_EPOCHS} epochs later, and the last epoch is {last_epoch}"
             raise refuse(path, place + "epochs", f"ends too late: {reason}; end it at {latest} or train longer")

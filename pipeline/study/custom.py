@@ -1,49 +1,36 @@
 """A user's own variants: [[variant]] tables of a TOML file, checked, and set behind the study's own table.
 
-The tables may stand in an experiment file, so that a whole study is one file, or in a file of their own. What a table
-may say (the words of study.variants, where the notation of `features` and `head` is explained):
-
-| key | means |
-| --- | --- |
-| name | letters, digits, dot, dash and underscore; no name of the study's table |
-| kernel | width of every convolution in pixels |
-| features, head | the layers, as "8 M 16 M" and "32" |
-| conv_padding, pool_padding | valid (where nothing is said) or same; for poolings also one word for each M |
-| regularised | true: L2 and he_normal on every conv and hidden dense kernel |
-| twin | the row of this file that differs in the regularisation alone: L2, D, B |
-| depth_called | the depth that the name stands for; counted where nothing is said |
-| note | what a reader should know |
+The tables may stand in an experiment file, so that a whole study is one file, or in a file of their own. Their keys are
+the words of study.variants; docs/own-study.md says what each may hold.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.images import LARGEST
-from pipeline.study.fields import Key, check_table, choice, refuse, require_keys, text, truth, whole, words
-from pipeline.study.layers import LARGEST_IMAGES, find_misfit
+from pipeline.images import LARGEST, Images
+from pipeline.study.fields import TEXT, TRUTH, Key, check_table, choice, pattern, refuse, require_keys, whole, words
+from pipeline.study.layers import find_misfit
 from pipeline.study.variants import VARIANTS, Variant, Variants
 
-NAME = r"[A-Za-z][\w.-]{0,59}"
+LARGEST_IMAGES = Images(height=LARGEST, width=LARGEST, channels=3)
 WIDTH = "[1-9][0-9]{0,3}"
 VARIANT_KEYS: Mapping[str, Key] = {
-    "name": Key(
-        says="a letter, then letters, digits, dot, dash and underscore, 60 in all at most",
-        accepts=lambda value: isinstance(value, str) and re.fullmatch(NAME, value, re.ASCII) is not None,
+    "name": pattern(
+        r"[A-Za-z][\w.-]{0,59}", "a letter, then letters, digits, dot, dash and underscore, 60 in all at most"
     ),
     "kernel": whole(1, LARGEST),
     "features": words(f"{WIDTH}|M|D", 'widths of convolutions, M and D, as "8 M D 16 M D"'),
     "head": words(f"{WIDTH}|B|D", 'widths of dense layers, B and D, as "32 B D"'),
     "conv_padding": choice("valid", "same"),
     "pool_padding": words("valid|same", '"valid" or "same", or one of them for each M'),
-    "regularised": truth(),
-    "twin": text(),
+    "regularised": TRUTH,
+    "twin": TEXT,
     "depth_called": whole(1, 1000),
-    "note": text(),
+    "note": TEXT,
 }
 REQUIRED = ("name", "kernel", "features", "head")
 ALIKE = ("kernel", "conv_padding", "pool_padding")
@@ -119,5 +106,4 @@ def _check_twin(path: Path, row: Variant, rows: Mapping[str, Variant]) -> None:
 
 
 def _strip(notation: str) -> list[str]:
-    """The layers that are no regularisation."""
     return [token for token in notation.split() if token not in ("D", "B")]

@@ -19,16 +19,16 @@ from pipeline.private import expand_home, is_there
 from pipeline.study.claims import FEWEST_SEEDS, Claim, hash_claim, hash_content, read_claims
 from pipeline.study.custom import add_rows, list_own
 from pipeline.study.fields import (
+    TEXT,
     Key,
     check_table,
     choice,
+    pattern,
     read_toml,
     refuse,
     require_keys,
     several,
     tables,
-    text,
-    title,
     whole,
 )
 from pipeline.study.settings import LATER, RULES, Rule, Settings, restore_values
@@ -62,14 +62,14 @@ class Experiment:
 def _read_rule(rule: Rule) -> Key:
     """What a file may say of a setting."""
     if isinstance(rule.default, str):
-        return choice(*rule.choices) if rule.choices else text()
+        return choice(*rule.choices) if rule.choices else TEXT
     return Key(says=rule.says, accepts=rule.accepts)
 
 
 EXPERIMENT_KEYS: Mapping[str, Key] = {
-    "name": title(),
-    "description": text(),
-    "variants": several(text(), "names of variants"),
+    "name": pattern(r"[\w.-]+", "letters, digits, dot, dash and underscore alone"),
+    "description": TEXT,
+    "variants": several(TEXT, "names of variants"),
     "seeds": several(whole(0, 2**31 - 1), "whole numbers from 0"),
     "looks": several(whole(FEWEST_SEEDS, 2**31 - 1), f"numbers of seeds, {FEWEST_SEEDS} or more"),
     "settings": Key(says="a table, as [settings]", accepts=lambda value: isinstance(value, dict)),

@@ -33,10 +33,10 @@ def whole(low: int, high: int) -> Key:
     )
 
 
-def number(low: float, high: float) -> Key:
-    """A finite number between `low` and `high`, neither allowed."""
-    says = f"a number between {low:g} and {high:g}" if math.isfinite(high) else f"a number above {low:g}"
-    return Key(says=says, accepts=lambda value: type(value) in (int, float) and low < value < high)
+def positive(below: float = math.inf) -> Key:
+    """A finite number above 0."""
+    says = f"a number between 0 and {below:g}" if math.isfinite(below) else "a number above 0"
+    return Key(says=says, accepts=lambda value: type(value) in (int, float) and 0 < value < below)
 
 
 def choice(*words: str) -> Key:
@@ -44,55 +44,28 @@ def choice(*words: str) -> Key:
     return Key(says="one of " + ", ".join(f'"{word}"' for word in words), accepts=lambda value: value in words)
 
 
-def text() -> Key:
-    """One line of text that is not empty, of characters that can be seen."""
+def pattern(form: str, says: str) -> Key:
+    """A text that matches the pattern `form` as a whole."""
     return Key(
-        says="one line of text",
-        accepts=lambda value: isinstance(value, str) and bool(value.strip()) and value.isprintable(),
+        says=says, accepts=lambda value: isinstance(value, str) and re.fullmatch(form, value, re.ASCII) is not None
     )
 
 
-def title() -> Key:
-    """A name that is safe as a file's and as a store's."""
+def words(form: str, says: str) -> Key:
+    """One or more words, parted by blanks, each of which matches the pattern `form` as a whole."""
+    each = pattern(form, says)
     return Key(
-        says="letters, digits, dot, dash and underscore alone",
-        accepts=lambda value: isinstance(value, str) and re.fullmatch(r"[\w.-]+", value, re.ASCII) is not None,
-    )
-
-
-def label() -> Key:
-    """A name of some words that is safe within a tag's key."""
-    return Key(
-        says="words of letters, digits, dot, dash and underscore alone",
-        accepts=lambda value: (
-            isinstance(value, str) and re.fullmatch(r"[\w.-]+( [\w.-]+)*", value, re.ASCII) is not None
-        ),
+        says=says,
+        accepts=lambda value: isinstance(value, str) and bool(value.split()) and all(map(each.accepts, value.split())),
     )
 
 
 def several(each: Key, what: str) -> Key:
     """A list of one or more different values, each as `each` wants it."""
-
-    def accepts(value: Any) -> bool:
-        return (
-            isinstance(value, list)
-            and bool(value)
-            and all(each.accepts(item) for item in value)
-            and len(set(value)) == len(value)
-        )
-
-    return Key(says=f"a list of different {what}", accepts=accepts)
-
-
-def window() -> Key:
-    """Two epochs, the first no later than the second."""
     return Key(
-        says="two epochs, as [10, 15]",
+        says=f"a list of different {what}",
         accepts=lambda value: (
-            isinstance(value, list)
-            and len(value) == 2
-            and all(type(epoch) is int for epoch in value)
-            and 1 <= value[0] <= value[1]
+            isinstance(value, list) and bool(value) and all(map(each.accepts, value)) and len(set(value)) == len(value)
         ),
     )
 
@@ -105,41 +78,26 @@ def tables(example: str) -> Key:
     )
 
 
-def truth() -> Key:
-    """True or false."""
-    return Key(says="true or false", accepts=lambda value: isinstance(value, bool))
-
-
-def words(form: str, says: str) -> Key:
-    """One or more words, parted by blanks, each of which matches the pattern `form` as a whole."""
-    return Key(
-        says=says,
-        accepts=lambda value: (
-            isinstance(value, str)
-            and bool(value.split())
-            and all(re.fullmatch(form, word, re.ASCII) for word in value.split())
-        ),
-    )
-
-
-class _TooDeep(Exception):
-    """Keys within keys, for which tomllib takes the square of their number."""
+TEXT = Key(
+    says="one line of text",
+    accepts=lambda value: isinstance(value, str) and bool(value.strip()) and value.isprintable(),
+)
+TRUTH = Key(says="true or false", accepts=lambda value: isinstance(value, bool))
 
 
 def _refuse_depth(text: str) -> None:
-    """Raise _TooDeep for more keys within keys than any file of ours has."""
+    """Raise RecursionError for more keys within keys than any file has: tomllib takes the square of their number."""
     depth = 0
     for part in text.split("."):
         depth = depth + 1 if part.replace('"', "").replace("-", "").strip().isalnum() else 0
         if depth > DEPTH:
-            raise _TooDeep
+            raise RecursionError
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The table that a TOML file holds; raises ExperimentError for a file that is missing or no TOML."""
     try:
-        content = read_regular(path, TOML_LIMIT)
-        text = content.decode()
+        text = read_regular(path, TOML_LIMIT).decode()
         _refuse_depth(text)
         return tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
@@ -147,7 +105,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         close = find_close(path) if isinstance(error, FileNotFoundError) else None
         remedy = f"did you mean {close}?" if close else "give a TOML file"
         raise ExperimentError(f"{path}: cannot be read ({reason}); {remedy}") from None
-    except (RecursionError, _TooDeep):
+    except RecursionError:
         raise ExperimentError(f"{path}: not valid TOML (tables within tables); give a simpler file") from None
     except ValueError as error:  # also for a number of thousands of digits
         raise ExperimentError(f"{path}: not valid TOML ({str(error).splitlines()[0]}); fix that line") from None

@@ -2,88 +2,74 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from pipeline.errors import ExperimentError
-from pipeline.images import LARGEST, MNIST, Images
+from pipeline.images import MNIST, Images
 from pipeline.study.variants import Variant
 
-LARGEST_IMAGES = Images(height=LARGEST, width=LARGEST, channels=3)
+KINDS = {"M": "pool", "D": "dropout", "B": "batch_norm"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One layer of a network; `shape` is its output without the batch axis, `units` its filters or width."""
+    """One layer of a network; `shape` is its output without the batch axis, `units` its filters or width.
+
+    `padding` counts in a convolution or pooling alone.
+    """
 
     kind: str
     name: str
     shape: tuple[int, ...]
-    units: int = 0
-    padding: str = "valid"
-    parameters: int = 0
-    trainable: int = 0
+    units: int
+    padding: str
+    parameters: int
+    trainable: int
 
 
-def _extent(size: int, window: int, stride: int, padding: str) -> int:
-    """Output extent of a convolution or pooling along one axis."""
-    return math.ceil(size / stride) if padding == "same" else (size - window) // stride + 1
-
-
-def _layer(kind: str, number: int, before: tuple[int, ...], units: int, padding: str, kernel: int) -> Layer:
-    """The layer of this kind that follows an output of shape `before`."""
-    name = f"{kind}{number}"
-    if kind == "conv":
-        height, width = (_extent(size, kernel, 1, padding) for size in before[:2])
-        parameters = (kernel * kernel * before[2] + 1) * units
-        return Layer(
-            kind=kind,
-            name=name,
-            shape=(height, width, units),
-            units=units,
-            padding=padding,
-            parameters=parameters,
-            trainable=parameters,
-        )
-    if kind == "pool":
-        height, width = (_extent(size, 2, 2, padding) for size in before[:2])
-        return Layer(kind=kind, name=name, shape=(height, width, before[2]), padding=padding)
-    if kind == "dense":
-        parameters = (before[0] + 1) * units
-        return Layer(kind=kind, name=name, shape=(units,), units=units, parameters=parameters, trainable=parameters)
-    if kind == "batch_norm":
-        return Layer(kind=kind, name=name, shape=before, parameters=4 * before[0], trainable=2 * before[0])
-    return Layer(kind=kind, name=name, shape=before)
+def _shape_layer(kind: str, before: tuple[int, ...], units: int, padding: str, kernel: int) -> tuple[int, ...]:
+    """The output of a layer that follows an output of shape `before`."""
+    if kind in ("conv", "pool"):
+        window, stride = (kernel, 1) if kind == "conv" else (2, 2)
+        sides = [
+            math.ceil(size / stride) if padding == "same" else (size - window) // stride + 1 for size in before[:2]
+        ]
+        return (*sides, units or before[2])
+    if kind == "flatten":
+        return (math.prod(before),)
+    return (units,) if units else before
 
 
 def plan_layers(variant: Variant, images: Images = MNIST) -> tuple[Layer, ...]:
     """Every layer that `variant` builds after its input of `images`, the output layer with a unit a class last."""
-    pool_paddings = variant.pool_padding.split()
-    if len(pool_paddings) == 1:
-        pool_paddings *= variant.features.split().count("M")
-    kinds = {"M": "pool", "D": "dropout", "B": "batch_norm"}
-    counts: dict[str, int] = {}
+    steps = [(KINDS.get(token, "conv"), token) for token in variant.features.split()]
+    steps += [("flatten", ""), *((KINDS.get(token, "dense"), token) for token in variant.head.split())]
+    steps += [("output", str(len(images.classes)))]
+    pool_paddings = itertools.cycle(variant.pool_padding.split())
+    counts: Counter[str] = Counter()
     layers: list[Layer] = []
     shape: tuple[int, ...] = images.shape
-
-    def append(kind: str, units: int = 0) -> None:
-        nonlocal shape
-        counts[kind] = counts.get(kind, 0) + 1
-        padding = pool_paddings[counts[kind] - 1] if kind == "pool" else variant.conv_padding
-        layers.append(_layer(kind, counts[kind], shape, units, padding, variant.kernel))
-        shape = layers[-1].shape
-
-    for token in variant.features.split():
-        append("conv", int(token)) if token.isdigit() else append(kinds[token])
-    shape = (math.prod(shape),)
-    layers.append(Layer(kind="flatten", name="flatten", shape=shape))
-    for token in variant.head.split():
-        append("dense", int(token)) if token.isdigit() else append(kinds[token])
-    units = len(images.classes)
-    parameters = (shape[0] + 1) * units
-    layers.append(
-        Layer(kind="output", name="output", shape=(units,), units=units, parameters=parameters, trainable=parameters)
-    )
+    for kind, token in steps:
+        counts[kind] += 1
+        units = int(token) if token.isdigit() else 0
+        padding = next(pool_paddings) if kind == "pool" else variant.conv_padding
+        weights = shape[-1] * (variant.kernel**2 if kind == "conv" else 1) * units
+        parameters = 4 * shape[-1] if kind == "batch_norm" else weights + units
+        shape = _shape_layer(kind, shape, units, padding, variant.kernel)
+        layers.append(
+            Layer(
+                kind=kind,
+                name=kind if kind in ("flatten", "output") else f"{kind}{counts[kind]}",
+                shape=shape,
+                units=units,
+                padding=padding,
+                parameters=parameters,
+                trainable=parameters // 2 if kind == "batch_norm" else parameters,
+            )
+        )
     return tuple(layers)
 
 

@@ -97,6 +97,14 @@ class Settings:
     )
     jit: str = setting("off", "Compile the training step with XLA; for GPUs.", choices=("off", "on"), later=True)
 
+    @property
+    def arithmetic(self) -> str:
+        """How a network is computed, as `mixed_float16, compiled by XLA`, with other later settings that were set."""
+        compiled = ["compiled by XLA"] if self.jit == "on" else []
+        others = {name: getattr(self, name) for name in LATER if name not in ("precision", "jit")}
+        set_ones = [f"{name_option(name)} {value}" for name, value in others.items() if value != LATER[name]]
+        return ", ".join([self.precision, *compiled, *set_ones])
+
 
 RULES: Mapping[str, Rule] = MappingProxyType({each.name: each.metadata["rule"] for each in fields(Settings)})
 """Every setting's rule by its name, in order."""
@@ -126,14 +134,3 @@ def restore_values(values: Mapping[str, Any]) -> Settings:
 def name_option(name: str) -> str:
     """A setting as the command line, MLproject and MLflow's params call it: batch_size is batch-size."""
     return name.replace("_", "-")
-
-
-def describe_arithmetic(settings: Settings) -> str:
-    """How a network is computed, as `mixed_float16, compiled by XLA`, with later settings that are not the default."""
-    compiled = ["compiled by XLA"] if settings.jit == "on" else []
-    others = [
-        f"{name_option(name)} {value}"
-        for name, default in LATER.items()
-        if name not in ("precision", "jit") and (value := getattr(settings, name)) != default
-    ]
-    return ", ".join([settings.precision, *compiled, *others])

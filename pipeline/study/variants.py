@@ -8,7 +8,7 @@ Source: the 2019 notebook "Assignment 13 - CNN - MNIST"; its published figures a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -137,6 +137,14 @@ def published_variants() -> tuple[Variant, ...]:
     return tuple(variant for variant in TABLE if variant.published)
 
 
-def matched_twins(variants: Variants = VARIANTS) -> tuple[tuple[Variant, Variant], ...]:
-    """(plain, regularised) pairs that differ in the regularisation alone, in the order of the plain row."""
-    return tuple((row, variants[row.twin]) for row in variants.values() if row.twin and not row.regularised)
+def matched_twins(
+    variants: Variants = VARIANTS, names: Collection[str] | None = None
+) -> tuple[tuple[Variant, Variant], ...]:
+    """(plain, regularised) pairs that differ in the regularisation alone, in the order of the plain row.
+
+    With `names` those of which both are named.
+    """
+    rows = variants if names is None else {name: row for name, row in variants.items() if name in names}
+    return tuple(
+        (row, rows[row.twin]) for row in rows.values() if row.twin and row.twin in rows and not row.regularised
+    )

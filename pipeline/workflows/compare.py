@@ -15,7 +15,7 @@ import pandas as pd
 from pipeline.analysis.claims.images import compare_images
 from pipeline.analysis.comparison import Comparison, Question, ask_experiment
 from pipeline.analysis.gate.check import check_against
-from pipeline.analysis.gate.judgement import Demands, Judgement
+from pipeline.analysis.gate.metrics import Demands, Judgement
 from pipeline.data.datasets import load_data
 from pipeline.errors import AnalysisError
 from pipeline.plain import escape_controls

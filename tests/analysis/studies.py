@@ -116,7 +116,7 @@ def plant_errors(mean: float, spread: float = 0.0001):
 
 
 def judge_claims(declared, runs, history=NO_HISTORY, design=None, **more):
-    return claims.judge_claims(declared, Records(runs=runs, history=history, **more), design)
+    return claims.judge_claims(declared, Records(runs=runs, history=history, **more), design or Design())
 
 
 def judge(claim: Claim, runs, history=NO_HISTORY, design=None, **more):

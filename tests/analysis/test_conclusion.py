@@ -139,7 +139,7 @@ def test_auto_asks_for_the_settings_of_the_newest_finished_run():
         {"variant": "conv2_5x5", "epochs": 3, "subset": 600, "data_sha256": "a" * 64},
         {"variant": "conv2_5x5", "epochs": 7, "outcome": "failed"},
     )
-    selection = select_runs(runs, "auto")
+    selection = select_runs(runs, newest_settings(runs))
     assert selection.settings == SharedSettings(epochs=3, subset=600, data_sha256="a" * 64)
     assert list(selection.chosen["variant"]) == ["conv2_5x5"]
     assert newest_settings(runs, epochs=25) == SharedSettings()
@@ -147,7 +147,7 @@ def test_auto_asks_for_the_settings_of_the_newest_finished_run():
 
 def test_one_table_never_mixes_settings():
     runs = pd.concat([make_runs(), make_runs(seeds=(1,)).assign(epochs=5, run_id=lambda own: own["run_id"] + "x")])
-    conclusion = conclude(select_runs(runs, "auto", "all-seeds"))
+    conclusion = conclude(select_runs(runs, newest_settings(runs), "all-seeds"))
     assert set(conclusion.runs["seed"]) == {1}
     assert set(conclusion.left_out["reason"]) == {"epochs 25, asked 5"}
 
@@ -157,7 +157,7 @@ def test_one_table_never_mixes_settings():
     [
         (lambda: select_runs(make_runs(), rule="worst"), '"worst" is not a selection rule; choose one of newest, best'),
         (lambda: select_runs(make_runs().iloc[[0, 0]]), "occurs twice"),
-        (lambda: select_runs(make_runs(outcome="failed"), "auto"), "no finished run to compare; train a variant first"),
+        (lambda: newest_settings(make_runs(outcome="failed")), "no finished run to compare; train a variant first"),
         (lambda: newest_settings(make_runs(), epochs=3), "no finished run with epochs 3 to compare"),
         (lambda: conclude(select_runs(make_runs(epochs=1))), "no run to compare: none of 14 is finished"),
         (lambda: conclude(select_runs(make_runs().iloc[:0])), "no run to compare: none of 0 is finished"),

@@ -7,12 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.analysis.gate.bounds import LOSS, bound_mean, bound_run, pool_spread, scale_error
 from pipeline.analysis.gate.check import EVERY, check_against, gate_passed
-from pipeline.analysis.gate.judgement import Demands
-from pipeline.analysis.gate.metrics import GATED, IMAGES
-from pipeline.analysis.table.conclusion import conclude
-from pipeline.analysis.table.results import dump_conclusion
+from pipeline.analysis.gate.metrics import GATED, IMAGES, LOSS, Demands, bound_mean, bound_run, pool_spread, scale_error
+from pipeline.analysis.table.conclusion import conclude, dump_conclusion
 from pipeline.analysis.table.selection import select_runs
 from pipeline.errors import AnalysisError
 from pipeline.report.text.gate import render_junit, render_summary

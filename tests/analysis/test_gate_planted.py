@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.analysis.gate.check import check_against, gate_passed
-from pipeline.analysis.table.conclusion import conclude
-from pipeline.analysis.table.results import dump_conclusion
-from pipeline.analysis.table.selection import select_runs
+from pipeline.analysis.table.conclusion import conclude, dump_conclusion
+from pipeline.analysis.table.selection import newest_settings, select_runs
 from pipeline.study.variants import VARIANTS
 from tests.analysis.plants import FAULTS, train_rows
 
@@ -19,7 +18,7 @@ SETS = [pytest.param(SIX, id="6", marks=pytest.mark.slow), pytest.param(FOURTEEN
 def stored(request):
     """(names, result file, what its runs predicted) of three seeds of each variant, trained on 600 images."""
     runs, predicted = train_rows(request.param, STORED)
-    selection = select_runs(runs, "auto", "all-seeds")
+    selection = select_runs(runs, newest_settings(runs), "all-seeds")
     return request.param, dump_conclusion(conclude(selection)), predicted
 
 

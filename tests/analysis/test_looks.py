@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.analysis.claims.looks import find_look
+from pipeline.analysis.claims.design import find_look
 from pipeline.report.text.sentences import say_verdict
 from tests.analysis.studies import ERROR, GAP, declare, judge, judge_claims, plant_gap
 

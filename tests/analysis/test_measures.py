@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.analysis.claims.contrasts import measure_runs
 from pipeline.analysis.claims.design import Records
-from pipeline.analysis.claims.measures import measure_runs
 from pipeline.report.text.sentences import say_verdict
 from tests.analysis.studies import EPOCHS, ERROR, GAP, judge, plant_errors, plant_gap, plant_runs
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from pipeline.analysis.onset import THRESHOLD, _date_curves, _fit_curves, find_onsets, locate_onset
+from pipeline.analysis.onset import THRESHOLD, _fit_curves, date_curves, find_onsets
 from pipeline.errors import AnalysisError
 from pipeline.report.text.sentences import say_verdict
 from tests.analysis.studies import EPOCHS, ONSET, draw_curves, judge, plant_history, plant_runs
@@ -16,6 +16,10 @@ from tests.conftest import slow
 
 RISE = 0.005
 FALLS = (0.1, 0.5, 1.5)
+
+
+def locate_onset(losses, smallest_rise=0.0):
+    return date_curves(np.atleast_2d(losses), smallest_rise)[0]
 
 
 def draw_noise(curves, epochs, rng, lag=0.0, heavy=False):
@@ -81,7 +85,7 @@ def test_planted_onsets_are_dated_within_one_epoch(slope, noise, within, heavy):
 @pytest.mark.parametrize("fall", FALLS)
 def test_the_noise_is_that_around_the_curve(fall):
     curves = draw_curves(np.full(500, 12), 0.002, 0.003, np.random.default_rng(6), epochs=25, fall=fall)
-    assert np.median(_date_curves(curves, RISE)[1]) == pytest.approx(0.003, rel=0.2)
+    assert np.median(date_curves(curves, RISE)[1]) == pytest.approx(0.003, rel=0.2)
 
 
 def judge_shares(inside):

@@ -8,7 +8,7 @@ from statsmodels.stats.power import TTestPower
 
 from pipeline.analysis.claims.design import NO_HISTORY, Records
 from pipeline.analysis.claims.prospects import foresee
-from pipeline.analysis.power import bound_sd, find_power, find_power_of_none
+from pipeline.analysis.statistics import bound_sd, find_power, find_power_of_none
 from pipeline.report.text.lessons import say_prospects
 from pipeline.study.experiment import Experiment
 from tests.analysis.studies import DEPTH, ERROR, GAP, HEADLINE, NAMES, plant_effects, plant_errors, plant_gap

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.analysis.table.conclusion import conclude
-from pipeline.analysis.table.results import dump_conclusion, load_conclusion
+from pipeline.analysis.table.conclusion import conclude, dump_conclusion, load_conclusion
 from pipeline.analysis.table.selection import select_runs
 from pipeline.errors import AnalysisError
 from tests.frames import PUBLISHED_NAMES, make_runs

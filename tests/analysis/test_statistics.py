@@ -10,16 +10,16 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
-from pipeline.analysis.power import bound_sd, count_seeds
 from pipeline.analysis.statistics import (
     adjust_holm,
+    bound_sd,
     compare_all_pairs,
+    count_seeds,
     estimate_mean,
     estimate_reduction,
     find_ties,
     permute_signs,
     t_interval,
-    weigh_agreement,
 )
 from pipeline.errors import AnalysisError
 from pipeline.study.claims import FEWEST_SEEDS
@@ -71,15 +71,6 @@ def test_sign_flips_are_drawn_above_twelve_seeds():
     assert permute_signs(values) == permute_signs(values)
     assert permute_signs(values) == pytest.approx(stats.wilcoxon(values).pvalue, abs=0.05)
     assert np.isnan(permute_signs([1.0]))
-
-
-def test_twins_that_agree_get_the_exact_binomial_p():
-    assert weigh_agreement(7, 7) == pytest.approx(2 / 2**7)
-    assert weigh_agreement(4, 8) == 1
-    for agree in (0, 2, 7, 13):
-        assert weigh_agreement(agree, 13) == pytest.approx(stats.binomtest(agree, 13).pvalue)
-    assert weigh_agreement(1000, 2000) == pytest.approx(1)
-    assert np.isnan(weigh_agreement(0, 0))
 
 
 def test_holm_agrees_with_statsmodels_and_its_levels_with_its_decisions(monkeypatch):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.table.results import dump_conclusion
+from pipeline.analysis.table.conclusion import dump_conclusion
 from pipeline.report.figures.comparison import plot_seeds
 from pipeline.report.figures.illustrations import MOST_VIOLINS, draw_violins, embed_figure
 from pipeline.report.pages.provenance import Sources, describe_surroundings

@@ -7,9 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pipeline.analysis.table.conclusion import conclude
+from pipeline.analysis.table.conclusion import conclude, load_conclusion
 from pipeline.analysis.table.entries import LABELS
-from pipeline.analysis.table.results import load_conclusion
 from pipeline.analysis.table.selection import select_runs
 from pipeline.errors import AnalysisError
 from pipeline.report.pages.table import FORMS, NO_RUN, render_table, tabulate

@@ -23,7 +23,7 @@ from pipeline.errors import ExperimentError
 from pipeline.study.experiment import load_experiment
 from pipeline.study.facts import describe_settings, describe_variant, restore_settings
 from pipeline.study.metrics import FINALS
-from pipeline.study.settings import COMPARED, Settings, describe_arithmetic, make_settings
+from pipeline.study.settings import COMPARED, Settings, make_settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking.columns import PARAMS
 from pipeline.tracking.runs import read_runs
@@ -59,7 +59,7 @@ texts = {name: str(value) for name, value in describe_settings(new).items()}
 assert restore_settings(texts) == new
 del texts["dropout-rate"]
 assert restore_settings(texts) == old
-assert describe_arithmetic(new) == f"float32, dropout-rate {value}"  # in captions, reports and model cards
+assert new.arithmetic == f"float32, dropout-rate {value}"  # in captions, reports and model cards
 assert fingerprint_training(row, new, "a") != fingerprint_training(row, old, "a") == same
 assert PARAMS["dropout-rate"] == "dropout_rate" and "dropout_rate" in COMPARED
 
@@ -76,7 +76,7 @@ ids = [plant(old), plant(new)]
 runs = read_runs(store, "0").set_index("run_id").loc[ids].reset_index()
 assert list(runs["dropout_rate"]) == [old.dropout_rate, value], runs["dropout_rate"]
 assert newest_settings(runs).dropout_rate == value
-chosen = select_runs(runs, "auto")
+chosen = select_runs(runs, newest_settings(runs))
 assert list(chosen.chosen["run_id"]) == ids[1:], chosen.left_out
 assert list(chosen.left_out["reason"]) == [f"dropout_rate {old.dropout_rate}, asked {value}"]
 """

@@ -1,4 +1,4 @@
-"""From runs to one value a seed: matched twins paired by seed, and what a claim asks contrasted within each seed."""
+"""From runs to one value a seed: what a claim is about is measured in each run, paired over twins and contrasted."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.analysis.claims.design import Design, Records
-from pipeline.analysis.claims.measures import count_epochs
+from pipeline.analysis.onset import find_onsets
 from pipeline.analysis.statistics import Array
 from pipeline.errors import AnalysisError
-from pipeline.study.claims import CONFIRMING_EPOCHS, Claim
+from pipeline.study import metrics
+from pipeline.study.claims import Claim
 from pipeline.study.variants import Variant, matched_twins
+
+Twins = tuple[tuple[Variant, Variant], ...]
 
 ARMS: Mapping[str, tuple[int, int]] = {"regularised - plain": (-1, 1), "plain": (1, 0), "regularised": (0, 1)}
 """Weights of the plain and the regularised arm in each contrast."""
@@ -22,6 +25,17 @@ FEWEST_STEPS = 3
 """Different depths or kernels below which a slope says nothing that the networks' own differences do not explain."""
 TEST_IMAGES = 10_000
 IMAGES_PER_TRAINING_IMAGE = 1 / 6  # of a subset
+FINALS = {
+    "gap": metrics.GAP_HONEST.final,
+    "test_loss": metrics.HONEST_TEST_LOSS.final,
+    "test_error": metrics.TEST_ACCURACY.final,
+}
+CURVES = {
+    "gap": (metrics.HONEST_TEST_LOSS, metrics.HONEST_TRAIN_LOSS),
+    "test_loss": (metrics.HONEST_TEST_LOSS,),
+    "test_error": (metrics.TEST_ACCURACY,),
+}
+"""What an estimand is by epoch: the first metric, less the second where there is one; an error is 1 - accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +48,7 @@ class Blocks:
     """
 
     seeds: tuple[int, ...]
-    twins: tuple[tuple[Variant, Variant], ...]
+    twins: Twins
     arms: tuple[int, int]
     values: Array
     ids: npt.NDArray[np.object_]
@@ -67,34 +81,58 @@ class Blocks:
         )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evidence:
-    """What the runs say to one claim: a value a seed, its least possible SD, how many twins point the claim's way.
+def count_epochs(claim: Claim) -> int:
+    """How many of the last epochs are averaged."""
+    return 3 if claim.at == "mean of last 3 epochs" else 1
 
-    `weights` are those of the twins in a seed's value. `missing` says why there is none.
+
+def measure_runs(records: Records, claim: Claim) -> pd.Series[float]:
+    """The claim's estimand of each run, indexed like `records.runs`; nan where a run lacks it.
+
+    After the last epoch the gap is that of all training images; by epoch it is read on the probe of 10,000 of them.
+    An onset is 1 where it lies within the claim's epochs and else 0; it needs some epochs after the
+    window. Raises AnalysisError if a run has an epoch twice.
     """
+    runs = records.runs
+    if claim.epochs is not None:
+        onsets = find_onsets(records.history[records.history["run_id"].isin(runs["run_id"])], claim.smallest_rise)
+        onsets = onsets[onsets["epochs"] >= claim.epochs_needed]
+        return runs["run_id"].map(onsets["onset"].between(*claim.epochs).astype(float))
+    last = count_epochs(claim) == 1
+    values = runs[FINALS[claim.estimand]].astype(float) if last else _average_last(records, claim)
+    return 1 - values if claim.estimand == "test_error" else values
 
-    per_seed: Array
-    weights: Array
-    least_sd: float
-    agree: int
-    missing: str = ""
+
+def _average_last(records: Records, claim: Claim) -> pd.Series[float]:
+    """The mean over the last epochs of each run; nan where one of them is missing or not finite."""
+    number, runs = count_epochs(claim), records.runs
+    last = runs.set_index("run_id")["epochs"]
+    means = []
+    for metric in CURVES[claim.estimand]:
+        curve = records.history[records.history["metric"] == metric]
+        ends = curve["run_id"].map(last).astype(float)
+        epochs = curve["epoch"].astype(float)
+        recent = curve[epochs.gt(ends - number) & epochs.le(ends)]
+        values = recent["value"].astype(float)
+        known = recent.assign(value=values.where(np.isfinite(values))).groupby("run_id", observed=True)["value"]
+        whole = known.mean().where(known.count() == number).reindex(runs["run_id"])
+        means.append(pd.Series(whole.to_numpy(dtype=float), runs.index))
+    return means[0] - means[1] if len(means) > 1 else means[0]
 
 
-def pair_twins(records: Records, values: pd.Series[float], claim: Claim, design: Design) -> Blocks:
+def pair_twins(records: Records, claim: Claim, design: Design) -> Blocks:
     """Pair matched twins by the key of their seed, whatever the order of rows, and keep the complete seeds.
 
     The twins are those of the design's table with both variants among its own (where None: among those of the runs).
-    Raises AnalysisError if a variant has a seed twice.
+    Raises AnalysisError if a variant has a seed twice, or a run an epoch twice.
     """
-    runs = records.runs
+    runs, values = records.runs, measure_runs(records, claim)
     cells: dict[tuple[int, str], tuple[float, str]] = {}
     for seed, variant, value, run_id in zip(runs["seed"], runs["variant"], values, runs["run_id"], strict=True):
         if (seed, variant) in cells:
             raise AnalysisError(f"{variant} has more than one run with seed {seed}; choose one run for each seed")
         cells[int(seed), str(variant)] = float(value), str(run_id)
-    names = set(runs["variant"] if design.variants is None else design.variants)
-    twins = tuple(pair for pair in matched_twins(design.table) if {row.name for row in pair} <= names)
+    twins = matched_twins(design.table, set(runs["variant"]) if design.variants is None else design.variants)
     arms = ARMS[claim.contrast]
     needed = [row.name for pair in twins for row, weight in zip(pair, arms, strict=True) if weight]
     broken = {(str(run["variant"]), int(run["seed"])) for run in records.broken.to_dict("records")}
@@ -104,7 +142,8 @@ def pair_twins(records: Records, values: pd.Series[float], claim: Claim, design:
         lacks[seed] = [f"no finished run of {name}" for name in needed if (seed, name) not in cells]
         unread = [name for name in needed if not np.isfinite(cells.get((seed, name), (0.0, ""))[0])]
         lacks[seed] += [f"{name} has no {_name_measure(claim)}" for name in unread]
-        broken |= {(name, seed) for name in unread if not _is_short(claim, runs)}
+        if not runs["epochs"].max() < claim.epochs_needed:
+            broken |= {(name, seed) for name in unread}
     seeds = tuple(seed for seed, absent in lacks.items() if needed and not absent)
     empty = (float("nan"), "")
     grid = [[[cells.get((seed, row.name), empty) for row in pair] for pair in twins] for seed in seeds]
@@ -121,49 +160,62 @@ def pair_twins(records: Records, values: pd.Series[float], claim: Claim, design:
 
 
 def _name_measure(claim: Claim) -> str:
-    """What a run must have for the claim."""
     if claim.epochs:
-        return f"whole curve of {claim.epochs[1] + CONFIRMING_EPOCHS} epochs or more"
+        return f"whole curve of {claim.epochs_needed} epochs or more"
     noun = claim.estimand.replace("_", " ")
     return f"finite {noun}" + (f" in each of the last {count_epochs(claim)} epochs" if count_epochs(claim) > 1 else "")
 
 
-def _is_short(claim: Claim, runs: pd.DataFrame) -> bool:
-    """Whether the runs end too soon after the claim's window."""
-    return claim.epochs is not None and bool(runs["epochs"].max() < claim.epochs[1] + CONFIRMING_EPOCHS)
+def explain_lack(claim: Claim, blocks: Blocks, records: Records) -> str:
+    """Why there is no value a seed; empty if there is one."""
+    if blocks.effects.size:
+        return explain_steps(claim, blocks.twins)
+    if records.runs.empty:
+        return "no run has finished, so there is nothing to judge"
+    if not blocks.twins:
+        return "the experiment has no matched twins"
+    if records.runs["epochs"].max() < claim.epochs_needed:
+        return f"no run was trained for the {claim.epochs_needed} epochs that the window needs"
+    return "no seed has all the runs that the claim needs"
 
 
-def gather_evidence(claim: Claim, blocks: Blocks, records: Records) -> Evidence:
-    """Contrast `blocks` as the claim asks: mean over twins, or the slope over the twins' depth or kernel.
+def explain_steps(claim: Claim, twins: Twins) -> str:
+    """Why twins of too few depths or kernels carry no slope; empty if they do, or for a claim about no slope."""
+    steps = sorted(set(list_factor(claim, twins).tolist()))
+    if not claim.by or len(steps) >= FEWEST_STEPS:
+        return ""
+    have = " and ".join(f"{step:g}" for step in steps)
+    return f"a slope needs twins of {FEWEST_STEPS} different {claim.by}s, and they have {have}"
 
-    A twin agrees where its own mean over seeds lies on the claim's side of what the claim is held against. Shares of
-    runs (onset) get a least SD: that of a binomial share at the rule of succession, (k + 1) / (n + 2), since equal
-    shares in few seeds do not mean that there is no spread; a test error gets that of one image a run.
-    """
-    effects = blocks.effects
-    factor = list_factor(claim, blocks)
-    missing = "" if effects.size else _explain_lack(claim, blocks, records)
-    steps = len(set(factor.tolist()))
-    if not missing and claim.by and steps < FEWEST_STEPS:
-        values = " and ".join(f"{value:g}" for value in sorted(set(factor.tolist())))
-        missing = f"a slope needs twins of {FEWEST_STEPS} different {claim.by}s, and they have {values}"
-    if missing:
-        return Evidence(per_seed=np.empty(0), weights=np.empty(0), least_sd=0.0, agree=0, missing=missing)
+
+def weigh_twins(claim: Claim, twins: Twins) -> Array:
+    """The weights of twins in a seed's value: of their mean, or of the slope over their depth or kernel."""
+    factor = list_factor(claim, twins)
     centred = factor - factor.mean()
-    weights = centred / (centred**2).sum() if claim.by else np.full(len(factor), 1 / len(factor))
-    pulls = (effects.mean(axis=0) - find_null(claim)) * find_sign(claim)
-    return Evidence(
-        per_seed=effects @ weights,
-        weights=weights,
-        least_sd=float(np.sqrt(_find_least_variance(claim, blocks, records) * (weights**2).sum())),
-        agree=int((pulls > 0).sum()),
-    )
+    return centred / (centred**2).sum() if claim.by else np.full(len(factor), 1 / len(factor))
 
 
-def list_factor(claim: Claim, blocks: Blocks) -> Array:
+def list_factor(claim: Claim, twins: Twins) -> Array:
     """The depth of each twin, or its kernel where the claim is by kernel; shape (twins,)."""
     name = "kernel" if claim.by == "kernel" else "depth_counted"
-    return np.array([getattr(row, name) for row, _ in blocks.twins], dtype=float)
+    return np.array([getattr(row, name) for row, _ in twins], dtype=float)
+
+
+def find_least_sd(claim: Claim, blocks: Blocks, records: Records, weights: Array) -> float:
+    """The least possible SD of a value a seed.
+
+    Shares of runs (onset) have that of a binomial share at the rule of succession, (k + 1) / (n + 2), since equal
+    shares in few seeds do not mean that there is no spread; a test error has that of one image a run.
+    """
+    variance = 0.0
+    if claim.estimand == "test_error":
+        variance = sum(weight**2 for weight in blocks.arms) / count_test_images(records) ** 2
+    elif claim.estimand == "onset":
+        for place in (place for place, weight in enumerate(blocks.arms) if weight):
+            events = blocks.values[:, :, place]
+            share = (events.sum() + 1) / (events.size + 2)
+            variance += float(share * (1 - share))
+    return float(np.sqrt(variance * (weights**2).sum()))
 
 
 def find_sign(claim: Claim) -> int:
@@ -187,27 +239,3 @@ def count_test_images(records: Records) -> int:
 def count_images(subset: int) -> int:
     """How many test images belong to a subset of training images (0: all of MNIST)."""
     return round(subset * IMAGES_PER_TRAINING_IMAGE) if subset else TEST_IMAGES
-
-
-def _find_least_variance(claim: Claim, blocks: Blocks, records: Records) -> float:
-    """The least variance over seeds of one twin's effect."""
-    if claim.estimand == "test_error":
-        return sum(weight**2 for weight in blocks.arms) / count_test_images(records) ** 2
-    if claim.estimand != "onset":
-        return 0.0
-    return sum(_bound_share(blocks.values[:, :, place]) for place, weight in enumerate(blocks.arms) if weight)
-
-
-def _bound_share(events: Array) -> float:
-    share = (events.sum() + 1) / (events.size + 2)
-    return float(share * (1 - share))
-
-
-def _explain_lack(claim: Claim, blocks: Blocks, records: Records) -> str:
-    if records.runs.empty:
-        return "no run has finished, so there is nothing to judge"
-    if not blocks.twins:
-        return "the experiment has no matched twins"
-    if _is_short(claim, records.runs) and claim.epochs:
-        return f"no run was trained for the {claim.epochs[1] + CONFIRMING_EPOCHS} epochs that the window needs"
-    return "no seed has all the runs that the claim needs"

@@ -1,8 +1,13 @@
-"""What judging a claim takes: what the experiment declares around its claims, and what was measured."""
+"""What judging a claim takes: what the experiment declares around its claims, what was measured, and which look it is.
+
+Looks are the numbers of seeds at which the claims are judged. Alpha is spent in proportion to the seeds: look k tests
+at alpha * (n_k - n_{k-1}) / n_K, with n_0 = 0. By Bonferroni that is at most alpha over all looks, whatever the test
+and however few the seeds, and within Holm's families too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -51,3 +56,53 @@ class Records:
     history: pd.DataFrame
     predicted: Mapping[str, Predicted] = field(default_factory=dict)
     broken: pd.DataFrame = field(default_factory=lambda: NO_BROKEN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """The look that a verdict is of: `number` of `total` (0 of 0: none was declared), its seeds, its share of alpha.
+
+    `waiting` complete seeds are there and not used, as they belong to the next look. `first` is the first look's number
+    of seeds; `number` 0 where that is not reached.
+    """
+
+    number: int = 0
+    total: int = 0
+    seeds: tuple[int, ...] = ()
+    share: float = 1.0
+    first: int = 0
+    last: int = 0
+    waiting: int = 0
+
+    @property
+    def early(self) -> bool:
+        """Whether the first look is still to come."""
+        return self.total > 0 and self.number == 0
+
+
+NO_LOOKS = Look()
+
+
+def find_look(complete: Sequence[int], ended: Collection[int], declared: Sequence[int], looks: Sequence[int]) -> Look:
+    """The latest look reached: all of its first seeds, in their `declared` order, are among `ended`.
+
+    `complete` are the seeds that can be judged; `ended` has those too that ended without finite numbers, which would
+    else hold up every look. Before the first look all complete seeds are taken, for no verdict.
+    """
+    if not looks:
+        return Look(seeds=tuple(complete))
+    reached = [place for place, count in enumerate(looks) if set(declared[:count]) <= set(ended)]
+    if not reached:
+        return Look(total=len(looks), seeds=tuple(complete), first=looks[0], last=looks[-1])
+    place = reached[-1]
+    before = looks[place - 1] if place else 0
+    used = tuple(seed for seed in complete if seed in declared[: looks[place]])
+    return Look(
+        number=place + 1,
+        total=len(looks),
+        seeds=used,
+        share=(looks[place] - before) / looks[-1],
+        first=looks[0],
+        last=looks[-1],
+        waiting=len(complete) - len(used),
+    )

@@ -13,13 +13,13 @@ interest:
 | INCONCLUSIVE | else | I holds s |
 
 Before all that: UNTESTABLE without matched twins, below 5 complete seeds (seeds that have every run that the claim
-needs), before the first declared look (analysis.looks), if all seeds agree in all but rounding, as there is no spread
+needs), before the first declared look (claims.design), if all seeds agree in all but rounding, as there is no spread
 to judge by, if test images are to be covered and were not recorded, if a slope has fewer than three depths, or if noise
 hides an onset. DEVIATED if the claim, a part of it, or the plan (variants, seeds, settings) is not as it was frozen; a
 claim that is added later is DEVIATED itself and leaves the others alone, one that is taken away relaxes the correction
 of those that stay, and makes them all DEVIATED.
 
-Where runs collapsed or a network did not train (analysis.troubles), the claim is judged with and without them; it keeps
+Where runs collapsed or a network did not train (claims.troubles), the claim is judged with and without them; it keeps
 its verdict where both are the same word, else it is INCONCLUSIVE. Where a cell ended without finite numbers nothing is
 SUPPORTED.
 
@@ -33,23 +33,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from pipeline.analysis.claims.contrasts import find_sign
 from pipeline.analysis.claims.design import Design, Records
 from pipeline.analysis.claims.verdict import NAN, Verdict, decide
 from pipeline.analysis.claims.weighing import Weighed, count_needed, weigh_claim, weigh_without
-from pipeline.analysis.statistics import adjust_holm, permute_signs
+from pipeline.analysis.statistics import ALPHA, adjust_holm, permute_signs
 from pipeline.study.claims import Claim
 from pipeline.study.experiment import PLAN
 
 Singles = Mapping[str, Weighed]
 
 
-def judge_claims(claims: Sequence[Claim], records: Records, design: Design | None = None) -> list[Verdict]:
+def judge_claims(claims: Sequence[Claim], records: Records, design: Design) -> list[Verdict]:
     """A verdict for each claim, in their order.
 
     Raises:
         AnalysisError: a variant has a seed twice, or a run an epoch twice.
     """
-    design = design or Design()
     weighed = {claim.name: weigh_claim(claim, records, design) for claim in claims if not claim.all_of}
     verdicts = _judge(claims, weighed)
     if any(each.troubles.removable for each in weighed.values()):
@@ -65,7 +65,6 @@ def judge_claims(claims: Sequence[Claim], records: Records, design: Design | Non
 
 
 def _judge(claims: Sequence[Claim], weighed: Singles) -> dict[str, Verdict]:
-    """The verdict of each claim by name, from what was weighed."""
     families: dict[str, list[Weighed]] = {}
     for single in weighed.values():
         families.setdefault(single.draft.claim.family, []).append(single)
@@ -88,6 +87,7 @@ def _judge_family(family: Sequence[Weighed]) -> list[Verdict]:
             each.draft,
             outcome=outcome,
             interval=interval,
+            interval_95=each.bound(ALPHA),
             level=1 - local,
             p_adjusted=min(1.0, float(adjusted[place]) / look.share) if tested[place] else NAN,
             p_sign_flip=permute_signs([effect - each.draft.null for _, effect in each.draft.per_seed]),
@@ -126,21 +126,16 @@ def _judge_headline(claim: Claim, weighed: Singles, verdicts: Mapping[str, Verdi
 def _find_one_sided(single: Weighed) -> float:
     """The p of a part, corrected for its look; 1 where its effect is on the wrong side of its null."""
     draft = single.draft
-    towards = single.sign * (draft.effect - draft.null) > 0
+    towards = find_sign(draft.claim) * (draft.effect - draft.null) > 0
     return min(1.0, draft.p / draft.look.share) if towards else 1.0
 
 
 def _decide_headline(claim: Claim, parts: Sequence[Weighed]) -> str:
-    shares = [part.draft.look.share for part in parts]
-    whole = [part.bound(claim.alpha * share) for part, share in zip(parts, shares, strict=True)]
-    if all(decide(part.draft.claim, bounds) == "SUPPORTED" for part, bounds in zip(parts, whole, strict=True)):
+    if all(part.decide(claim.alpha) == "SUPPORTED" for part in parts):
         return "SUPPORTED"
-    p_values = [min(1.0, part.draft.p / share) for part, share in zip(parts, shares, strict=True)]
+    p_values = [min(1.0, part.draft.p / part.draft.look.share) for part in parts]
     levels = adjust_holm(p_values, claim.alpha)[1].tolist()
-    strict = [
-        decide(part.draft.claim, part.bound(level * share))
-        for part, level, share in zip(parts, levels, shares, strict=True)
-    ]
+    strict = [part.decide(level) for part, level in zip(parts, levels, strict=True)]
     return next((verdict for verdict in ("REFUTED", "NEGLIGIBLE") if verdict in strict), "INCONCLUSIVE")
 
 
@@ -168,7 +163,6 @@ def _block(verdict: Verdict, weighed: Singles) -> Verdict:
 
 
 def _follow_parts(verdict: Verdict, parts: tuple[Verdict, ...]) -> Verdict:
-    """The headline with its parts as they were finally judged."""
     troubles = tuple(dict.fromkeys(said for part in parts for said in part.troubles))
     return replace(verdict, parts=parts, troubles=troubles)
 

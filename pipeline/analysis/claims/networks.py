@@ -8,7 +8,6 @@ suggestive.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ from pipeline.analysis.statistics import Array, t_interval
 from pipeline.study.claims import Claim
 
 FEWEST_TWINS = 3
+TAIL = (1 - 0.95) / 2
 ENOUGH_TWINS = 10
 """Below this what is said of other networks is called suggestive."""
 
@@ -64,7 +64,7 @@ def list_twins(claim: Claim, blocks: Blocks) -> tuple[TwinEffect, ...]:
     return tuple(found)
 
 
-def reach_across(effects: Array, level: float = 0.95) -> Across | None:
+def reach_across(effects: Array) -> Across | None:
     """What `effects`, shape (seeds, twins), say of other networks; None below two seeds or FEWEST_TWINS twins."""
     seeds, twins = effects.shape
     if seeds < 2 or twins < FEWEST_TWINS:
@@ -76,12 +76,12 @@ def reach_across(effects: Array, level: float = 0.95) -> Across | None:
     mean = float((weights * means).sum() / weights.sum())
     stretch = max(1.0, float((weights * (means - mean) ** 2).sum() / (twins - 1)))
     error = (stretch / weights.sum()) ** 0.5
-    half = -float(special.stdtrit(twins - 1, (1 - level) / 2)) * error
-    new = -float(special.stdtrit(twins - 2, (1 - level) / 2)) * (between + error**2) ** 0.5
+    half = -float(special.stdtrit(twins - 1, TAIL)) * error
+    new = -float(special.stdtrit(twins - 2, TAIL)) * (between + error**2) ** 0.5
     return Across(twins=twins, mean=mean, low=mean - half, high=mean + half, new_low=mean - new, new_high=mean + new)
 
 
-def reach_slope(effects: Array, factor: Array, level: float = 0.95) -> Across | None:
+def reach_slope(effects: Array, factor: Array) -> Across | None:
     """What the slope of twins' effects, shape (seeds, twins), over their `factor` says of other networks.
 
     The line through the twins' means, with their scatter around it as the error; None below FEWEST_TWINS twins or
@@ -91,7 +91,7 @@ def reach_slope(effects: Array, factor: Array, level: float = 0.95) -> Across | 
     if twins < FEWEST_TWINS or len(set(factor.tolist())) < FEWEST_TWINS:
         return None
     line = scipy.stats.linregress(factor, effects.mean(axis=0))
-    half = -float(special.stdtrit(twins - 2, (1 - level) / 2)) * float(line.stderr)
+    half = -float(special.stdtrit(twins - 2, TAIL)) * float(line.stderr)
     slope, nan = float(line.slope), float("nan")
     return Across(twins=twins, mean=slope, low=slope - half, high=slope + half, new_low=nan, new_high=nan)
 
@@ -108,9 +108,3 @@ def _find_between(means: Array, variances: Array) -> float:
         return 0.0
     upper = float(np.ptp(means) ** 2 + variances.max())
     return float(scipy.optimize.brentq(exceed, 0.0, upper * len(means)))
-
-
-def say_range(twins: Sequence[TwinEffect]) -> tuple[float, float]:
-    """The smallest and the largest effect of a twin."""
-    effects = [twin.effect for twin in twins]
-    return min(effects), max(effects)

@@ -49,13 +49,11 @@ class Specification:
 
 def vary_choices(verdicts: Sequence[Verdict], records: Records, design: Design) -> list[Specification]:
     """The grid of each claim that stands by itself and has been tested."""
-    found = []
-    for verdict in verdicts:
-        if verdict.parts or verdict.outcome == "UNTESTABLE":
-            continue
-        choices = tuple(_vary(verdict, records, design))
-        found.append(Specification(verdict=verdict, choices=choices))
-    return found
+    return [
+        Specification(verdict=verdict, choices=tuple(_vary(verdict, records, design)))
+        for verdict in verdicts
+        if not verdict.parts and verdict.outcome != "UNTESTABLE"
+    ]
 
 
 def _vary(verdict: Verdict, records: Records, design: Design) -> Iterator[Choice]:
@@ -66,8 +64,10 @@ def _vary(verdict: Verdict, records: Records, design: Design) -> Iterator[Choice
             continue
         yield _judge(label, weighed, verdict)
         for plain, _ in blocks.twins:
-            names = {pair[0].name for pair in blocks.twins} - {plain.name}
-            yield from _judge_rest(f"{label}, without {plain.name} and its twin", weighed, records, verdict, names)
+            others = {row.name for row, _ in blocks.twins} - {plain.name}
+            rest = weigh_blocks(weighed, blocks.restrict(blocks.seeds, others), records)
+            if not rest.draft.reason:
+                yield _judge(f"{label}, without {plain.name} and its twin", rest, verdict)
         for without in _part_seeds(blocks.seeds):
             seeds = set(blocks.seeds) - set(without)
             if len(seeds) >= FEWEST_SEEDS:
@@ -81,17 +81,7 @@ def _part_seeds(seeds: Sequence[int]) -> list[list[int]]:
     return [part.tolist() for part in np.array_split(np.sort(seeds), min(len(seeds), MOST_PARTS)) if part.size]
 
 
-def _judge_rest(label: str, weighed: Weighed, records: Records, verdict: Verdict, names: set[str]) -> Iterator[Choice]:
-    """The claim without one twin, if enough are left."""
-    if not names:
-        return
-    rest = weigh_blocks(weighed, weighed.blocks.restrict(weighed.blocks.seeds, names), records)
-    if not rest.draft.reason:
-        yield _judge(label, rest, verdict)
-
-
 def _list_readings(claim: Claim) -> Iterator[tuple[str, Claim]]:
-    """The claim as it could also have been read."""
     if claim.estimand == "onset":
         for factor in RISES:
             rise = factor * claim.smallest_rise

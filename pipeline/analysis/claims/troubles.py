@@ -54,20 +54,17 @@ def find_troubles(blocks: Blocks, records: Records, looked_at: Collection[int]) 
     untrained: set[str] = set()
     for column, pair in enumerate(blocks.twins):
         for place, row in enumerate(pair):
-            own = [
-                (seed, run_id)
-                for seed, run_id in zip(blocks.seeds, blocks.ids[:, column, place], strict=True)
-                if blocks.arms[place] and run_id in collapsed
-            ]
+            ids = zip(blocks.seeds, blocks.ids[:, column, place], strict=True)
+            own = {seed: run_id for seed, run_id in ids if blocks.arms[place] and run_id in collapsed}
             if not own:
                 continue
-            mean = f"test accuracy {100 * accuracy[[run_id for _, run_id in own]].mean():.1f} %"
+            mean = f"test accuracy {100 * accuracy[list(own.values())].mean():.1f} %"
             if len(own) >= len(blocks.seeds) / 2:
                 untrained.add(pair[0].name)
                 said.append(f"{row.name} did not train in {len(own)} of {len(blocks.seeds)} seeds ({mean})")
             else:
-                seeds |= {seed for seed, _ in own}
-                said.append(f"{row.name} collapsed with seed {_list([seed for seed, _ in own])} ({mean})")
+                seeds.update(own)
+                said.append(f"{row.name} collapsed with seed {_list(list(own))} ({mean})")
     broken = [f"{variant} seed {seed}" for variant, seed in blocks.broken if seed in looked_at]
     if broken and blocks.seeds:
         said.append(f"the numbers of {_list(broken)} are missing or not finite, which is not by chance")

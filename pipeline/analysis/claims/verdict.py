@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.analysis.claims.contrasts import find_null, find_sign
-from pipeline.analysis.claims.looks import NO_LOOKS, Look
+from pipeline.analysis.claims.design import NO_LOOKS, Look
 from pipeline.analysis.claims.networks import Across, TwinEffect
 from pipeline.study.claims import Claim, Standing
 
@@ -86,6 +86,11 @@ class Verdict:
         """The verdict as a table shows it: with what is to be said of its freezing."""
         said = {"": "", "late": " (LATE)", "never": " (NEVER FROZEN)"}[self.standing]
         return self.verdict + said
+
+    @property
+    def astray(self) -> int:
+        """How many seeds alone lie on the other side of the null than their mean."""
+        return sum((value - self.null) * (self.effect - self.null) <= 0 for _, value in self.per_seed)
 
     @property
     def is_open(self) -> bool:

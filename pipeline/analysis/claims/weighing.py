@@ -5,40 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
+import scipy
 
 from pipeline.analysis.claims.contrasts import (
     Blocks,
-    Evidence,
+    count_epochs,
     count_test_images,
+    explain_lack,
+    find_least_sd,
     find_null,
-    find_sign,
-    gather_evidence,
     list_factor,
     pair_twins,
+    weigh_twins,
 )
-from pipeline.analysis.claims.design import Design, Records
+from pipeline.analysis.claims.design import Design, Look, Records, find_look
 from pipeline.analysis.claims.images import widen_by_images
-from pipeline.analysis.claims.looks import Look, find_look
-from pipeline.analysis.claims.measures import count_epochs, measure_runs
 from pipeline.analysis.claims.networks import list_twins, reach_across, reach_slope
 from pipeline.analysis.claims.troubles import Troubles, find_troubles
-from pipeline.analysis.claims.verdict import NAN, Verdict, name_unit
-from pipeline.analysis.onset import find_onsets, say_hidden
-from pipeline.analysis.power import bound_sd, count_seeds
+from pipeline.analysis.claims.verdict import NAN, Verdict, decide, name_unit
+from pipeline.analysis.onset import find_onsets
 from pipeline.analysis.statistics import (
+    ALPHA,
     Array,
     Estimate,
+    bound_sd,
+    count_seeds,
     estimate_mean,
     estimate_reduction,
-    weigh_agreement,
 )
 from pipeline.study.claims import FEWEST_SEEDS, Claim
 
 RESOLUTION = 1e-6
 """Nats: two trainings that differ by less are the same but for rounding."""
 IMAGES = ("test_error", "test_loss")
-ALPHA = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,11 +49,6 @@ class Weighed:
     blocks: Blocks
     troubles: Troubles
 
-    @property
-    def sign(self) -> int:
-        """1 where larger values speak for the claim, -1 where smaller ones do."""
-        return find_sign(self.draft.claim)
-
     def bound(self, alpha: float) -> tuple[float, float]:
         """The interval of the effect; that of a share of runs ends at 0 and 1."""
         low, high = self.estimate.interval(alpha)
@@ -63,10 +57,14 @@ class Weighed:
             return max(low, 0.0), min(high, 1.0)
         return low, high
 
+    def decide(self, alpha: float) -> str:
+        """The verdict at the look's share of alpha."""
+        return decide(self.draft.claim, self.bound(alpha * self.draft.look.share))
+
 
 def weigh_claim(claim: Claim, records: Records, design: Design) -> Weighed:
     """Weigh a claim that stands by itself, on the seeds of its latest look."""
-    blocks = pair_twins(records, measure_runs(records, claim), claim, design)
+    blocks = pair_twins(records, claim, design)
     ended = {*blocks.seeds, *(seed for _, seed in blocks.broken)}
     order = design.seeds if design.seeds is not None else tuple(sorted(ended))
     look = find_look(blocks.seeds, ended, order, design.looks)
@@ -98,13 +96,15 @@ def count_needed(weighed: Weighed, alpha: float) -> int | None:
 
 
 def _weigh(claim: Claim, blocks: Blocks, records: Records, look: Look, troubles: Troubles) -> Weighed:
-    evidence = gather_evidence(claim, blocks, records)
-    over_seeds = estimate_mean(evidence.per_seed, evidence.least_sd)
-    images = _gather_images(claim, blocks, evidence, records)
+    lack = explain_lack(claim, blocks, records)
+    weights = np.empty(0) if lack else weigh_twins(claim, blocks.twins)
+    per_seed = np.empty(0) if lack else blocks.effects @ weights
+    over_seeds = estimate_mean(per_seed, find_least_sd(claim, blocks, records, weights))
+    images = _gather_images(claim, blocks, weights, records)
     over_both = None if images is None or over_seeds.n < 2 else widen_by_images(over_seeds, images)
     covering = claim.over == "seeds and images"
     estimate = over_both if covering and over_both else over_seeds
-    reason = evidence.missing or _find_obstacle(claim, estimate, look)
+    reason = lack or _find_obstacle(claim, estimate, look)
     if not reason and covering and over_both is None:
         reason = "the interval is to cover test images, and not all runs recorded what they predicted for each"
     reason = reason or _find_hidden(claim, blocks, records)
@@ -119,7 +119,7 @@ def _weigh(claim: Claim, blocks: Blocks, records: Records, look: Look, troubles:
         p=estimate.p_value(null),
         n_seeds=estimate.n,
         look=look,
-        per_seed=tuple(zip(blocks.seeds, evidence.per_seed.tolist(), strict=False)),
+        per_seed=tuple(zip(blocks.seeds, per_seed.tolist(), strict=False)),
         images=count_test_images(records) if claim.estimand in IMAGES else 0,
         half_seeds=over_seeds.half_width(ALPHA),
         half_images=over_both.half_width(ALPHA) if over_both else NAN,
@@ -130,23 +130,22 @@ def _weigh(claim: Claim, blocks: Blocks, records: Records, look: Look, troubles:
         epochs=int(records.runs["epochs"].max()) if len(records.runs) else 0,
         subset=int(records.runs["subset"].max()) if len(records.runs) else 0,
     )
-    weighed = Weighed(estimate=estimate, draft=draft, blocks=blocks, troubles=troubles)
-    draft = replace(draft, interval_95=weighed.bound(ALPHA))
-    return replace(weighed, draft=_add_twins(draft, blocks, evidence))
+    return Weighed(estimate=estimate, draft=_add_twins(draft, blocks), blocks=blocks, troubles=troubles)
 
 
-def _add_twins(draft: Verdict, blocks: Blocks, evidence: Evidence) -> Verdict:
+def _add_twins(draft: Verdict, blocks: Blocks) -> Verdict:
     """The draft with the effect of each twin, what they say of other networks, and the relative effect."""
     claim = draft.claim
     if not blocks.effects.size:
         return draft
     draft = replace(draft, by_twin=list_twins(claim, blocks))
     if claim.by:
-        return replace(draft, across=reach_slope(blocks.effects, list_factor(claim, blocks)))
+        return replace(draft, across=reach_slope(blocks.effects, list_factor(claim, blocks.twins)))
+    agree = sum(twin.agrees for twin in draft.by_twin)
     draft = replace(
         draft,
-        twins_agree=evidence.agree,
-        p_twins=weigh_agreement(evidence.agree, len(blocks.twins)),
+        twins_agree=agree,
+        p_twins=float(scipy.stats.binomtest(agree, len(blocks.twins)).pvalue),
         across=reach_across(blocks.effects),
     )
     if claim.estimand == "onset" or claim.contrast != "regularised - plain":
@@ -155,12 +154,12 @@ def _add_twins(draft: Verdict, blocks: Blocks, evidence: Evidence) -> Verdict:
     return replace(draft, reduction=estimate_reduction(regularised, plain))
 
 
-def _gather_images(claim: Claim, blocks: Blocks, evidence: Evidence, records: Records) -> Array | None:
+def _gather_images(claim: Claim, blocks: Blocks, weights: Array, records: Records) -> Array | None:
     """The contrast of each image in each seed, shape (seeds, images); None where a run did not record it."""
-    if claim.estimand not in IMAGES or not len(evidence.per_seed):
+    if claim.estimand not in IMAGES or not len(weights):
         return None
     total: Array | None = None
-    for column, weight in enumerate(evidence.weights):
+    for column, weight in enumerate(weights):
         for place, arm in enumerate(blocks.arms):
             if not arm:
                 continue
@@ -189,7 +188,8 @@ def _find_hidden(claim: Claim, blocks: Blocks, records: Records) -> str:
     """Why noise hides an onset; empty if it does not, or for a claim about something else."""
     if claim.epochs is None:
         return ""
-    onsets: pd.DataFrame = find_onsets(
-        records.history[records.history["run_id"].isin(blocks.run_ids)], claim.smallest_rise
-    )
-    return say_hidden(onsets, claim.smallest_rise)
+    history = records.history[records.history["run_id"].isin(blocks.run_ids)]
+    noise, rise = float(find_onsets(history, claim.smallest_rise)["noise"].median()), claim.smallest_rise
+    if not noise > rise:  # a true share could come out as refuted
+        return ""
+    return f"the noise of the test loss, {noise:.2g} nats an epoch in the median run, hides a rise of {rise:g}"

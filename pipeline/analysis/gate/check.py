@@ -1,6 +1,6 @@
 """Does the code still give what a stored result file says: bit for bit at the same seed, within bounds at a new one.
 
-A new seed is judged run by run, and all new seeds together by their mean shift (gate_bounds): a quarter of 1 -
+A new seed is judged run by run, and all new seeds together by their mean shift (gate.metrics): a quarter of 1 -
 confidence goes to either, and half is kept in hand for heavy tails. Where the predictions of the stored runs can be
 read, the test images that all stored seeds of a variant got right are a metric too: how many of them a new run gets
 wrong, held against how many each stored seed gets wrong of those that all the other seeds got right.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -18,18 +18,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.gate.bounds import Scale, bound_mean, bound_run
-from pipeline.analysis.gate.judgement import USUAL, Demands, Judgement, Result, describe
-from pipeline.analysis.gate.metrics import GATED, Yardstick, list_yardsticks
-from pipeline.analysis.gate.missing import list_absent, list_unfinished
-from pipeline.analysis.table.results import load_conclusion
-from pipeline.analysis.table.selection import select_runs
+from pipeline.analysis.gate.metrics import (
+    GATED,
+    USUAL,
+    Demands,
+    Judgement,
+    Result,
+    Scale,
+    Yardstick,
+    bound_mean,
+    bound_run,
+    describe,
+    list_yardsticks,
+)
+from pipeline.analysis.table.conclusion import Conclusion, load_conclusion
+from pipeline.analysis.table.selection import Selection, SharedSettings, select_runs
 from pipeline.study.predicted import Predicted
 from pipeline.study.variants import VARIANTS, Variants
 
 WEIGHTS = "weights_sha256"
 EVERY = "all variants"
 IN_HAND = 0.5  # what is spent of 1 - confidence; the rest is kept for tails heavier than those assumed
+UNKNOWN = -1  # a number that a run ended too early to log
 FEWEST_TO_AVERAGE = 3  # new runs below which their mean says no more than each of them
 
 
@@ -49,18 +59,22 @@ def check_against(
     """
     stored = load_conclusion(results)
     selection = select_runs(runs[~runs["run_id"].isin(stored.runs["run_id"])], stored.settings, "all-seeds", variants)
-    new = [(run, stored.runs[stored.runs["variant"] == run["variant"]]) for run in selection.chosen.to_dict("records")]
-    fresh = [run for run, own in new if not own.empty and _is_new_seed(run, own)]
+    new = [(run, _judge_repeat(run, stored.runs)) for run in selection.chosen.to_dict("records")]
+    fresh = [run for run, judgement in new if judgement is None]
     sticks = list_yardsticks(stored, fresh, predicted)
     averaged = len(fresh) >= FEWEST_TO_AVERAGE
     alpha = IN_HAND * (1 - demands.confidence) / (2 if averaged else 1)
     level = alpha / max(len(sticks) * len(fresh), 1)
-    tolerances = demands.tolerances
-    judged = [judgement for run, own in new for judgement in _judge_run(run, own, sticks, level, tolerances)]
+    judged = []
+    for run, judgement in new:
+        if judgement:
+            judged.append(judgement)
+            continue
+        judged += [_compare_metric(run, stick, level, demands.tolerances.get(stick.metric)) for stick in sticks]
     if averaged:
         judged += [_judge_shift(stick, fresh, alpha / len(sticks)) for stick in sticks]
-    missing = list_unfinished(stored, runs, selection)
-    missing += list_absent(stored, runs, selection, {judgement.variant for judgement in missing})
+    missing = _list_unfinished(stored, runs, selection)
+    missing += _list_absent(stored, runs, selection, {judgement.variant for judgement in missing})
     result: Result = "not judged" if demands.allow_missing else "fail"
     return judged + [replace(judgement, result=result) for judgement in missing]
 
@@ -71,46 +85,27 @@ def gate_passed(judgements: Sequence[Judgement]) -> bool:
     return "pass" in results and "fail" not in results
 
 
-def _judge_run(
-    run: Mapping[Any, Any],
-    own: pd.DataFrame,
-    sticks: Sequence[Yardstick],
-    level: float,
-    tolerances: Mapping[str, float],
-) -> Iterator[Judgement]:
-    """The judgements of one new run against the stored runs of its variant, each bound at `level`."""
+def _judge_repeat(run: Mapping[Any, Any], stored: pd.DataFrame) -> Judgement | None:
+    """The judgement of a run of a stored seed: its weights must be the same bits. None for a new seed.
+
+    A stored run of other threads, code or versions rounds otherwise, so it is of another seed as well.
+    """
+    own = stored[stored["variant"] == run["variant"]]
     if own.empty:
-        yield describe(run, "run", "the variant is not in the result file")
-    elif not _is_new_seed(run, own):
-        yield _compare_weights(run, str(own[_find_repeats(run, own)][WEIGHTS].iloc[0]))
-    else:
-        for stick in sticks:
-            yield _compare_metric(run, stick, level, tolerances.get(stick.metric))
-
-
-def _is_new_seed(run: Mapping[Any, Any], own: pd.DataFrame) -> bool:
-    """Whether this run repeats no stored one."""
-    return not _find_repeats(run, own).any()
-
-
-def _find_repeats(run: Mapping[Any, Any], own: pd.DataFrame) -> pd.Series:
-    """Which stored runs have this seed, threads and fingerprint; other threads, code or versions round otherwise."""
+        return describe(run, "run", "the variant is not in the result file")
     fingerprints = own["fingerprint"] if "fingerprint" in own else pd.Series("", own.index)
     same = (own["seed"] == run["seed"]) & (own["threads"] == run["threads"]) & (fingerprints == run["fingerprint"])
-    return pd.Series(same)
-
-
-def _compare_weights(run: Mapping[Any, Any], expected: str) -> Judgement:
-    """Same seed, threads and fingerprint: the trained weights must be the same bits."""
-    judgement = describe(run, WEIGHTS, "no weights hash was recorded on both sides")
-    if not (expected and run[WEIGHTS]):
-        return judgement
+    if not same.any():
+        return None
+    expected, value = str(own.loc[same, WEIGHTS].iloc[0]), run[WEIGHTS]
+    if not (expected and value):
+        return describe(run, WEIGHTS, "no weights hash was recorded on both sides")
+    detail = "the stored run has the same seed, threads and fingerprint, so the weights must be equal"
     return replace(
-        judgement,
+        describe(run, WEIGHTS, detail),
         expected=expected,
-        value=run[WEIGHTS],
-        result="pass" if run[WEIGHTS] == expected else "fail",
-        detail="the stored run has the same seed, threads and fingerprint, so the weights must be equal",
+        value=value,
+        result="pass" if value == expected else "fail",
     )
 
 
@@ -142,8 +137,7 @@ def _compare_metric(run: Mapping[Any, Any], stick: Yardstick, level: float, tole
 
 def _judge_shift(stick: Yardstick, fresh: Sequence[Mapping[Any, Any]], alpha: float) -> Judgement:
     """All new seeds together: the mean of what each is off the mean of its variant's stored seeds."""
-    run = {"variant": EVERY, "seed": None, "run_id": None}
-    judgement = describe(run, f"{stick.metric}, mean shift", "no spread to judge by")
+    judgement = Judgement(variant=EVERY, metric=f"{stick.metric}, mean shift", detail="no spread to judge by")
     used = [run for run in fresh if not math.isnan(stick.read(run))]
     spread, scale = stick.spread, stick.scale
     if not used or not spread.sd > 0:
@@ -163,12 +157,45 @@ def _judge_shift(stick: Yardstick, fresh: Sequence[Mapping[Any, Any]], alpha: fl
 
 
 def _say_smallest(scale: Scale, smallest: float) -> str:
-    """What the bounds would notice."""
     return f"sees a shift of {scale.shift.format(factor=math.exp(smallest), size=smallest)} with 80 % power"
 
 
 def _place(judgement: Judgement, expected: tuple[float, float], detail: str) -> Judgement:
-    """The judgement of a value that must lie within `expected`."""
     low, high = expected
     passed = isinstance(judgement.value, float) and low <= judgement.value <= high
     return replace(judgement, expected=expected, result="pass" if passed else "fail", detail=detail)
+
+
+def _list_unfinished(stored: Conclusion, runs: pd.DataFrame, selection: Selection) -> list[Judgement]:
+    """Each stored variant and any seed whose runs since then did not finish, with the newest one's reason."""
+    known = set(zip(stored.left_out["run_id"], stored.left_out["reason"], strict=True))
+    cells = set(zip(selection.chosen["variant"], selection.chosen["seed"], strict=True))
+    reasons = dict(zip(selection.left_out["run_id"], selection.left_out["reason"], strict=True))
+    found = {}
+    for run in runs.sort_values(["started", "run_id"]).to_dict("records"):
+        cell, reason = (run["variant"], run["seed"]), reasons.get(run["run_id"])
+        if reason is None or (run["run_id"], reason) in known or cell in cells:
+            continue
+        if run["variant"] in set(stored.runs["variant"]) and not _has_other_settings(run, stored.settings):
+            seed = None if run["seed"] == UNKNOWN else run["seed"]
+            found[cell] = describe(run | {"seed": seed}, "run", f"no finished run; {reason}")
+    return list(found.values())
+
+
+def _has_other_settings(run: Mapping[Any, Any], settings: SharedSettings) -> bool:
+    """Whether a run is known to have other settings; one that ended before it logged them is not."""
+    return any(run[name] not in (value, "", UNKNOWN) for name, value in settings.list_shared().items())
+
+
+def _list_absent(stored: Conclusion, runs: pd.DataFrame, selection: Selection, unfinished: Set[str]) -> list[Judgement]:
+    """Each stored variant without any new run, finished or not, that has the stored settings."""
+    judgements = []
+    for variant in stored.runs["variant"].unique():
+        if variant in unfinished or variant in set(selection.chosen["variant"]):
+            continue
+        reasons = list(selection.left_out.loc[selection.left_out["variant"] == variant, "reason"].unique())
+        if runs["run_id"].isin(stored.runs.loc[stored.runs["variant"] == variant, "run_id"]).any():
+            reasons.append("the stored run itself proves nothing, train it again to compare")
+        detail = "; ".join(["no new finished run with the stored settings", *reasons])
+        judgements.append(Judgement(variant=variant, metric="run", detail=detail))
+    return judgements

@@ -1,23 +1,116 @@
-"""What the gate judges by: metrics of the stored runs by variant and seed, and those of the new ones."""
+"""What the gate judges by: metrics of stored and new runs, and bounds from the spread of the stored seeds.
+
+The spread is that around the mean of a variant, pooled over variants.
+A loss is judged by its logarithm, an error by its logit, a count of images by its square root: on these scales the
+spread is about the same for all variants, and a bound never passes 0. One new run is held against bounds as wide as a
+t distribution of HEAVY degrees of freedom asks, as single trainings have heavier tails than a normal; the mean of all
+new runs against ordinary ones, as means have not.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
+from scipy import special
 
 from pipeline.analysis.claims.contrasts import count_images
-from pipeline.analysis.gate.bounds import COUNT, LOSS, Scale, Spread, pool_spread, scale_error
 from pipeline.analysis.table.conclusion import Conclusion
+from pipeline.errors import AnalysisError
 from pipeline.study import metrics
 from pipeline.study.predicted import Predicted
 
 GATED = (metrics.TEST_LOSS.final, metrics.TEST_ACCURACY.final)
 IMAGES = "images that all stored seeds got right"
 FEWEST_SEEDS_OF_IMAGES = 3
+HEAVY = 3
+WIDEST = math.log(3)
+"""Bounds wider than a factor of 3 to either side judge nothing."""
+POWER = 0.8
+Result = Literal["pass", "fail", "not judged"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How a metric is judged: on which scale, back again, and how a shift on it is said."""
+
+    forward: Callable[[npt.ArrayLike], npt.NDArray[np.float64]]
+    backward: Callable[[float], float]
+    widest: float = WIDEST
+    shift: str = "a factor of {factor:.2f}"
+
+
+def scale_error(images: int) -> Scale:
+    """The scale of an accuracy on so many images: the logit of the error, with half an image added to either side."""
+
+    def forward(accuracy: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        wrong = images * (1 - np.asarray(accuracy, dtype=float))
+        odds: npt.NDArray[np.float64] = np.log((wrong + 0.5) / (images - wrong + 0.5))
+        return odds
+
+    def backward(logit: float) -> float:
+        wrong = float(special.expit(logit)) * (images + 1) - 0.5
+        return min(1.0, max(0.0, 1 - wrong / images))
+
+    return Scale(forward=forward, backward=backward, shift="a factor of {factor:.2f} in the odds of an error")
+
+
+LOSS = Scale(
+    forward=lambda losses: np.asarray(np.log(np.asarray(losses, dtype=float))),
+    backward=math.exp,
+)
+COUNT = Scale(
+    forward=lambda counts: np.asarray(np.sqrt(np.asarray(counts, dtype=float) + 3 / 8)),
+    backward=lambda root: max(0.0, max(0.0, root) ** 2 - 3 / 8),
+    widest=math.inf,
+    shift="{size:.2f} in the root of the count",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The SD of a seed on a metric's scale, pooled over variants, and its degrees of freedom; 0 if unknown."""
+
+    sd: float
+    df: int
+
+
+def pool_spread(groups: Sequence[npt.NDArray[np.float64]]) -> Spread:
+    """The spread of values around the mean of their group; groups of one value add nothing."""
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups if len(group) > 1)
+    df = sum(len(group) - 1 for group in groups if len(group) > 1)
+    return Spread(sd=math.sqrt(squares / df) if df else 0.0, df=df)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Around 0 on a metric's scale: what passes, and the smallest shift that fails with a chance of POWER."""
+
+    half: float
+    smallest: float
+
+
+def bound_run(spread: Spread, stored: int, alpha: float) -> Bounds:
+    """For one new run less the mean of `stored` seeds of its variant."""
+    error = spread.sd * math.sqrt(1 + 1 / stored)
+    heavy = math.sqrt((HEAVY - 2) / HEAVY) * float(special.stdtrit(HEAVY, 1 - alpha / 2))
+    return _bound(error, max(heavy, float(special.stdtrit(spread.df, 1 - alpha / 2))))
+
+
+def bound_mean(spread: Spread, stored: Mapping[str, int], new: Mapping[str, int], alpha: float) -> Bounds:
+    """For the mean over `new` runs (variant -> how many), each less the mean of its variant's `stored` seeds."""
+    total = sum(new.values())
+    variance = 1 / total + sum((count / total) ** 2 / stored[variant] for variant, count in new.items())
+    return _bound(spread.sd * math.sqrt(variance), float(special.stdtrit(spread.df, 1 - alpha / 2)))
+
+
+def _bound(error: float, quantile: float) -> Bounds:
+    half = quantile * error
+    return Bounds(half=half, smallest=half + float(special.ndtri(POWER)) * error)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,3 +175,48 @@ def _count_images(
             if run["variant"] == variant and answer is not None and len(answer) == grid.shape[1]:
                 counts[str(run["run_id"])] = float((grid.all(axis=0) & ~answer).sum())
     return Yardstick(metric=IMAGES, scale=COUNT, stored=known, fresh=counts) if counts else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """One judgement: a variant and seed, the metric looked at, what was expected and what came.
+
+    `expected` is a hash, the bounds (low, high), or None where nothing can be expected; `detail` says how it was judged
+    or why it was not. `seed` and `run_id` are None where no new run was found.
+    """
+
+    variant: str
+    seed: int | None = None
+    run_id: str | None = None
+    metric: str
+    expected: str | tuple[float, float] | None = None
+    value: str | float | None = None
+    result: Result = "not judged"
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demands:
+    """How strict a gate is.
+
+    `confidence` holds for all bounds together (Bonferroni). Where no spread is stored, or the bounds are too wide,
+    `tolerances` (metric -> half-width in its unit) takes their place. With `allow_missing`, what has no finished new
+    run is not judged.
+    """
+
+    confidence: float = 0.95
+    tolerances: Mapping[str, float] = field(default_factory=dict)
+    allow_missing: bool = False
+
+    def __post_init__(self) -> None:
+        for metric in self.tolerances:
+            if metric not in GATED:
+                raise AnalysisError(f'a tolerance for "{metric}" gates nothing; choose one of {", ".join(GATED)}')
+
+
+USUAL = Demands()
+
+
+def describe(run: Mapping[Any, Any], metric: str, detail: str) -> Judgement:
+    """A judgement of this run that is not made (yet)."""
+    return Judgement(variant=run["variant"], seed=run["seed"], run_id=run["run_id"], metric=metric, detail=detail)

@@ -1,4 +1,4 @@
-"""The study's conclusion table: raw numbers, each with the runs that it comes from.
+"""The study's conclusion table: raw numbers, each with the runs that it comes from, also as a JSON result file.
 
 The eleven columns and the label texts (their '-' and 'False' alike) are those of the 2019 notebook, see
 study/published.csv. Columns beside them tell what the networks really are and how far the numbers moved.
@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
+from textwrap import indent
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +20,9 @@ import pandas as pd
 from pipeline.analysis.table.entries import Entry, compare_published, label_row, measure_entry, tell_truth
 from pipeline.analysis.table.selection import (
     METRICS,
+    RULES,
     Selection,
     SharedSettings,
-    describe_query,
     find_images,
     split_rows,
 )
@@ -28,6 +30,8 @@ from pipeline.errors import AnalysisError
 from pipeline.images import Images
 from pipeline.study import metrics
 from pipeline.study.variants import TABLE, Variant, published_variants
+
+FORMAT = "mnist-study conclusion 1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +79,9 @@ class Conclusion:
 
     @property
     def query(self) -> str:
-        """The question that chose the runs."""
-        return describe_query(self.settings, self.rule)
+        """The question that chose the runs, in words that can be asked again."""
+        conditions = " and ".join(f"{name} = {value!r}" for name, value in self.settings.list_shared().items())
+        return f"outcome = 'finished' and {conditions}; {RULES[self.rule]}"
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -182,3 +187,63 @@ def _keep_evidence(runs: pd.DataFrame) -> pd.DataFrame:
     if "origin" in runs:
         evidence["origin"] = runs["origin"].where(runs["origin"] != "", runs["run_id"])
     return evidence.join(runs[finals].replace([np.inf, -np.inf], np.nan)).reset_index(drop=True)
+
+
+def dump_conclusion(conclusion: Conclusion) -> str:
+    """`conclusion` as JSON text, each number with its run ids, n and interval, and each run with its final metrics."""
+    rows = [
+        {
+            "variant": row.variant,
+            "entries": {column: asdict(entry) | {"n": len(entry.run_ids)} for column, entry in row.entries.items()},
+        }
+        for row in conclusion.rows
+    ]
+    document = {
+        "format": FORMAT,
+        "sha256": conclusion.sha256,
+        "query": conclusion.query,
+        "rule": conclusion.rule,
+        "settings": conclusion.settings.list_shared(),
+        "columns": conclusion.columns,
+        "rows": rows,
+        "runs": [],
+        "left_out": list(list_records(conclusion.left_out)),
+    }
+    dump = partial(json.dumps, indent=1, ensure_ascii=False, allow_nan=False)
+    head, tail = dump(document).split('"runs": []', 1)
+    # one by one: of many runs they would take much memory at once
+    runs = ",\n".join(indent(dump(record), "  ") for record in list_records(conclusion.runs))
+    return f'{head}"runs": [\n{runs}\n ]{tail}\n'
+
+
+def load_conclusion(text: str) -> Conclusion:
+    """The conclusion in the text of a result file; raises AnalysisError where the text is damaged or was changed."""
+    try:
+        document = json.loads(text)
+        if document["format"] != FORMAT:
+            raise ValueError(f"its format is {document['format']!r}, not {FORMAT!r}")
+        conclusion = _restore(document)
+        if conclusion.sha256 != document["sha256"]:
+            raise ValueError("its numbers do not have the hash it names")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise AnalysisError(f"not a usable result file ({error}); write it again with compare --format json") from error
+    return conclusion
+
+
+def _restore(document: dict[str, Any]) -> Conclusion:
+    rows = []
+    for row in document["rows"]:
+        entries = {}
+        for column in document["columns"]:
+            fields = {name: value for name, value in row["entries"][column].items() if name != "n"}
+            entries[column] = Entry(**(fields | {"run_ids": tuple(fields["run_ids"])}))
+        rows.append(Row(variant=row["variant"], entries=entries))
+    runs = pd.DataFrame(document["runs"])
+    finals = [name for name in runs.columns if name.startswith("final/")]
+    return Conclusion(
+        rule=document["rule"],
+        settings=SharedSettings(**document["settings"]),
+        rows=tuple(rows),
+        runs=runs.astype(dict.fromkeys(finals, float)),
+        left_out=pd.DataFrame(document["left_out"], columns=["run_id", "variant", "seed", "reason"]),
+    )

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -22,14 +21,7 @@ LABELS = ("#ConvNets", "#Kernels/Filters", "Padding", "Stride", "Dropout", "Batc
 COLUMNS = (*LABELS, *METRICS)
 
 # The notebook's table file has no TRAIN_LOSS; seven rows of it survive in the notebook's epoch log, to four digits.
-PUBLISHED: Mapping[str, str] = MappingProxyType(
-    {
-        "TRAIN_LOSS": "train_loss_last_epoch_log",
-        "TEST_LOSS": "TEST_LOSS",
-        "TRAIN_ACC": "TRAIN_ACC",
-        "TEST_ACC": "TEST_ACC",
-    }
-)
+PUBLISHED = {name: "train_loss_last_epoch_log" if name == "TRAIN_LOSS" else name for name in METRICS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,19 +67,19 @@ def measure_entry(runs: pd.DataFrame, metric: str) -> Entry:
 def label_row(variant: Variant) -> dict[str, Entry]:
     """The seven label entries: the notebook's own words for a published row, the declared network's for a control."""
     if variant.published:
-        texts = load_published()[variant.name]
-        return {label: Entry(value=texts[label], kind="label", source="published.csv") for label in LABELS}
-    values = (
-        str(variant.depth_called),
-        f"{variant.kernel}x{variant.kernel}",
-        "same" if variant.conv_padding == "same" else "-",
-        "2x2",
-        str(variant.dropout),
-        str(variant.batch_norm),
-        "L2 (0.00001)" if variant.l2 else "-",
-    )
-    pairs = zip(LABELS, values, strict=True)
-    return {label: Entry(value=value, kind="label", source="declared network") for label, value in pairs}
+        texts, source = load_published()[variant.name], "published.csv"
+    else:
+        values = (
+            str(variant.depth_called),
+            f"{variant.kernel}x{variant.kernel}",
+            "same" if variant.conv_padding == "same" else "-",
+            "2x2",
+            str(variant.dropout),
+            str(variant.batch_norm),
+            "L2 (0.00001)" if variant.l2 else "-",
+        )
+        texts, source = dict(zip(LABELS, values, strict=True)), "declared network"
+    return {label: Entry(value=texts[label], kind="label", source=source) for label in LABELS}
 
 
 def tell_truth(variant: Variant, runs: pd.DataFrame, images: Images) -> dict[str, Entry]:

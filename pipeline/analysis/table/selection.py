@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -18,32 +17,27 @@ from pipeline.errors import AnalysisError
 from pipeline.images import CLASSES, MNIST, SHAPE, Images, restore_images
 from pipeline.study import metrics
 from pipeline.study.layers import count_parameters
-from pipeline.study.settings import COMPARED, Settings, describe_arithmetic
+from pipeline.study.settings import COMPARED, Settings
 from pipeline.study.settings import RULES as SETTINGS
 from pipeline.study.variants import VARIANTS, Variant, Variants
 
-METRICS: Mapping[str, str] = MappingProxyType(
-    {
-        "TRAIN_LOSS": metrics.TRAIN_LOSS.final,
-        "TEST_LOSS": metrics.TEST_LOSS.final,
-        "TRAIN_ACC": metrics.TRAIN_ACCURACY.final,
-        "TEST_ACC": metrics.TEST_ACCURACY.final,
-    }
-)
+METRICS: Mapping[str, str] = {
+    "TRAIN_LOSS": metrics.TRAIN_LOSS.final,
+    "TEST_LOSS": metrics.TEST_LOSS.final,
+    "TRAIN_ACC": metrics.TRAIN_ACCURACY.final,
+    "TEST_ACC": metrics.TEST_ACCURACY.final,
+}
 """The conclusion table's four measured columns, with the metric that each shows."""
 
+PART = 1000  # rows
 WORDS = {"killed": "stopped"}
 """What people call an outcome."""
-RULES: Mapping[str, str] = MappingProxyType(
-    {
-        "newest": "newest finished run of each variant",
-        "best": "best final/test_accuracy of each variant: selected on the test images, so descriptive only",
-        "all-seeds": "newest finished run of each variant and seed; mean and 95 % t-interval over seeds",
-    }
-)
+RULES: Mapping[str, str] = {
+    "newest": "newest finished run of each variant",
+    "best": "best final/test_accuracy of each variant: selected on the test images, so descriptive only",
+    "all-seeds": "newest finished run of each variant and seed; mean and 95 % t-interval over seeds",
+}
 """How one run (or one a seed) is picked where a variant has several."""
-
-
 NETWORK = ("depth_counted", "kernel", "regularised", "dropout", "batch_norm", "parameters")
 """The columns of a run that tell which network it trained."""
 IMAGES = ("image_shape", "classes")
@@ -65,11 +59,6 @@ class SharedSettings(Settings):
     def list_shared(self) -> dict[str, int | str]:
         """The settings that must be equal, and the hash of the data, by name."""
         return {name: getattr(self, name) for name in (*COMPARED, "data_sha256")}
-
-    @property
-    def arithmetic(self) -> str:
-        """How the networks were computed, in words."""
-        return describe_arithmetic(self)
 
     def describe_differences(self, run: Mapping[str, Any]) -> str:
         """The settings in which `run` is another one, as `epochs 5, asked 25; ...`; empty if there are none."""
@@ -97,15 +86,9 @@ class Selection:
     left_out: pd.DataFrame
 
 
-def split_rows(frame: pd.DataFrame, size: int = 1000) -> Iterator[pd.DataFrame]:
-    """A frame in parts of at most `size` rows, as many as may stand in memory as Python's own values."""
-    return (frame.iloc[first : first + size] for first in range(0, len(frame), size))
-
-
-def describe_query(settings: SharedSettings, rule: str) -> str:
-    """The question that a selection answers, in words that can be asked again."""
-    conditions = " and ".join(f"{name} = {value!r}" for name, value in settings.list_shared().items())
-    return f"outcome = 'finished' and {conditions}; {RULES[rule]}"
+def split_rows(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """A frame in parts of so few rows that they may stand in memory as Python's own values."""
+    return (frame.iloc[first : first + PART] for first in range(0, len(frame), PART))
 
 
 def newest_settings(runs: pd.DataFrame, variants: Variants = VARIANTS, **asked: int | str) -> SharedSettings:
@@ -130,30 +113,28 @@ def newest_settings(runs: pd.DataFrame, variants: Variants = VARIANTS, **asked: 
 
 def select_runs(
     runs: pd.DataFrame,
-    settings: SharedSettings | Literal["auto"] = STUDY_SETTINGS,
+    settings: SharedSettings = STUDY_SETTINGS,
     rule: str = "newest",
     variants: Variants = VARIANTS,
 ) -> Selection:
     """Choose the runs that belong in one table, by default those with the study's own settings and `variants`.
 
-    "auto" asks for the settings of the newest finished run. Raises AnalysisError for an unknown rule, a run id that
-    occurs twice, and "auto" without a finished run.
+    Raises AnalysisError for an unknown rule and a run id that occurs twice.
     """
     if rule not in RULES:
         raise AnalysisError(f'"{rule}" is not a selection rule; choose one of {", ".join(RULES)}')
     if not runs["run_id"].is_unique:
         twice = runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0]
         raise AnalysisError(f"run {twice} occurs twice in the query's answer; ask for each run once")
-    asked = newest_settings(runs, variants) if settings == "auto" else settings
-    needed = ["run_id", "variant", "outcome", "status", "reason", *asked.list_shared(), *METRICS.values(), *NETWORK]
+    needed = ["run_id", "variant", "outcome", "status", "reason", *settings.list_shared(), *METRICS.values(), *NETWORK]
     judged = runs[[*needed, *(name for name in IMAGES if name in runs)]]
     records = (run for part in split_rows(judged) for run in part.to_dict("records"))
-    reasons = pd.Series([_explain_exclusion(run, asked, variants) for run in records], runs.index, dtype=str)
+    reasons = pd.Series([_explain_exclusion(run, settings, variants) for run in records], runs.index, dtype=str)
     chosen = _choose(runs[reasons == ""], rule, variants)
     superseded = f"rule {rule} took another run of its {' and '.join(_keys(rule))}"
     left_out = runs[["run_id", "variant", "seed"]].assign(reason=reasons.replace("", superseded))
     left_out = left_out[~left_out["run_id"].isin(chosen["run_id"])].reset_index(drop=True)
-    return Selection(rule=rule, settings=asked, chosen=chosen, left_out=left_out)
+    return Selection(rule=rule, settings=settings, chosen=chosen, left_out=left_out)
 
 
 def _explain_exclusion(run: Mapping[Any, Any], asked: SharedSettings, variants: Variants) -> str:
@@ -198,8 +179,9 @@ def _choose(usable: pd.DataFrame, rule: str, variants: Variants) -> pd.DataFrame
         ordered = ordered.sort_values(metrics.TEST_ACCURACY.final, kind="stable")
     chosen = ordered.drop_duplicates(_keys(rule), keep="last")
     places = {name: place for place, name in enumerate(variants)}
-    placed = chosen.assign(place=chosen["variant"].map(places)).sort_values(["place", "seed"])
-    return placed.drop(columns="place").reset_index(drop=True)
+    return chosen.sort_values(
+        ["variant", "seed"], key=lambda each: each.map(places) if each.name == "variant" else each, ignore_index=True
+    )
 
 
 def _keys(rule: str) -> list[str]:

@@ -69,12 +69,12 @@ def gate(experiment: str, against: Path, junit: Path | None, summary: Path | Non
     except UnicodeDecodeError as error:
         raise AnalysisError(f"{against}: not a usable result file (no text); give one of compare") from error
 
-    from pipeline.analysis.table.results import load_conclusion
+    from pipeline.analysis.table.conclusion import load_conclusion
 
     load_conclusion(stored)  # refused before MLflow is imported
 
     from pipeline.analysis.gate.check import gate_passed
-    from pipeline.analysis.gate.judgement import Demands
+    from pipeline.analysis.gate.metrics import Demands
     from pipeline.report.text.gate import name_cell, render_junit, render_summary, say_gate
     from pipeline.workflows.compare import gate_experiment
 

@@ -10,14 +10,11 @@ from urllib.parse import quote
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.analysis.comparison import FEWEST_SEEDS_TO_EXPLORE
-from pipeline.analysis.statistics import find_ties
-from pipeline.analysis.table.conclusion import Conclusion, list_records
+from pipeline.analysis.statistics import find_ties, tabulate_errors
+from pipeline.analysis.table.conclusion import Conclusion, dump_conclusion, list_records
 from pipeline.analysis.table.entries import Entry
-from pipeline.analysis.table.results import dump_conclusion
 from pipeline.errors import AnalysisError
 from pipeline.report.text.escape import escape_latex, escape_markdown
-from pipeline.study import metrics
 from pipeline.study.variants import published_variants
 
 NO_RUN = "(no run)"
@@ -61,8 +58,8 @@ def _tell_from_best(conclusion: Conclusion) -> list[str]:
 
     Empty below three complete seeds.
     """
-    errors = 1 - conclusion.runs.pivot(index="seed", columns="variant", values=metrics.TEST_ACCURACY.final).dropna()
-    if len(errors) < FEWEST_SEEDS_TO_EXPLORE or errors.shape[1] < 2:
+    errors = tabulate_errors(conclusion.runs)
+    if errors is None:
         return []
     words = dict.fromkeys(errors.columns, "no") | dict.fromkeys(find_ties(errors), "yes")
     return [words.get(row.variant, NO_VALUE) for row in conclusion.rows]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from pipeline.analysis.gate.check import gate_passed
-from pipeline.analysis.gate.judgement import Judgement
+from pipeline.analysis.gate.metrics import Judgement
 from pipeline.report.text.escape import escape_markdown, write_table
 
 COLUMNS = ("cell", "metric", "expected", "value", "result", "how")

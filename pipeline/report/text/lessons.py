@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from pipeline.analysis.claims.images import Discordance
 from pipeline.analysis.claims.prospects import Prospect
-from pipeline.analysis.claims.single_seeds import count_astray, count_best
 from pipeline.analysis.claims.specification import MOST_PARTS
 from pipeline.analysis.claims.verdict import name_unit
 from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.statistics import count_best
 from pipeline.plain import count
 from pipeline.report.text.numbers import SCALES, format_p
 from pipeline.study.experiment import Experiment
@@ -20,7 +20,8 @@ from pipeline.study.experiment import Experiment
 
 def say_single_seeds(comparison: Comparison) -> list[str]:
     """One line on how often a single seed of these would have pointed the other way, or named another best variant."""
-    astray = ", ".join(f"{each.claim} {each.astray} of {each.seeds}" for each in count_astray(comparison.verdicts))
+    several = [verdict for verdict in comparison.verdicts if len(verdict.per_seed) > 1]
+    astray = ", ".join(f"{verdict.name} {verdict.astray} of {len(verdict.per_seed)}" for verdict in several)
     said = [f"Seeds that alone point the other way: {astray}"] if astray else []
     wins, seeds = count_best(comparison.runs)
     if wins and (astray or comparison.conclusion.rule == "all-seeds"):

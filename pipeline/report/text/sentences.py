@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pipeline.analysis.claims.looks import Look
-from pipeline.analysis.claims.networks import ENOUGH_TWINS, say_range
+from pipeline.analysis.claims.design import Look
+from pipeline.analysis.claims.networks import ENOUGH_TWINS
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.report.text.numbers import (
     conclude_interval,
@@ -73,7 +73,9 @@ def say_twins(verdict: Verdict) -> str:
     """How the twins agree, as "lower in 3 of 3 twins, from -0.0310 to -0.0290"; empty without twins."""
     if not verdict.by_twin:
         return ""
-    claim, ends = verdict.claim, say_bounds(say_range(verdict.by_twin), verdict)
+    claim = verdict.claim
+    effects = [twin.effect for twin in verdict.by_twin]
+    ends = say_bounds((min(effects), max(effects)), verdict)
     if claim.by:
         return f"the twins' own differences go from {ends} {name_scale(verdict)}"
     level, side = is_level(claim), claim.direction
