@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pipeline.study.tags import KIND
 from pipeline.sweep.finding import Finding
 from pipeline.tracking.frozen import FROZEN
-from pipeline.tracking.quick.records import NEVER
+from pipeline.tracking.quick import NEVER
 from pipeline.tracking.values import RESULTS, TAGS, find_bad, read_texts
 from pipeline.tracking.write.survey import Survey
 

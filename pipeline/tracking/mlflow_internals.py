@@ -149,9 +149,12 @@ def open_artifacts(uri: str, tracking_uri: str | None = None) -> ArtifactReposit
 
 
 def read_artifact(uri: str, path: str, tracking_uri: str | None = None) -> bytes:
-    """The content of one file of a run, of which no copy is left on this machine."""
+    """The content of one file of a run, from where it is or by a download of which no copy is left on this machine."""
+    files = open_artifacts(uri, tracking_uri)
+    if here := getattr(files, "artifact_dir", None):
+        return Path(here, path).read_bytes()
     with tempfile.TemporaryDirectory() as folder:
-        return Path(open_artifacts(uri, tracking_uri).download_artifacts(path, folder)).read_bytes()
+        return Path(files.download_artifacts(path, folder)).read_bytes()
 
 
 def name_step_image(name: str, step: int, milliseconds: int, run_id: str) -> str:

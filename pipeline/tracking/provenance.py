@@ -16,13 +16,12 @@ import pandas as pd
 import psutil
 
 from pipeline.errors import StoreError
-from pipeline.plain import escape_controls
 from pipeline.study.facts import Provenance
 from pipeline.study.settings import RULES, Settings
 from pipeline.tracking.mlflow_internals import BATCH, open_artifacts, read_artifact
 from pipeline.tracking.runs import read_origins
 from pipeline.tracking.store import STORE_ERRORS, Store, store_errors
-from pipeline.tracking.values import read_count
+from pipeline.tracking.values import escape, read_count
 
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "seaborn")
 REPORT = "report.html"
@@ -133,9 +132,8 @@ def _read_file(artifact_uri: str, path: str) -> bytes:
     folder = path.rpartition("/")[0]
     try:
         files = open_artifacts(artifact_uri)
-        if folder_here := getattr(files, "artifact_dir", None):
-            return (Path(folder_here) / path).read_bytes()
-        if path not in {file.path for file in files.list_artifacts(folder or None)}:
+        here = hasattr(files, "artifact_dir")  # elsewhere MLflow asks again and again for what is missing
+        if not here and path not in {file.path for file in files.list_artifacts(folder or None)}:
             return b""
         return read_artifact(artifact_uri, path)
     except UNREADABLE:  # runs of another machine: their files are where this one cannot look
@@ -151,4 +149,4 @@ def _parse_table(content: bytes) -> dict[str, object]:
         return {}
     if not isinstance(table, dict):
         return {}
-    return {name: escape_controls(value) if isinstance(value, str) else value for name, value in table.items()}
+    return {name: escape(value) for name, value in table.items()}

@@ -161,13 +161,6 @@ def _demand_active(experiment: Experiment) -> str:
     return str(experiment.experiment_id)
 
 
-def look_up(store: Store, name: str) -> str:
-    """The id of an experiment by its name, "" where there is none; makes none."""
-    with store_errors(store):
-        experiment = store.client.get_experiment_by_name(name)
-    return str(experiment.experiment_id) if experiment and experiment.lifecycle_stage == "active" else ""
-
-
 def fix_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
     """Give a local experiment a folder where `mlflow ui`, started first, left it only a server's address.
 

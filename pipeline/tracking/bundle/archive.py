@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -80,12 +81,12 @@ class BundleWriter:
         return BundledFile(path=name, sha256=sha256, size=size)
 
 
+@dataclass(frozen=True)
 class BundleReader:
     """A bundle that was verified from its first byte to its last."""
 
-    def __init__(self, archive: zipfile.ZipFile, manifest: Manifest) -> None:
-        self.archive = archive
-        self.manifest = manifest
+    archive: zipfile.ZipFile
+    manifest: Manifest
 
     def unpack(self, files: tuple[BundledFile, ...], folder: Path) -> None:
         """Write these files below an empty folder; raises BundleError if the bundle has changed meanwhile."""
@@ -114,7 +115,6 @@ def open_bundle(path: Path) -> Iterator[BundleReader]:
 
 
 def _verify(stream: BinaryIO) -> BundleReader:
-    """The reader of a stream; raises BundleError."""
     if not zipfile.is_zipfile(stream):
         raise BundleError("no bundle, or the end of one is missing; make one with `python -m pipeline bundle export`")
     size = stream.seek(0, 2)
@@ -171,12 +171,10 @@ def _check_contents(archive: zipfile.ZipFile, manifest: Manifest, size: int) -> 
 def _describe_entry(name: str, size: int) -> zipfile.ZipInfo:
     """The header of an entry: no date, no owner."""
     entry = zipfile.ZipInfo(name)
-    entry.compress_type, entry.create_system, entry.external_attr, entry.file_size = (
-        zipfile.ZIP_DEFLATED,
-        3,
-        0o600 << 16,
-        size,
-    )
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.create_system = 3
+    entry.external_attr = 0o600 << 16
+    entry.file_size = size
     return entry
 
 

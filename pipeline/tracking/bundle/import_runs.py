@@ -10,7 +10,6 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from mlflow.entities import Experiment as ExperimentEntity
 
 from pipeline.errors import CellTaken, StoreError
 from pipeline.faults import fault_point
-from pipeline.study.tags import FINGERPRINT, HEARTBEAT, KIND, ORIGIN, OUTCOME, RUN_NAME, USER, WEIGHTS_SHA256
+from pipeline.study.tags import FINGERPRINT, KIND, ORIGIN, OUTCOME, RUN_NAME, USER, WEIGHTS_SHA256
 from pipeline.tracking.bundle.archive import BundleReader
 from pipeline.tracking.bundle.export_runs import find_origin, search_kind
 from pipeline.tracking.bundle.manifest import BundledInput, BundledModel, BundledRun, BundleError, Point
@@ -31,7 +30,7 @@ from pipeline.tracking.values import read_texts
 IMPORT = "import"
 METRICS_PER_WRITE = 1000
 TEXTS_PER_WRITE = 100
-FINAL_TAGS = (KIND, "outcome")
+FINAL_TAGS = (KIND, OUTCOME)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +78,6 @@ def _check_frozen(experiment: ExperimentEntity | None, tags: Mapping[str, str]) 
 
 
 def _read_plan(value: str) -> Any:
-    """What a bundle says is frozen."""
     try:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
@@ -120,8 +118,7 @@ def _identify(origin: str, tags: Mapping[str, str]) -> list[object]:
 def _write_run(store: Store, experiment_id: str, run: BundledRun, bundle: BundleReader) -> str:
     """Write one run, of the kind `import` until its last write; its id."""
     client = store.client
-    process = {**identify_process(), HEARTBEAT: datetime.now(UTC).isoformat(timespec="seconds")}
-    begun = {KIND: IMPORT, OUTCOME: "running", ORIGIN: run.run_id, **process}
+    begun = {KIND: IMPORT, OUTCOME: "running", ORIGIN: run.run_id, **identify_process()}
     tags = {**begun, **({USER: run.tags[USER]} if USER in run.tags else {})}
     run_id = str(client.create_run(experiment_id, run.started, tags, run.tags.get(RUN_NAME)).info.run_id)
     fix_artifact_root(store, experiment_id, run_id)
@@ -183,7 +180,6 @@ def _log_points(store: Store, run_id: str, metrics: Mapping[str, tuple[Point, ..
 
 
 def _make_input(given: BundledInput) -> DatasetInput:
-    """MLflow's data set input."""
     dataset = Dataset(
         name=given.name,
         digest=given.digest,

@@ -13,11 +13,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pipeline.errors import PipelineError
 from pipeline.study.tags import KIND, ORIGIN, OUTCOME, RUN_NAME
+from pipeline.tracking.process import PREFIX
 
 FORMAT = 1
 STATUSES = ("FINISHED", "KILLED", "FAILED")
 OUTCOMES = ("finished", "killed", "failed")
-LEASE = "lease."
 SHA256 = re.compile(r"[0-9a-f]{64}")
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 KEY = re.compile(r"[\w.:-][\w./: -]{0,249}")
@@ -138,7 +138,7 @@ class Manifest:
     def __post_init__(self) -> None:
         named = self.experiment.strip() and len(self.experiment) <= 250 and self.experiment.isprintable()
         _demand(bool(named), f"{self.experiment!r:.80} is not an experiment's name")
-        _demand(not any(key.startswith(LEASE) for key in self.tags), "it holds the lease of a process")
+        _demand(not any(key.startswith(PREFIX) for key in self.tags), "it holds the lease of a process")
         _check_texts(self.tags, "experiment tag")
         _demand(len({run.run_id for run in self.runs}) == len(self.runs), "it holds a run twice")
 

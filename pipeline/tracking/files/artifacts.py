@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from urllib.request import url2pathname
 
 import numpy as np
 import yaml
+from mlflow.entities import LoggedModel
 
 from pipeline.data.datasets import Dataset
 from pipeline.data.likeness import draw_sample
@@ -20,9 +22,10 @@ from pipeline.errors import StoreError
 from pipeline.plain import escape_controls, hide_secrets
 from pipeline.study.tags import EVIDENCE, HOST
 from pipeline.tracking.mlflow_internals import open_artifacts
+from pipeline.tracking.runs import read_pages
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, store_errors
 from pipeline.tracking.write.recorder import Recorder
-from pipeline.tracking.write.survey import PAGE, RunRecord, read_pages
+from pipeline.tracking.write.survey import RunRecord
 
 if TYPE_CHECKING:  # importing it would import TensorFlow
     from pipeline.training.run import Result
@@ -114,13 +117,13 @@ def find_damage(store: Store, runs: Sequence[RunRecord]) -> dict[str, str]:
     if not runs:
         return damage
     with store_errors(store):
-        models = _read_models(store, sorted({run.experiment_id for run in runs}))
+        models = find_models(store, sorted({run.experiment_id for run in runs}))
         for run in runs:
             expected = EVIDENCE_FILES if EVIDENCE in run.tags else ARTIFACTS
             folders = sorted({path.rpartition("/")[0] for path in expected})
             there = {path for folder in folders for path in list_artifacts(store, run.artifact_uri, folder)}
             missing = [path for path in expected if path not in there]
-            states = models.get(run.run_id, [])
+            states = [_judge_model(store, model) for model in models.get(run.run_id, ())]
             if "READY" not in states and EVIDENCE not in run.tags:
                 missing.append(f"its model ({', '.join(states) or 'none was logged'})")
             if missing:
@@ -128,23 +131,21 @@ def find_damage(store: Store, runs: Sequence[RunRecord]) -> dict[str, str]:
     return damage
 
 
-def _read_models(store: Store, experiment_ids: list[str]) -> dict[str, list[str]]:
-    """Run id -> the states of the models that it logged; READY only where the files are there too."""
-    found = read_pages(
-        lambda token: store.client.search_logged_models(experiment_ids, max_results=PAGE, page_token=token)
-    )
-    models: dict[str, list[str]] = {}
-    for model in found:
-        state = str(model.status)
-        if state == "READY" and not _has_files(store, model.artifact_location):
-            state = "without files"
-        models.setdefault(model.source_run_id, []).append(state)
+def find_models(store: Store, experiment_ids: Sequence[str], wanted: str = "") -> dict[str, list[LoggedModel]]:
+    """Run id -> the models that it logged, those `wanted` by MLflow's filter; raises what MLflow raises."""
+    models: dict[str, list[LoggedModel]] = {}
+    for model in read_pages(store.client.search_logged_models, experiment_ids, wanted or None):
+        models.setdefault(model.source_run_id, []).append(model)
     return models
 
 
-def _has_files(store: Store, uri: str) -> bool:
-    """Whether a model's description and network are there."""
-    return "MLmodel" in list_artifacts(store, uri, "") and NETWORK in list_artifacts(store, uri, "data")
+def _judge_model(store: Store, model: LoggedModel) -> str:
+    """The state of a model; READY only where its description and its network are there too."""
+    place, state = model.artifact_location, str(model.status)
+    if state != "READY":
+        return state
+    whole = "MLmodel" in list_artifacts(store, place, "") and NETWORK in list_artifacts(store, place, "data")
+    return state if whole else "without files"
 
 
 def list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
@@ -160,3 +161,16 @@ def list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
         raise StoreError(
             f"artifacts at {escape_controls(hide_secrets(uri))} cannot be read ({first_line(error)}); install it"
         ) from error
+
+
+@contextmanager
+def open_folder(store: Store, uri: str) -> Iterator[Path]:
+    """The files below an artifact root, where they lie or in a copy that is removed again."""
+    if folder := locate_artifacts(uri):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as copies:
+        repository = open_artifacts(uri, store.uri)
+        if repository.list_artifacts():
+            repository.download_artifacts("", copies)
+        yield Path(copies)

@@ -8,7 +8,6 @@ import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,7 @@ from pipeline.study.tags import (
 )
 from pipeline.study.variants import Variant
 from pipeline.tracking.mlflow_internals import COLOUR
-from pipeline.tracking.process import identify_process
+from pipeline.tracking.process import format_now, identify_process
 from pipeline.tracking.provenance import describe_environment
 from pipeline.tracking.source import correct_tags, read_source
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, fix_artifact_root, project_root, store_errors
@@ -73,7 +72,7 @@ class Recorder(Observer):
     def end_epoch(self, epoch: int, metrics: Mapping[str, float], ended: int | None = None) -> None:
         """Log all metrics of an epoch in one write, which no signal cuts in two."""
         with interrupts.shield():
-            self.log(metrics, {HEARTBEAT: _now(), EPOCH: str(epoch)}, step=epoch, timestamp=ended)
+            self.log(metrics, {HEARTBEAT: format_now(), EPOCH: str(epoch)}, step=epoch, timestamp=ended)
 
     def lacks_image(self, epoch: int) -> bool:
         """Whether the run has no step image of this epoch yet."""
@@ -97,7 +96,7 @@ class Recorder(Observer):
         self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int = 0, timestamp: int | None = None
     ) -> None:
         """Log metrics at one step and set tags, in one write; `timestamp` in milliseconds since 1970, else now."""
-        self.journal.log(metrics, tags, step, timestamp or int(datetime.now(UTC).timestamp() * 1000))
+        self.journal.log(metrics, tags, step, timestamp)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Log what is not there yet: `mlflow run` has logged its own parameters, as they were typed."""
@@ -156,7 +155,7 @@ class Recorder(Observer):
     def end(self, outcome: str, reason: str, status: str) -> None:
         """Say how the run ended, in tags of our own: `mlflow run` overwrites the status."""
         with interrupts.shield(then_check=False):
-            self.log({}, {OUTCOME: outcome, REASON: reason[:TAG_LIMIT], HEARTBEAT: _now()})
+            self.log({}, {OUTCOME: outcome, REASON: reason[:TAG_LIMIT], HEARTBEAT: format_now()})
             self.journal.end(status)
 
     def forget_process(self) -> None:
@@ -180,7 +179,7 @@ def open_run(store: Store, name: str, kind: str, experiment_id: str = "") -> Ite
     """The recorder of the launcher's run, or of a new one; the run ends with the block, whatever ends it."""
     with ExitStack() as stack:
         with interrupts.shield(then_check=False):  # no signal comes between a run and the guard that ends it
-            tags = {KIND: kind, OUTCOME: "running", HEARTBEAT: _now(), **identify_process()}
+            tags = {KIND: kind, OUTCOME: "running", **identify_process()}
             run_id = adopt_run(store, tags) or create_run(store, name, experiment_id)
             recorder = Recorder(store, run_id)
             stack.enter_context(end_with_reason(recorder))
@@ -247,8 +246,3 @@ def _try_to_end(recorder: Recorder, outcome: str, reason: str) -> None:
         recorder.end(outcome, reason, outcome.upper())
     except (*STORE_ERRORS, OSError):
         return
-
-
-def _now() -> str:
-    """The time, UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from pipeline.study.tags import (
     ATTEMPT,
     CHECKPOINT_REFUSED,
     FINGERPRINT,
-    HEARTBEAT,
     HOST,
     KIND,
     OUTCOME,
@@ -136,9 +134,7 @@ def resume_run(store: Store, run_id: str, fingerprint: str) -> Iterator[Recorder
         stack.enter_context(end_with_reason(recorder))
         attempt = (read_count(recorder.call(store.client.get_run, run_id).data.tags.get(ATTEMPT)) or 1) + 1
         recorder.call(store.client.update_run, run_id, status="RUNNING")
-        heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
-        process = {**identify_process(), HEARTBEAT: heartbeat}
-        recorder.log({}, {OUTCOME: "running", REASON: "", ATTEMPT: str(attempt), **process})
+        recorder.log({}, {OUTCOME: "running", REASON: "", ATTEMPT: str(attempt), **identify_process()})
         yield recorder
 
 
@@ -169,5 +165,4 @@ def is_whole(store: Store, run_id: str) -> bool:
 
 
 def _read_config(run: Run) -> dict[str, Any]:
-    """The config.json of a run."""
     return dict(json.loads(read_artifact(run.info.artifact_uri, "config.json")))
