@@ -25,8 +25,7 @@ from pipeline.sweep.damage import find_changed
 from pipeline.sweep.finding import Finding
 from pipeline.sweep.leftovers import find_checkpoints_left, find_leases_left, find_undelivered, is_held
 from pipeline.sweep.unreadable import find_unreadable
-from pipeline.tracking.files.addresses import find_moved, fix_moved_artifacts
-from pipeline.tracking.files.artifacts import find_damage, is_in_reach, locate_artifacts
+from pipeline.tracking.files.artifacts import find_damage, find_moved, fix_moved, is_in_reach, locate_artifacts
 from pipeline.tracking.store import Store
 from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.tracking.write.survey import (
@@ -91,7 +90,7 @@ def _find_moved_folders(store: Store) -> Iterator[Finding]:
 
 def _fix_moved(store: Store) -> bool:
     """Change the addresses; those of a second former folder go with the first's."""
-    fix_moved_artifacts(store)
+    fix_moved(store)
     return not find_moved(store)
 
 

@@ -270,14 +270,19 @@ def query_recorded(database: Path, run_ids: Sequence[str]) -> dict[str, Recorded
     return found
 
 
-def set_artifact_root(database: Path, experiment_id: str, run_id: str) -> None:
-    """Give an experiment and a run a folder where they have only the address of a server's artifacts.
+def set_artifact_root(database: Path | None, experiment_id: str, run_id: str) -> None:
+    """Give a local experiment and a run a folder where `mlflow ui`, started first, left it only a server's address.
 
+    MLflow then refuses every artifact that is logged without that server. Runs that the server wrote keep their place.
     A path with a percent sign becomes an address too: MLflow would take %20 in it for a space, and write elsewhere.
     """
+    if database is None:
+        return
     folder = (database.parent / "mlruns" / experiment_id).as_posix()
-    places = (("experiments", "artifact_location", "experiment_id", int(experiment_id), folder),)
-    places += (("runs", "artifact_uri", "run_uuid", run_id, f"{folder}/{run_id}/artifacts"),)  # type: ignore[assignment]
+    places = (
+        ("experiments", "artifact_location", "experiment_id", int(experiment_id), folder),
+        ("runs", "artifact_uri", "run_uuid", run_id, f"{folder}/{run_id}/artifacts"),
+    )
     with closing(sqlite3.connect(database, timeout=TIMEOUT)) as connection, connection:
         for table, column, key, value, path in places:
             (before,) = connection.execute(f"SELECT {column} FROM {table} WHERE {key} = ?", (value,)).fetchone()
@@ -302,5 +307,4 @@ def replace_address(connection: sqlite3.Connection, place: tuple[str, str], old:
 
 
 def _connect(database: Path) -> sqlite3.Connection:
-    """A read-only connection."""
     return sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=TIMEOUT)

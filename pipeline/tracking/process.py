@@ -105,7 +105,7 @@ def _take(store: Store, experiment_id: str, prefix: str, mine: str) -> None:
     _write_lease(store, experiment_id, mine, held=False)
     while others := {
         name: lease
-        for name, lease in read_all_leases(store, experiment_id, prefix).items()
+        for name, lease in read_leases(store.client.get_experiment(experiment_id).tags, prefix).items()
         if name != mine and is_alive(lease, LIMIT)
     }:
         if min(others) < mine or any(lease.get("held") == "yes" for lease in others.values()):
@@ -115,9 +115,8 @@ def _take(store: Store, experiment_id: str, prefix: str, mine: str) -> None:
     _write_lease(store, experiment_id, mine, held=True)
 
 
-def read_all_leases(store: Store, experiment_id: str, prefix: str = PREFIX) -> dict[str, dict[str, str]]:
-    """The entries of living and dead processes by their tag's name; one that names no process is empty."""
-    tags = store.client.get_experiment(experiment_id).tags
+def read_leases(tags: Mapping[str, str], prefix: str = PREFIX) -> dict[str, dict[str, str]]:
+    """Of an experiment's tags the leases of living and dead processes, by name; one that names no process is empty."""
     return {name: read_lease(value) for name, value in tags.items() if name.startswith(prefix)}
 
 

@@ -48,7 +48,6 @@ def _read_name(store: Store, experiment_id: str) -> str:
 
 
 def _find_alive(store: Store, experiment_id: str, run_ids: pd.Series) -> list[str]:
-    """Those of these runs whose processes live."""
     if run_ids.empty:
         return []
     tags = read_rows(store, experiment_id, PROCESS).set_index("run_id")[list(PROCESS["tags"])]
@@ -71,9 +70,8 @@ def _leave_out(rows: pd.DataFrame) -> pd.DataFrame:
     return clean.assign(**{column: clean[column].map(escape) for column in texts})
 
 
-@functools.cache
+@functools.cache  # once a process
 def _name_left_out(run_id: str, reason: str) -> None:
-    """Say that a run is left out, once a process."""
     logger.warning("run %s is left out: %s; see `python -m pipeline doctor`", run_id, reason)
 
 

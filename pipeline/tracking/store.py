@@ -26,7 +26,7 @@ from pipeline.background import answer_within
 from pipeline.errors import StoreError, StoreUnreachable, UnknownExperiment
 from pipeline.plain import hide_secrets
 from pipeline.private import FILE_MODE, FOLDER_MODE, make_folder, open_privately
-from pipeline.tracking.mlflow_internals import make_tables, set_artifact_root
+from pipeline.tracking.mlflow_internals import make_tables
 from pipeline.tracking.reach import await_server, check_place, explain
 from pipeline.tracking.tracking_uri import find_database, read_tracking_uri
 from pipeline.tracking.tracking_uri import project_root as project_root
@@ -37,9 +37,8 @@ CONNECT_SECONDS = 10
 FIRST_SECONDS = 30  # for a server's whole first answer: MLflow waits for each byte of it again
 QUIET_LOGGERS = {
     **dict.fromkeys(("alembic", "mlflow.tracking.fluent", "mlflow.models.model"), logging.WARNING),
-    **dict.fromkeys(
-        ("mlflow.store.db.utils", "urllib3.connectionpool"), logging.CRITICAL
-    ),  # they repeat what is raised
+    # these repeat what is raised
+    **dict.fromkeys(("mlflow.store.db.utils", "urllib3.connectionpool"), logging.CRITICAL),
 }
 GIVE_UP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """A call to an unreachable server takes seconds; by MLflow's defaults it takes four minutes."""
@@ -159,15 +158,6 @@ def _demand_active(experiment: Experiment) -> str:
             f"--experiment-id {experiment.experiment_id}`, or start afresh under another name"
         )
     return str(experiment.experiment_id)
-
-
-def fix_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
-    """Give a local experiment a folder where `mlflow ui`, started first, left it only a server's address.
-
-    MLflow then refuses every artifact that is logged without that server. Runs that the server wrote keep their place.
-    """
-    if store.database is not None:
-        set_artifact_root(store.database, experiment_id, run_id)
 
 
 def _choose_lock(uri: str) -> AbstractContextManager[object]:

@@ -60,7 +60,6 @@ def save_view(client: MlflowClient, experiment: Experiment) -> None:
 
 
 def _has_seeds(client: MlflowClient, experiment_id: str) -> bool:
-    """Whether the trainings of an experiment have several seeds."""
     newest = client.search_runs([experiment_id], TRAININGS, max_results=1)
     seed = newest[0].data.params.get("seed", "0") if newest else "0"
     other = f"{TRAININGS} AND params.seed != '{int(seed) if seed.isdigit() else 0}'"
@@ -103,13 +102,11 @@ def describe_view(*, grouped: bool) -> dict[str, object]:
 
 
 def _describe_chart(kind: str, name: str, **more: object) -> dict[str, object]:
-    """A chart of the first section, as the interface stores one."""
     place = {"uuid": f"{VIEW}-{name}", "metricSectionId": f"{VIEW}-{SECTIONS[0]}"}
     return {"type": kind, **place, "runsCountToCompare": 10, "deleted": False, "isGenerated": False, **more}
 
 
 def _describe_section(name: str) -> dict[str, object]:
-    """A section, open or closed, as the interface stores one."""
     state = {"display": name not in CLOSED, "isReordered": True, "deleted": False, "isGenerated": False}
     return {"uuid": f"{VIEW}-{name}", "name": name, "columns": COLUMNS, "cardHeight": CARD_HEIGHT, **state}
 

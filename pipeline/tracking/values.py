@@ -58,9 +58,8 @@ def read_texts(text: object) -> dict[str, str] | None:
         found = json.loads(str(text))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        return None
-    return found
+    whole = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+    return found if whole else None
 
 
 def read_lease(text: object) -> dict[str, str]:

@@ -69,7 +69,6 @@ class BundleWriter:
         return seal
 
     def _add(self, name: str, path: Path) -> BundledFile:
-        """Add one content, unless it is there."""
         size = path.stat().st_size
         with path.open("rb") as source:
             sha256 = _hash_before(source, size)

@@ -12,7 +12,6 @@ from mlflow.entities import DatasetInput, LoggedModel, Metric, Run
 
 from pipeline.errors import StoreError
 from pipeline.study import tags
-from pipeline.study.tags import ORIGIN, OUTCOME
 from pipeline.tracking.bundle.archive import BundleWriter
 from pipeline.tracking.bundle.manifest import (
     FORMAT,
@@ -68,23 +67,16 @@ def export_experiment(store: Store, name: str, bundle: BundleWriter, wanted: Wan
                 f'no {"ended" if wanted.every else "finished"} run in "{experiment.name}"; train one first'
             )
         demand_unchanged(store, experiment_id, (run.info.run_id for run in runs))
-        models = {} if wanted.evidence else find_models(store, [experiment_id])
         runs.sort(key=lambda run: (run.info.start_time, find_origin(run)))
-        return Manifest(
-            format=FORMAT,
-            experiment=experiment.name,
-            tags={
-                key: value
-                for key, value in experiment.tags.items()
-                if (key in (FROZEN, FROZEN_AT) if wanted.evidence else not key.startswith(PREFIX))
-            },
-            runs=tuple(
-                _read_evidence(store, run, bundle)
-                if wanted.evidence
-                else _read_run(store, run, models.get(run.info.run_id, ()), bundle)
-                for run in runs
-            ),
-        )
+        if wanted.evidence:
+            kept = {FROZEN, FROZEN_AT} & set(experiment.tags)
+            read = [_read_evidence(store, run, bundle) for run in runs]
+        else:
+            kept = {key for key in experiment.tags if not key.startswith(PREFIX)}
+            models = find_models(store, [experiment_id])
+            read = [_read_run(store, run, models.get(run.info.run_id, ()), bundle) for run in runs]
+        said = {key: experiment.tags[key] for key in kept}
+        return Manifest(format=FORMAT, experiment=experiment.name, tags=said, runs=tuple(read))
 
 
 def search_kind(store: Store, experiment_id: str, kind: str) -> list[Run]:
@@ -93,7 +85,7 @@ def search_kind(store: Store, experiment_id: str, kind: str) -> list[Run]:
 
 
 def _is_wanted(run: Run, wanted: Wanted) -> bool:
-    outcome, status = run.data.tags.get(OUTCOME), run.info.status
+    outcome, status = run.data.tags.get(tags.OUTCOME), run.info.status
     if wanted.seeds is not None and run.data.params.get("seed") not in map(str, wanted.seeds):
         return False
     if wanted.every:
@@ -103,7 +95,7 @@ def _is_wanted(run: Run, wanted: Wanted) -> bool:
 
 def find_origin(run: Run) -> str:
     """The id that a run had in its first store."""
-    return str(run.data.tags.get(ORIGIN, run.info.run_id))
+    return str(run.data.tags.get(tags.ORIGIN, run.info.run_id))
 
 
 def _read_run(store: Store, run: Run, models: Iterable[LoggedModel], bundle: BundleWriter) -> BundledRun:
@@ -137,7 +129,6 @@ def _read_evidence(store: Store, run: Run, bundle: BundleWriter) -> BundledRun:
 
 
 def _read_facts(store: Store, run: Run) -> BundledRun:
-    """One run without its files."""
     points = (store.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics)
     return BundledRun(
         run_id=find_origin(run),
@@ -145,7 +136,7 @@ def _read_facts(store: Store, run: Run) -> BundledRun:
         started=run.info.start_time,
         ended=run.info.end_time or run.info.start_time,
         params=run.data.params,
-        tags={key: value for key, value in run.data.tags.items() if key != ORIGIN},
+        tags={key: value for key, value in run.data.tags.items() if key != tags.ORIGIN},
         metrics=_list_points(chain.from_iterable(points)),
         inputs=(),
         files=(),

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
+from io import BytesIO
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pipeline.errors import PipelineError
@@ -162,13 +163,8 @@ def _encode_parts(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _is_text_of(manifest: Manifest, content: bytes) -> bool:
-    """Whether it is what encode_manifest would write."""
-    place = 0
-    for part in _encode_parts(manifest):
-        if not content.startswith(part, place):
-            return False
-        place += len(part)
-    return place == len(content)
+    text = BytesIO(content)
+    return all(text.read(len(part)) == part for part in _encode_parts(manifest)) and not text.read(1)
 
 
 def decode_manifest(content: bytes) -> Manifest:
@@ -205,7 +201,6 @@ def _decode(kind: Any, value: Any, place: str) -> Any:
 
 
 def _demand(holds: bool, otherwise: str) -> None:
-    """Raise BundleError unless it holds."""
     if not holds:
         raise BundleError(otherwise)
 
@@ -239,7 +234,6 @@ def _check_metrics(metrics: Mapping[str, tuple[Point, ...]]) -> None:
 
 
 def _is_exact(value: str) -> bool:
-    """Whether it is what repr gives for a float."""
     try:
         return repr(float(value)) == value
     except ValueError:

@@ -1,14 +1,20 @@
-"""The files that a finished training leaves in the store: written, and found missing or damaged."""
+"""The files that a finished training leaves in the store: written, found missing or damaged, found again once moved.
+
+A SQLite store has the whole path of each in it, which leads nowhere after the project folder was moved.
+"""
 
 from __future__ import annotations
 
 import socket
+import sqlite3
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -21,7 +27,7 @@ from pipeline.data.likeness import draw_sample
 from pipeline.errors import StoreError
 from pipeline.plain import escape_controls, hide_secrets
 from pipeline.study.tags import EVIDENCE, HOST
-from pipeline.tracking.mlflow_internals import open_artifacts
+from pipeline.tracking.mlflow_internals import list_addresses, open_artifacts, replace_address
 from pipeline.tracking.runs import read_pages
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, store_errors
 from pipeline.tracking.write.recorder import Recorder
@@ -48,6 +54,7 @@ ARTIFACTS = (
 """Every file of a complete training run, besides the model and the step images."""
 EVIDENCE_FILES = ("config.json", "environment.json", "predictions.npz")
 """Those of a run that was imported as evidence only."""
+MLRUNS = "/mlruns/"
 NO_MODEL = (
     *(yaml.YAMLError, ImportError, IndexError, EOFError, MemoryError, UserWarning),
     *(*STORE_ERRORS, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile),
@@ -63,33 +70,38 @@ def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> 
     """
     recent = np.array([each.log_probability for each in result.recent])
     wrong = np.array([each.predicted != dataset.y_test for each in result.recent])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "predictions.npz"
-        np.savez_compressed(
-            path,
-            label=dataset.y_test,
-            **result.test.predictions._asdict(),
-            recent=len(recent),
-            recent_wrong=wrong.sum(axis=0).astype(np.uint8),
-            recent_log_probability=recent.mean(axis=0, dtype=np.float64).astype(np.float16),
-        )
-        recorder.call(recorder.client.log_artifact, recorder.run_id, str(path))
+    _record_arrays(
+        recorder,
+        "predictions.npz",
+        label=dataset.y_test,
+        **result.test.predictions._asdict(),
+        recent=len(recent),
+        recent_wrong=wrong.sum(axis=0).astype(np.uint8),
+        recent_log_probability=recent.mean(axis=0, dtype=np.float64).astype(np.float16),
+    )
 
 
 def record_sample(recorder: Recorder, dataset: Dataset) -> None:
     """Log training_sample.npz: some training images, by which `predict` knows a picture that is unlike all of them."""
     sample = draw_sample(dataset.raw)
+    _record_arrays(recorder, SAMPLE_NAME, images=sample.images, usual=sample.usual)
+
+
+def _record_arrays(recorder: Recorder, name: str, **arrays: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / SAMPLE_NAME
-        np.savez_compressed(path, images=sample.images, usual=sample.usual)
-        recorder.call(recorder.client.log_artifact, recorder.run_id, str(path))
+        np.savez_compressed(Path(folder, name), **arrays)
+        recorder.call(recorder.client.log_artifact, recorder.run_id, str(Path(folder, name)))
 
 
 def find_missing_artifacts(store: Store, run_id: str) -> list[str]:
     """The artifacts of a training run that are not in the store."""
-    folders = {path.partition("/")[0] for path in ARTIFACTS if "/" in path}
-    found = {file.path for folder in ("", *folders) for file in store.client.list_artifacts(run_id, folder or None)}
-    return [path for path in ARTIFACTS if path not in found]
+    return _find_missing(store, store.client.get_run(run_id).info.artifact_uri, ARTIFACTS)
+
+
+def _find_missing(store: Store, artifact_uri: str, expected: Sequence[str]) -> list[str]:
+    folders = sorted({path.rpartition("/")[0] for path in expected})
+    there = {path for folder in folders for path in list_artifacts(store, artifact_uri, folder)}
+    return [path for path in expected if path not in there]
 
 
 def locate_artifacts(uri: str) -> Path | None:
@@ -119,10 +131,7 @@ def find_damage(store: Store, runs: Sequence[RunRecord]) -> dict[str, str]:
     with store_errors(store):
         models = find_models(store, sorted({run.experiment_id for run in runs}))
         for run in runs:
-            expected = EVIDENCE_FILES if EVIDENCE in run.tags else ARTIFACTS
-            folders = sorted({path.rpartition("/")[0] for path in expected})
-            there = {path for folder in folders for path in list_artifacts(store, run.artifact_uri, folder)}
-            missing = [path for path in expected if path not in there]
+            missing = _find_missing(store, run.artifact_uri, EVIDENCE_FILES if EVIDENCE in run.tags else ARTIFACTS)
             states = [_judge_model(store, model) for model in models.get(run.run_id, ())]
             if "READY" not in states and EVIDENCE not in run.tags:
                 missing.append(f"its model ({', '.join(states) or 'none was logged'})")
@@ -151,7 +160,7 @@ def _judge_model(store: Store, model: LoggedModel) -> str:
 def list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
     """The paths of the artifacts directly in a folder of an artifact root; MLflow's client would read the run again.
 
-    None for an address that MLflow cannot understand; raises StoreError where a library for it is missing.
+    None of an address that MLflow cannot understand; raises StoreError where a library for it is missing.
     """
     try:
         return [file.path for file in open_artifacts(uri, store.uri).list_artifacts(folder or None)]
@@ -174,3 +183,56 @@ def open_folder(store: Store, uri: str) -> Iterator[Path]:
         if repository.list_artifacts():
             repository.download_artifacts("", copies)
         yield Path(copies)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """A former project folder, of which `count` addresses in the store lead nowhere; what they name is here now."""
+
+    folder: Path
+    count: int
+
+
+def find_moved(store: Store) -> list[Moved]:
+    """The former places of this store's artifacts, by name."""
+    if store.database is None:
+        return []
+    with closing(sqlite3.connect(store.database, timeout=20)) as connection:
+        found = list(_find_stale(connection, store.database.resolve().parent))
+    counts = Counter(folder for folder, *_ in found)
+    return [Moved(folder=folder, count=count) for folder, count in sorted(counts.items())]
+
+
+def fix_moved(store: Store) -> int:
+    """Let every address below a former project folder name this one, in one transaction; how many were changed."""
+    if store.database is None:
+        return 0
+    root = store.database.resolve().parent
+    with closing(sqlite3.connect(store.database, timeout=20, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")  # what is read is what is changed
+        with connection:
+            stale = list(_find_stale(connection, root))
+            for _, place, old, new in stale:
+                replace_address(connection, place, old, new)
+    return len(stale)
+
+
+def _find_stale(connection: sqlite3.Connection, root: Path) -> Iterator[tuple[Path, tuple[str, str], str, str]]:
+    """(former project folder, (table, column), address, what it should be) of each address that leads nowhere.
+
+    What it named is below `root` now. Where the former folder itself is gone, that settles it for its other addresses
+    too: a run without files has no folder, and would make the old one again.
+    """
+    places: dict[Path, list[tuple[tuple[str, str], str, Path, Path]]] = {}
+    for where, address in list_addresses(connection, MLRUNS):
+        old = locate_artifacts(address)
+        if old is not None and old.is_absolute():
+            former, _, inside = old.as_posix().rpartition(MLRUNS)
+            places.setdefault(Path(former), []).append((where, address, old, root / "mlruns" / inside))
+    for folder, addresses in sorted(places.items()):
+        gone = not folder.exists() and any(new.exists() for *_, new in addresses)
+        for where, address, old, new in addresses:
+            if gone or (not old.exists() and new.exists()):
+                # MLflow undoes percent signs in a plain path too.
+                quoted = address.startswith("file:") or "%" in new.as_posix()
+                yield folder, where, address, new.as_uri() if quoted else new.as_posix()

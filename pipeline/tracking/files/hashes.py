@@ -147,7 +147,6 @@ def read_hashes(store: Store, run: RunRecord | RunInfo) -> Hashes:
 
 
 def _hash_run(store: Store, artifact_uri: str, models: Iterable[LoggedModel]) -> dict[str, str]:
-    """The hashes of a run's files and of those of its models."""
     hashes = {name: value for name, value in _hash_files(store, artifact_uri) if name != FILE}
     for model in models:
         hashes |= {f"{MODEL_NAME}/{name}": value for name, value in _hash_files(store, model.artifact_location)}

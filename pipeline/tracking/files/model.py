@@ -26,7 +26,7 @@ from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL
 from pipeline.tracking.files.predicted import read_run
 from pipeline.tracking.files.registry import check_artifacts
 from pipeline.tracking.mlflow_internals import correct_git_context
-from pipeline.tracking.source import correct_tags
+from pipeline.tracking.provenance import correct_tags
 from pipeline.tracking.store import first_line, open_store, project_root
 from pipeline.tracking.write.recorder import Recorder
 

@@ -25,10 +25,10 @@ RECENT = ("recent_wrong", "recent_log_probability")
 def read_predicted(
     store: Store, experiment_id: str, run_ids: Sequence[str], everywhere: bool = True
 ) -> dict[str, Predicted]:
-    """predictions.npz of these runs, by run id; only those in a folder of this machine unless asked `everywhere`.
+    """predictions.npz of these runs, by run id.
 
-    Unless asked `everywhere`, more than MOST_CHEAP runs are not read at all.
-    A run without the file, or with one that is damaged or out of reach, is left out. Raises StoreError.
+    Unless asked `everywhere`, only those in a folder of this machine, and none of more than MOST_CHEAP runs. A run
+    without the file, or with one that is damaged or out of reach, is left out. Raises StoreError.
     """
     if not everywhere and len(run_ids) > MOST_CHEAP:
         return {}

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -45,7 +45,7 @@ class FinishedRun:
     epochs: int
     normalization: str
     weights_sha256: str
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str]
 
     @property
     def ink(self) -> str:
@@ -187,7 +187,6 @@ def _create_version(store: Store, model: str, uri: str, run: FinishedRun) -> Mod
 
 
 def _look_up_champion(store: Store, model: str) -> ModelVersion | None:
-    """The version that is champion now, if the model has one."""
     with store_errors(store):
         return _look_up(store.client.get_model_version_by_alias, model, CHAMPION)
 

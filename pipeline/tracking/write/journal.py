@@ -153,7 +153,6 @@ class Journal:
         fault_point("delivered")
 
     def _clear(self) -> None:
-        """Forget what the store has."""
         self.path.unlink(missing_ok=True)
         folder = self.path.with_suffix("")
         if folder.is_dir():

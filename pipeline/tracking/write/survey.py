@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 import psutil
 from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from pipeline.plain import escape_controls
 from pipeline.study.tags import HEARTBEAT, OUTCOME, PID, REASON, RESUMES
-from pipeline.tracking.process import LIMIT, PREFIX, is_alive
+from pipeline.tracking.process import LIMIT, is_alive, read_leases
 from pipeline.tracking.quick import NEVER, ExperimentRecord
 from pipeline.tracking.quick import RunRecord as RunRecord
 from pipeline.tracking.runs import read_pages
@@ -63,7 +62,7 @@ def look_up_run(store: Store, run_id: str) -> RunRecord | None:
         try:
             return _record(store.client.get_run(run_id))
         except MlflowException as error:
-            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
 
@@ -108,8 +107,7 @@ def delete_run(store: Store, run_id: str) -> None:
 
 def find_leases(experiment: ExperimentRecord) -> dict[str, Mapping[str, str]]:
     """The leases of dead processes, by their tag's name."""
-    leases = {key: read_lease(value) for key, value in experiment.tags.items() if key.startswith(PREFIX)}
-    return {key: lease for key, lease in leases.items() if not is_alive(lease, LIMIT)}
+    return {key: lease for key, lease in read_leases(experiment.tags).items() if not is_alive(lease, LIMIT)}
 
 
 def drop_lease(store: Store, experiment_id: str, key: str) -> bool:
