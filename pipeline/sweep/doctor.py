@@ -79,10 +79,10 @@ def find_faults(survey: Survey, *, deep: bool = False) -> Iterator[Finding]:
 
 def _find_moved_folders(store: Store) -> Iterator[Finding]:
     """Former places of this project's folder that the store still names."""
-    for moved in find_moved(store):
+    for folder, count in find_moved(store):
         yield Finding(
-            subject=f"folder {moved.folder}",
-            problem=f"it was moved, and {moved.count} addresses in the store still name it",
+            subject=f"folder {folder}",
+            problem=f"it was moved, and {count} addresses in the store still name it",
             remedy="they name the folder of the store",
             fix=partial(_fix_moved, store),
         )

@@ -37,8 +37,8 @@ def read_runs(store: Store, experiment_id: str) -> pd.DataFrame:
     """
     with store_errors(store):
         experiment = _read_name(store, experiment_id)
-        rows = _leave_out(read_rows(store, experiment_id, RESULTS))
-        alive = _find_alive(store, experiment_id, rows.loc[rows["outcome"] == "running", "run_id"])
+    rows = _leave_out(read_rows(store, experiment_id, RESULTS))
+    alive = _find_alive(store, experiment_id, rows.loc[rows["outcome"] == "running", "run_id"])
     return type_columns(rows).assign(experiment=experiment, alive=rows["run_id"].isin(alive))
 
 
@@ -86,16 +86,14 @@ def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
 
     Columns: artifact_uri and those of ORIGINS, without control characters, None where there is none.
     """
-    with store_errors(store):
-        rows = read_rows(store, experiment_id, ORIGINS).set_index("run_id")
+    rows = read_rows(store, experiment_id, ORIGINS).set_index("run_id")
     texts = rows.drop(columns=["status", "started", "ended"]).astype(object)
     return texts.map(escape).astype(object).where(texts.notna(), None)
 
 
 def read_trained_rows(store: Store, experiment_id: str) -> dict[str, dict[str, Any]]:
     """For study.facts.restore_row: by run id, the params that say what each training run has trained."""
-    with store_errors(store):
-        rows = read_rows(store, experiment_id, ROWS).set_index("run_id")
+    rows = read_rows(store, experiment_id, ROWS).set_index("run_id")
     return {str(run_id): {name: facts[name] for name in ROWS["params"]} for run_id, facts in rows.iterrows()}
 
 
@@ -131,10 +129,11 @@ def _frame_points(points: Iterable[tuple[str, str, int, float | None]]) -> pd.Da
 
 
 def read_rows(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:
-    """One raw row for each training run: run_id, INFO and the columns of `keys`."""
-    if store.database:
-        return query_runs(store.database, experiment_id, keys)
-    return _search_runs(store, experiment_id, keys)
+    """One raw row for each training run: run_id, INFO and the columns of `keys`; raises StoreError."""
+    with store_errors(store):
+        if store.database:
+            return query_runs(store.database, experiment_id, keys)
+        return _search_runs(store, experiment_id, keys)
 
 
 def _search_runs(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:

@@ -35,9 +35,9 @@ def test_artifacts_of_a_moved_folder_are_found_again(
     shutil.rmtree(former)
     with pytest.raises(StoreError, match="cannot be loaded"):
         load_network(run_id)
-    (found,) = find_moved(store)
-    assert found.folder == former
-    assert fix_moved(store) == found.count
+    [(folder, count)] = find_moved(store)
+    assert folder == former
+    assert fix_moved(store) == count
     assert find_moved(store) == []
     assert fix_moved(store) == 0
     load_network(run_id)

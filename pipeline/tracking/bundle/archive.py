@@ -14,7 +14,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -36,16 +36,13 @@ BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFEr
 """What zipfile raises for a file that is not a zip file, or a damaged one."""
 
 
-class BundleWriter:
+class BundleWriter(AbstractContextManager["BundleWriter"]):
     """Writes a bundle to a stream that is open for reading and writing, and stays so; without `finish` it is none."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
         self.archive = zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL)
         self.present: set[str] = set()
-
-    def __enter__(self) -> BundleWriter:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.archive.close()

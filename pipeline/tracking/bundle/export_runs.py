@@ -14,7 +14,6 @@ from pipeline.errors import StoreError
 from pipeline.study import tags
 from pipeline.tracking.bundle.archive import BundleWriter
 from pipeline.tracking.bundle.manifest import (
-    FORMAT,
     OUTCOMES,
     STATUSES,
     BundledInput,
@@ -76,7 +75,7 @@ def export_experiment(store: Store, name: str, bundle: BundleWriter, wanted: Wan
             models = find_models(store, [experiment_id])
             read = [_read_run(store, run, models.get(run.info.run_id, ()), bundle) for run in runs]
         said = {key: experiment.tags[key] for key in kept}
-        return Manifest(format=FORMAT, experiment=experiment.name, tags=said, runs=tuple(read))
+        return Manifest(experiment=experiment.name, tags=said, runs=tuple(read))
 
 
 def search_kind(store: Store, experiment_id: str, kind: str) -> list[Run]:
@@ -138,9 +137,6 @@ def _read_facts(store: Store, run: Run) -> BundledRun:
         params=run.data.params,
         tags={key: value for key, value in run.data.tags.items() if key != tags.ORIGIN},
         metrics=_list_points(chain.from_iterable(points)),
-        inputs=(),
-        files=(),
-        models=(),
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +31,11 @@ IMPORT = "import"
 FINAL_TAGS = (KIND, OUTCOME)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Arrival:
-    """What became of one run of a bundle: its id in this store, and whether it is new there."""
-
-    run: BundledRun
-    run_id: str
-    new: bool
-
-
-def import_bundle(store: Store, bundle: BundleReader, into: str = "") -> Iterator[Arrival]:
+def import_bundle(store: Store, bundle: BundleReader, into: str = "") -> Iterator[tuple[BundledRun, str, bool]]:
     """Write the runs of a bundle that are not there into the experiment `into`, by default the bundle's own.
 
-    Raises StoreError where the experiment has frozen other claims, or another process imports into it.
+    Gives every run of the bundle with its id in this store, and whether it is new there. Raises StoreError where the
+    experiment has frozen other claims, or another process imports into it.
     """
     manifest, name = bundle.manifest, into or bundle.manifest.experiment
     with store_errors(store):
@@ -63,7 +54,7 @@ def import_bundle(store: Store, bundle: BundleReader, into: str = "") -> Iterato
                 there = next((known[key] for key in _identify(run.run_id, run.tags) if key in known), "")
                 run_id = there or _write_run(store, experiment_id, run, bundle)
                 known |= dict.fromkeys(_identify(run.run_id, run.tags), run_id)
-                yield Arrival(run=run, run_id=run_id, new=not there)
+                yield run, run_id, not there
     except CellTaken as error:
         raise StoreError(
             f'another process imports into "{name}" at this moment; start again when it has ended'
@@ -172,11 +163,6 @@ def _log_points(store: Store, run_id: str, metrics: Mapping[str, tuple[Point, ..
 
 def _make_input(given: BundledInput) -> DatasetInput:
     dataset = Dataset(
-        name=given.name,
-        digest=given.digest,
-        source_type=given.source_type,
-        source=given.source,
-        schema=given.schema or None,
-        profile=given.profile or None,
+        given.name, given.digest, given.source_type, given.source, given.schema or None, given.profile or None
     )
     return DatasetInput(dataset, [InputTag(*tag) for tag in given.tags.items()])

@@ -77,7 +77,7 @@ class _Bundled:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     metrics: Mapping[str, tuple[Point, ...]]
-    files: tuple[BundledFile, ...]
+    files: tuple[BundledFile, ...] = ()
 
     def _check(self) -> None:
         _check_texts(self.params, "param")
@@ -110,8 +110,8 @@ class BundledRun(_Bundled):
     status: str
     started: int
     ended: int
-    inputs: tuple[BundledInput, ...]
-    models: tuple[BundledModel, ...]
+    inputs: tuple[BundledInput, ...] = ()
+    models: tuple[BundledModel, ...] = ()
 
     def __post_init__(self) -> None:
         _demand(RUN_ID.fullmatch(self.run_id) is not None, f"{self.run_id!r:.80} is not a run's id")
@@ -131,7 +131,7 @@ class BundledRun(_Bundled):
 class Manifest:
     """An experiment with its runs, in the order in which they started."""
 
-    format: int
+    format: int = FORMAT
     experiment: str
     tags: Mapping[str, str]
     runs: tuple[BundledRun, ...]

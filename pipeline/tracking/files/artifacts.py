@@ -12,7 +12,6 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -185,22 +184,13 @@ def open_folder(store: Store, uri: str) -> Iterator[Path]:
         yield Path(copies)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Moved:
-    """A former project folder, of which `count` addresses in the store lead nowhere; what they name is here now."""
-
-    folder: Path
-    count: int
-
-
-def find_moved(store: Store) -> list[Moved]:
-    """The former places of this store's artifacts, by name."""
+def find_moved(store: Store) -> list[tuple[Path, int]]:
+    """Every former project folder, with how many addresses in the store lead nowhere; what they name is here now."""
     if store.database is None:
         return []
     with closing(sqlite3.connect(store.database, timeout=20)) as connection:
-        found = list(_find_stale(connection, store.database.resolve().parent))
-    counts = Counter(folder for folder, *_ in found)
-    return [Moved(folder=folder, count=count) for folder, count in sorted(counts.items())]
+        counts = Counter(folder for folder, *_ in _find_stale(connection, store.database.resolve().parent))
+    return sorted(counts.items())
 
 
 def fix_moved(store: Store) -> int:

@@ -39,7 +39,6 @@ REMEDY = "`python -m pipeline doctor --deep --fix` ends it as failed, so that a 
 Hashes = Mapping[str, str]
 """The sha256 of each file by its path (the model's below `model/`), and that of the points under POINTS."""
 Models = Mapping[str, Sequence[LoggedModel]]
-"""The models of runs by run id."""
 OF_OURS = f"name = '{MODEL_NAME}'"
 logger = logging.getLogger(__name__)
 
@@ -93,8 +92,7 @@ def demand_recorded_metrics(store: Store, experiment_id: str, run_ids: Iterable[
 
 def _read_judged(store: Store, experiment_id: str, run_ids: Iterable[str]) -> pd.DataFrame:
     """Of these runs those whose files are in reach: run_id, artifact_uri and the columns of KEPT."""
-    with store_errors(store):
-        rows = read_rows(store, experiment_id, KEPT).set_index("run_id", drop=False)
+    rows = read_rows(store, experiment_id, KEPT).set_index("run_id", drop=False)
     rows = rows.loc[[run_id for run_id in run_ids if run_id in rows.index]]
     return rows[[is_in_reach(*place) for place in zip(rows["artifact_uri"], rows["host"], strict=True)]]
 

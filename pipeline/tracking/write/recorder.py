@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Param
 
 from pipeline import interrupts
+from pipeline.data.datasets import Dataset
 from pipeline.errors import PipelineError, RunKilled, StoreError, StoreUnreachable
 from pipeline.images import NAMES, Images
 from pipeline.study import tags
@@ -29,9 +29,6 @@ from pipeline.tracking.write.adoption import adopt_run, create_run
 from pipeline.tracking.write.journal import Journal
 from pipeline.training.observer import Observer
 
-if TYPE_CHECKING:
-    from pipeline.data.datasets import Dataset
-
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 TAG_LIMIT = 5000
 
@@ -44,7 +41,7 @@ class Recorder(Observer):
         self.run_id = run_id
         self.journal = Journal(store, run_id)
         self.call, self.flush = self.journal.call, self.journal.flush
-        self.images: set[int] = set()
+        self.images: set[int] = set()  # the epochs of which an earlier process has logged the step image
 
     def begin_training(self, summary: str, runtime: Mapping[str, object]) -> None:
         """Log the model summary and the environment."""
@@ -55,10 +52,6 @@ class Recorder(Observer):
         """Log all metrics of an epoch in one write, which no signal cuts in two."""
         with interrupts.shield():
             self.log(metrics, {tags.HEARTBEAT: format_now(), tags.EPOCH: str(epoch)}, step=epoch, timestamp=ended)
-
-    def lacks_image(self, epoch: int) -> bool:
-        """Whether the run has no step image of this epoch from an earlier process."""
-        return epoch not in self.images
 
     def log_image(self, name: str, epoch: int, endings: Mapping[str, bytes]) -> None:
         """Log a step image, for the slider of MLflow's image grid: the content of its files by their ending."""
