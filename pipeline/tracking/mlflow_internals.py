@@ -22,20 +22,16 @@ if TYPE_CHECKING:  # the functions import what they need: reading a SQLite file 
     from mlflow.entities import Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
-LOGGED_IMAGES = "mlflow.loggedImages"
-"""The tag that lets MLflow's interface show the images of a run as a grid."""
-COLOUR = "mlflow.runColor"
-"""The tag with the colour of a run in the interface, as #rrggbb."""
+LOGGED_IMAGES = "mlflow.loggedImages"  # the tag that lets MLflow's interface show the images of a run as a grid
+COLOUR = "mlflow.runColor"  # the tag with the colour of a run in the interface, as #rrggbb
 PREFERENCES = {
     "mlflow.workflowType_v1": '"machine_learning"',  # else the interface opens on its pages for language models
     "mlflow.assistant.panelOpen_v1": "false",
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
 }
 """What a browser keeps (localStorage) of somebody who trains models and has closed the interface's chat panel."""
-START_PAGE = "serve"
-"""The view function of the interface's start page in MLflow's Flask application."""
-VIEW_TAG = "mlflow.sharedViewState."
-"""Prefix of an experiment's tag with a view that the interface lists under Views."""
+START_PAGE = "serve"  # the view function of the interface's start page in MLflow's Flask application
+VIEW_TAG = "mlflow.sharedViewState."  # begins an experiment's tag with a view that the interface lists under Views
 ADDRESSES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),

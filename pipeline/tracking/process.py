@@ -121,7 +121,6 @@ def read_leases(tags: Mapping[str, str], prefix: str = PREFIX) -> dict[str, dict
 
 
 def _write_lease(store: Store, experiment_id: str, name: str, *, held: bool) -> None:
-    """Say who asks for it or holds it, and that it lives now."""
     lease = {**identify_process(), "held": "yes" if held else "no"}
     store.client.set_experiment_tag(experiment_id, name, json.dumps(lease))
 

@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pipeline.plain import escape_controls
+from pipeline.errors import StoreError, StoreUnreachable
+from pipeline.plain import escape_controls, hide_secrets
 from pipeline.study.tags import KIND, OUTCOME
 from pipeline.tracking.mlflow_internals import knows_tables, query_experiments, query_trainings
 from pipeline.tracking.tracking_uri import find_database, name_database, project_root, read_tracking_uri
@@ -161,11 +162,20 @@ def look_up_name(store: Store, name: str) -> str:
 
 @contextmanager
 def store_errors(store: Store, what: str = "did not answer") -> Iterator[None]:
-    """As tracking.store.store_errors, which is imported only for an error."""
+    """Turn what a store raises into one line.
+
+    Raises StoreUnreachable (exit code 74; a sweep tries again) where a server or database cannot be reached or is
+    locked, and StoreError (exit code 1) where it refuses, or the SQLite file cannot be used.
+    """
     try:
         yield
     except Exception as error:
-        from pipeline.tracking.store import store_errors as explaining
+        from pipeline.tracking.reach import explain  # only now, as it imports MLflow
+        from pipeline.tracking.store import STORE_ERRORS, is_unreachable
 
-        with explaining(store, what):
-            raise error
+        if not isinstance(error, STORE_ERRORS):
+            raise
+        later = is_unreachable(error) and (store.database is None or "locked" in str(error))
+        raise (StoreUnreachable if later else StoreError)(
+            f"the tracking store {what}: {hide_secrets(explain(error, store.database), store.uri)}"
+        ) from error

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from pipeline.errors import StoreError, StoreUnreachable, UnknownExperiment
 from pipeline.plain import hide_secrets
 from pipeline.private import FILE_MODE, FOLDER_MODE, make_folder, open_privately
 from pipeline.tracking.mlflow_internals import make_tables
+from pipeline.tracking.quick import store_errors as store_errors
 from pipeline.tracking.reach import await_server, check_place, explain
 from pipeline.tracking.tracking_uri import find_database, read_tracking_uri
 from pipeline.tracking.tracking_uri import project_root as project_root
@@ -119,22 +119,6 @@ def is_unreachable(error: Exception) -> bool:
     if isinstance(error, RequestException):
         return error.response is None or error.response.status_code >= SERVER_ERROR
     return not isinstance(error, MlflowException) or error.error_code in UNREACHABLE
-
-
-@contextmanager
-def store_errors(store: Store, what: str = "did not answer") -> Iterator[None]:
-    """Turn what a store raises into one line.
-
-    Raises StoreUnreachable (exit code 74; a sweep tries again) where a server or database cannot be reached or is
-    locked, and StoreError (exit code 1) where it refuses, or the SQLite file cannot be used.
-    """
-    try:
-        yield
-    except STORE_ERRORS as error:
-        later = is_unreachable(error) and (store.database is None or "locked" in str(error))
-        raise (StoreUnreachable if later else StoreError)(
-            f"the tracking store {what}: {hide_secrets(explain(error, store.database), store.uri)}"
-        ) from error
 
 
 def find_experiment(store: Store, name: str = "", *, create: bool = False) -> str:

@@ -127,7 +127,6 @@ def _verify(stream: BinaryIO) -> BundleReader:
 
 @contextmanager
 def _entry_errors() -> Iterator[None]:
-    """Turn what zipfile raises into BundleError."""
     try:
         yield
     except BROKEN as error:

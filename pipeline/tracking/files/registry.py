@@ -177,7 +177,6 @@ def register_champion(store: Store, model: str, run: FinishedRun, card: str) -> 
 
 
 def _create_version(store: Store, model: str, uri: str, run: FinishedRun) -> ModelVersion:
-    """A new version of the registered model, which is made if it is not there."""
     with store.lock:
         if _look_up(store.client.get_registered_model, model) is None:
             store.client.create_registered_model(model)

@@ -52,7 +52,7 @@ class Journal:
     """The writes of one run, delivered in their order; what an earlier process could not deliver comes first."""
 
     def __init__(self, store: Store, run_id: str) -> None:
-        self.store, self.client, self.run_id = store, store.client, run_id
+        self.client, self.run_id = store.client, run_id
         self.path = locate_journals(store) / f"{run_id}.jsonl"
         self.pending = list(_read_writes(self.path))
         self.next_try = 0.0

@@ -90,7 +90,6 @@ def find_resumable(store: Store, run_id: str) -> tuple[Variant, Settings]:
 
 
 def _explain_refusal(run: Run) -> str:
-    """Why a run that is there cannot be resumed, "" if it can."""
     said = run.data.tags
     if said.get(tags.KIND) != "train":
         return f"is not a training; it resumed {said[tags.RESUMES]}" if tags.RESUMES in said else "is not a training"

@@ -136,10 +136,5 @@ def _record(run: Run) -> RunRecord:
 
 def _is_carried(run_id: str) -> bool:
     """Whether a process of this machine was started with the run that `mlflow run` had made for it."""
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("MLFLOW_RUN_ID") == run_id:
-                return True
-        except (psutil.Error, OSError):  # it ended, or is another user's
-            continue
-    return False
+    processes = psutil.process_iter(["environ"])  # None for another user's
+    return any((process.info["environ"] or {}).get("MLFLOW_RUN_ID") == run_id for process in processes)
