@@ -13,18 +13,13 @@ from pipeline.tracking.mlflow_internals import Keys
 
 SETTINGS = tuple(name for name in RULES if name != "data")
 """The settings that are read back for every run; where the data lie is looked up when somebody asks."""
+NETWORK = ("depth_called", "depth_counted", "kernel", "regularised", "dropout", "batch_norm", "parameters")
 PARAMS: Mapping[str, str] = {
     "arch": "arch",
     **{name_option(name): name for name in SETTINGS},
     tags.PARAM_DATA_SHA256: "data_sha256",
     tags.PARAM_DATA_NAME: "data_name",
-    "depth-called": "depth_called",
-    "depth-counted": "depth_counted",
-    "kernel": "kernel",
-    "regularised": "regularised",
-    "dropout": "dropout",
-    "batch-norm": "batch_norm",
-    "parameters": "parameters",
+    **{name_option(name): name for name in NETWORK},
     "parameters-trainable": "trainable_parameters",
     SHAPE: "image_shape",
     CLASSES: "classes",
