@@ -49,12 +49,7 @@ ORIGINS: Keys = {
         tags.ATTEMPT: "attempts",
     },
 }
-ROWS: Keys = {
-    "params": {
-        name: name
-        for name in ("arch", "kernel", "features", "head", "padding", "pooling", "regularised", "depth-called")
-    }
-}
+ROW = ("arch", "kernel", "features", "head", "padding", "pooling", "regularised", "depth-called")
 """The params from which study.facts.restore_row rebuilds what a run has trained."""
 CURVES = (
     *(metrics.TRAIN_LOSS, metrics.TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.HONEST_TEST_LOSS),

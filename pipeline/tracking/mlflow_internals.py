@@ -121,7 +121,7 @@ def load_application(uri: str, folder: Path, hosts: str) -> tuple[Any, Any]:
     """
     from mlflow.server import constants
 
-    places = {
+    os.environ |= {
         constants.BACKEND_STORE_URI_ENV_VAR: uri,
         constants.ARTIFACT_ROOT_ENV_VAR: (folder / "mlruns").as_posix(),
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
@@ -130,7 +130,6 @@ def load_application(uri: str, folder: Path, hosts: str) -> tuple[Any, Any]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # no page of ours asks for a job
         "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",  # it refuses what another web page sends here
     }
-    os.environ.update(places)
     with warnings.catch_warnings(action="ignore"):  # between MLflow and Starlette; nobody here can act on them
         from mlflow.server import app as pages
         from mlflow.server.fastapi_app import app

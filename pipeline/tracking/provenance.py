@@ -186,13 +186,10 @@ def correct_tags(tags: Mapping[str, str], root: Path) -> dict[str, str]:
 def _git(root: Path, *arguments: str) -> str:
     """The output of git, "" without git or a repository; logs a line if git refuses or does not answer."""
     environment = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
+    environment["LC_ALL"] = "C"
+    command = ["git", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            capture_output=True,
-            timeout=GIT_SECONDS,
-            env={**environment, "LC_ALL": "C"},
-        )
+        done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, env=environment)
     except subprocess.TimeoutExpired:
         logger.warning("git did not answer within %d s; the run has no commit and no diff", GIT_SECONDS)
         return ""

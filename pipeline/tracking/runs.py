@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.plain import escape_controls
-from pipeline.tracking.columns import CURVES, ORIGINS, PARAMS, PROCESS, RESULTS, ROWS, type_columns
+from pipeline.tracking.columns import CURVES, ORIGINS, PARAMS, PROCESS, RESULTS, ROW, type_columns
 from pipeline.tracking.mlflow_internals import INFO, Keys, flatten_run, query_points, query_runs
 from pipeline.tracking.process import is_alive
 from pipeline.tracking.quick import read_experiments, store_errors
@@ -93,8 +93,8 @@ def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
 
 def read_trained_rows(store: Store, experiment_id: str) -> dict[str, dict[str, Any]]:
     """For study.facts.restore_row: by run id, the params that say what each training run has trained."""
-    rows = read_rows(store, experiment_id, ROWS).set_index("run_id")
-    return {str(run_id): {name: facts[name] for name in ROWS["params"]} for run_id, facts in rows.iterrows()}
+    rows = read_rows(store, experiment_id, {"params": {name: name for name in ROW}}).set_index("run_id")
+    return {str(run_id): {name: facts[name] for name in ROW} for run_id, facts in rows.iterrows()}
 
 
 def read_history(store: Store, run_ids: Sequence[str], names: Sequence[str] = CURVES) -> pd.DataFrame:

@@ -87,9 +87,9 @@ def open_store() -> Store:
     try:
         with lock:
             mlflow.set_tracking_uri(uri)
-            if database is not None and not database.exists():
-                _make_database(database)
             if database is not None:
+                if not database.exists():
+                    _make_database(database)
                 _keep_private(database)
             client = MlflowClient(uri)
             first = partial(client.search_experiments, max_results=1)
@@ -158,9 +158,8 @@ class _AdvisoryLock(AbstractContextManager[object]):
         self.uri = uri
 
     def __enter__(self) -> None:
-        self.connection = create_engine(
-            self.uri, poolclass=NullPool, connect_args={"connect_timeout": CONNECT_SECONDS}
-        ).connect()
+        engine = create_engine(self.uri, poolclass=NullPool, connect_args={"connect_timeout": CONNECT_SECONDS})
+        self.connection = engine.connect()
         self.connection.execute(text(f"SET lock_timeout = '{LOCK_SECONDS}s'"))
         self.connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_KEY})"))
 

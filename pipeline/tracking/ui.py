@@ -127,9 +127,8 @@ def load_ui(store: Store, port: int) -> uvicorn.Server:
     folder = store.database.resolve().parent if store.database else project_root()
     app, pages = load_application(store.uri, folder, hosts)
     prefer_training(pages)
-    return uvicorn.Server(
-        uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=STOP_SECONDS)
-    )
+    quiet = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=STOP_SECONDS)
+    return uvicorn.Server(quiet)
 
 
 def prefer_training(pages: Any) -> None:

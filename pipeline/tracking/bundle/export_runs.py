@@ -13,15 +13,7 @@ from mlflow.entities import DatasetInput, LoggedModel, Metric, Run
 from pipeline.errors import StoreError
 from pipeline.study import tags
 from pipeline.tracking.bundle.archive import BundleWriter
-from pipeline.tracking.bundle.manifest import (
-    OUTCOMES,
-    STATUSES,
-    BundledInput,
-    BundledModel,
-    BundledRun,
-    Manifest,
-    Point,
-)
+from pipeline.tracking.bundle.manifest import OUTCOMES, BundledInput, BundledModel, BundledRun, Manifest, Point
 from pipeline.tracking.files.artifacts import EVIDENCE_FILES, find_models, open_folder
 from pipeline.tracking.files.hashes import demand_unchanged
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
@@ -88,7 +80,7 @@ def _is_wanted(run: Run, wanted: Wanted) -> bool:
     if wanted.seeds is not None and run.data.params.get("seed") not in map(str, wanted.seeds):
         return False
     if wanted.every:
-        return outcome in OUTCOMES and status in STATUSES
+        return outcome in OUTCOMES and status.lower() in OUTCOMES
     return (outcome, status) == ("finished", "FINISHED")
 
 

@@ -143,10 +143,8 @@ class Recorder(Observer):
 def record_run(store: Store, variant: Variant, settings: Settings) -> Iterator[Recorder]:
     """The recorder of a training: its run has the variant's name and ends with the block."""
     with open_run(store, f"{variant.name}-s{settings.seed}", "train") as recorder:
-        colour = COLOURS[variant.regularised]
-        recorder.log(
-            {}, {tags.VARIANT: variant.name, tags.TWIN: variant.twin or "none", tags.ATTEMPT: "1", COLOUR: colour}
-        )
+        named = {tags.VARIANT: variant.name, tags.TWIN: variant.twin or "none", tags.ATTEMPT: "1"}
+        recorder.log({}, {**named, COLOUR: COLOURS[variant.regularised]})
         yield recorder
 
 
