@@ -18,7 +18,7 @@ def check_experiment(experiment: str) -> None:
     from pipeline.study.experiment import open_experiment
 
     if experiment and open_experiment(experiment) is None:
-        from pipeline.tracking.quick.glance import list_names
+        from pipeline.tracking.quick import list_names
 
         names = list_names()
         if names is not None and experiment not in names:

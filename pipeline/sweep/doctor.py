@@ -33,8 +33,7 @@ from pipeline.sweep.findings import (
     say_damage,
 )
 from pipeline.sweep.leftovers import find_checkpoints_left, find_leases_left, find_undelivered, is_held
-from pipeline.tracking.files.addresses import find_moved
-from pipeline.tracking.files.artifacts import find_damage
+from pipeline.tracking.files.artifacts import find_damage, find_moved
 from pipeline.tracking.store import Store
 from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.tracking.write.survey import (

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from pipeline.study.tags import HOST, KIND
-from pipeline.tracking.files.addresses import find_moved, fix_moved_artifacts
-from pipeline.tracking.files.artifacts import find_damage, is_in_reach, locate_artifacts
+from pipeline.tracking.files.artifacts import find_damage, find_moved, fix_moved, is_in_reach, locate_artifacts
 from pipeline.tracking.files.hashes import find_changes
 from pipeline.tracking.frozen import FROZEN
-from pipeline.tracking.quick.records import NEVER
+from pipeline.tracking.quick import NEVER
 from pipeline.tracking.store import Store
 from pipeline.tracking.values import RESULTS, TAGS, find_bad, read_texts
 from pipeline.tracking.write.survey import RunRecord, Survey, fail_run
@@ -43,10 +42,10 @@ def is_result(run: RunRecord) -> bool:
 
 def find_moved_folders(store: Store) -> Iterator[Finding]:
     """Former places of this project's folder that the store still names."""
-    for moved in find_moved(store):
+    for folder, count in find_moved(store):
         yield Finding(
-            subject=f"folder {moved.folder}",
-            problem=f"it was moved, and {moved.count} addresses in the store still name it",
+            subject=f"folder {folder}",
+            problem=f"it was moved, and {count} addresses in the store still name it",
             remedy="they name the folder of the store",
             fix=partial(_fix_moved, store),
         )
@@ -54,7 +53,7 @@ def find_moved_folders(store: Store) -> Iterator[Finding]:
 
 def _fix_moved(store: Store) -> bool:
     """Change the addresses; those of a second former folder go with the first's."""
-    fix_moved_artifacts(store)
+    fix_moved(store)
     return not find_moved(store)
 
 

@@ -15,9 +15,8 @@ from pipeline.study import metrics
 from pipeline.study.tags import EPOCH, HOST, OUTCOME
 from pipeline.sweep.estimate import EVALUATION_SHARE, estimate_epoch
 from pipeline.tracking.mlflow_internals import Keys
-from pipeline.tracking.quick.glance import read_experiments
-from pipeline.tracking.quick.reading import store_errors
-from pipeline.tracking.runs import read_rows
+from pipeline.tracking.quick import read_experiments, store_errors
+from pipeline.tracking.runs import read_pages, read_rows
 from pipeline.tracking.values import read_count
 
 if TYPE_CHECKING:
@@ -61,10 +60,7 @@ def _list_experiments(store: Store) -> list[str]:
     """The ids of all experiments that are not deleted."""
     if store.database:
         return [each.experiment_id for each in read_experiments(store.database)]
-    from pipeline.tracking.write.survey import PAGE, read_pages
-
-    found = read_pages(lambda token: store.client.search_experiments(max_results=PAGE, page_token=token))
-    return [each.experiment_id for each in found]
+    return [each.experiment_id for each in read_pages(store.client.search_experiments)]
 
 
 def read_epoch(store: Store, run_id: str) -> int:

@@ -20,7 +20,7 @@ from pipeline.study.variants import find_variant
 from pipeline.sweep.cells import Cell, find_earlier, keep_earlier, plan_cells
 from pipeline.sweep.estimate import order_cells
 from pipeline.sweep.paces import read_paces
-from pipeline.tracking.quick.reading import look_up_name, open_to_read
+from pipeline.tracking.quick import look_up_name, open_to_read
 from pipeline.tracking.runs import make_no_runs, read_runs, read_trained_rows
 
 if TYPE_CHECKING:  # `plan` needs neither MLflow nor Dask, which takes seconds to import

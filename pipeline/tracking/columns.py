@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 import pandas as pd
 
@@ -14,65 +13,43 @@ from pipeline.tracking.mlflow_internals import Keys
 
 SETTINGS = tuple(name for name in RULES if name != "data")
 """The settings that are read back for every run; where the data lie is looked up when somebody asks."""
-PARAMS: Mapping[str, str] = MappingProxyType(
-    {
-        "arch": "arch",
-        **{name_option(name): name for name in SETTINGS},
-        tags.PARAM_DATA_SHA256: "data_sha256",
-        tags.PARAM_DATA_NAME: "data_name",
-        "depth-called": "depth_called",
-        "depth-counted": "depth_counted",
-        "kernel": "kernel",
-        "regularised": "regularised",
-        "dropout": "dropout",
-        "batch-norm": "batch_norm",
-        "parameters": "parameters",
-        "parameters-trainable": "trainable_parameters",
-        SHAPE: "image_shape",
-        CLASSES: "classes",
-    }
-)
-TAGS: Mapping[str, str] = MappingProxyType(
-    {
-        tags.RUN_NAME: "run_name",
-        tags.VARIANT: "variant",
-        tags.OUTCOME: "outcome",
-        tags.REASON: "reason",
-        tags.WEIGHTS_SHA256: "weights_sha256",
-        tags.FINGERPRINT: "fingerprint",
-        tags.HOST: "host",
-        tags.EVIDENCE: "evidence",
-        tags.ORIGIN: "origin",
-    }
-)
-RESULTS: Keys = MappingProxyType(
-    {"params": PARAMS, "tags": TAGS, "latest_metrics": {str(name): str(name) for name in metrics.FINALS}}
-)
+NETWORK = ("depth_called", "depth_counted", "kernel", "regularised", "dropout", "batch_norm", "parameters")
+PARAMS: Mapping[str, str] = {
+    "arch": "arch",
+    **{name_option(name): name for name in SETTINGS},
+    tags.PARAM_DATA_SHA256: "data_sha256",
+    tags.PARAM_DATA_NAME: "data_name",
+    **{name_option(name): name for name in NETWORK},
+    "parameters-trainable": "trainable_parameters",
+    SHAPE: "image_shape",
+    CLASSES: "classes",
+}
+TAGS: Mapping[str, str] = {
+    tags.RUN_NAME: "run_name",
+    tags.VARIANT: "variant",
+    tags.OUTCOME: "outcome",
+    tags.REASON: "reason",
+    tags.WEIGHTS_SHA256: "weights_sha256",
+    tags.FINGERPRINT: "fingerprint",
+    tags.HOST: "host",
+    tags.EVIDENCE: "evidence",
+    tags.ORIGIN: "origin",
+}
+RESULTS: Keys = {"params": PARAMS, "tags": TAGS, "latest_metrics": {str(name): str(name) for name in metrics.FINALS}}
 """Of each table of MLflow's the keys that are read, with the columns that they become."""
-PROCESS: Keys = MappingProxyType(
-    {"tags": {name: name for name in (tags.HOST, tags.BOOT_ID, tags.PID, tags.PID_STARTED, tags.HEARTBEAT)}}
-)
+PROCESS: Keys = {"tags": {name: name for name in (tags.HOST, *tags.OF_PROCESS)}}
 """What says whether a run's process lives."""
-ORIGINS: Keys = MappingProxyType(
-    {
-        "params": {"data": "data", tags.PARAM_DATA_NAME: "data_name"},
-        "tags": {
-            tags.SOURCE_TYPE: "source_type",
-            tags.COMMIT: "commit",
-            tags.REPOSITORY: "repository",
-            tags.GIT_DIRTY: "dirty",
-            tags.ATTEMPT: "attempts",
-        },
-    }
-)
-ROWS: Keys = MappingProxyType(
-    {
-        "params": {
-            name: name
-            for name in ("arch", "kernel", "features", "head", "padding", "pooling", "regularised", "depth-called")
-        }
-    }
-)
+ORIGINS: Keys = {
+    "params": {"data": "data", tags.PARAM_DATA_NAME: "data_name"},
+    "tags": {
+        tags.SOURCE_TYPE: "source_type",
+        tags.COMMIT: "commit",
+        tags.REPOSITORY: "repository",
+        tags.GIT_DIRTY: "dirty",
+        tags.ATTEMPT: "attempts",
+    },
+}
+ROW = ("arch", "kernel", "features", "head", "padding", "pooling", "regularised", "depth-called")
 """The params from which study.facts.restore_row rebuilds what a run has trained."""
 CURVES = (
     *(metrics.TRAIN_LOSS, metrics.TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.HONEST_TEST_LOSS),

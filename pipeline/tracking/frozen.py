@@ -48,9 +48,8 @@ def judge_freezing(frozen_at: str, runs: pd.DataFrame) -> Standing:
     if not frozen_at:
         return "never"
     moment = read_moment(frozen_at)
-    if moment is None:
-        return "late"
-    return "late" if ((runs["ended"] < moment) | (runs["started"] + GRACE < moment)).any() else ""
+    late = moment is None or ((runs["ended"] < moment) | (runs["started"] + GRACE < moment)).any()
+    return "late" if late else ""
 
 
 def freeze_declared(store: Store, run_id: str) -> None:

@@ -22,20 +22,16 @@ if TYPE_CHECKING:  # the functions import what they need: reading a SQLite file 
     from mlflow.entities import Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
-LOGGED_IMAGES = "mlflow.loggedImages"
-"""The tag that lets MLflow's interface show the images of a run as a grid."""
-COLOUR = "mlflow.runColor"
-"""The tag with the colour of a run in the interface, as #rrggbb."""
+LOGGED_IMAGES = "mlflow.loggedImages"  # the tag that lets MLflow's interface show the images of a run as a grid
+COLOUR = "mlflow.runColor"  # the tag with the colour of a run in the interface, as #rrggbb
 PREFERENCES = {
     "mlflow.workflowType_v1": '"machine_learning"',  # else the interface opens on its pages for language models
     "mlflow.assistant.panelOpen_v1": "false",
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
 }
 """What a browser keeps (localStorage) of somebody who trains models and has closed the interface's chat panel."""
-START_PAGE = "serve"
-"""The view function of the interface's start page in MLflow's Flask application."""
-VIEW_TAG = "mlflow.sharedViewState."
-"""Prefix of an experiment's tag with a view that the interface lists under Views."""
+START_PAGE = "serve"  # the view function of the interface's start page in MLflow's Flask application
+VIEW_TAG = "mlflow.sharedViewState."  # begins an experiment's tag with a view that the interface lists under Views
 ADDRESSES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -125,7 +121,7 @@ def load_application(uri: str, folder: Path, hosts: str) -> tuple[Any, Any]:
     """
     from mlflow.server import constants
 
-    places = {
+    os.environ |= {
         constants.BACKEND_STORE_URI_ENV_VAR: uri,
         constants.ARTIFACT_ROOT_ENV_VAR: (folder / "mlruns").as_posix(),
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
@@ -134,7 +130,6 @@ def load_application(uri: str, folder: Path, hosts: str) -> tuple[Any, Any]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # no page of ours asks for a job
         "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",  # it refuses what another web page sends here
     }
-    os.environ.update(places)
     with warnings.catch_warnings(action="ignore"):  # between MLflow and Starlette; nobody here can act on them
         from mlflow.server import app as pages
         from mlflow.server.fastapi_app import app
@@ -149,9 +144,12 @@ def open_artifacts(uri: str, tracking_uri: str | None = None) -> ArtifactReposit
 
 
 def read_artifact(uri: str, path: str, tracking_uri: str | None = None) -> bytes:
-    """The content of one file of a run, of which no copy is left on this machine."""
+    """The content of one file of a run, from where it is or by a download of which no copy is left on this machine."""
+    files = open_artifacts(uri, tracking_uri)
+    if here := getattr(files, "artifact_dir", None):
+        return Path(here, path).read_bytes()
     with tempfile.TemporaryDirectory() as folder:
-        return Path(open_artifacts(uri, tracking_uri).download_artifacts(path, folder)).read_bytes()
+        return Path(files.download_artifacts(path, folder)).read_bytes()
 
 
 def name_step_image(name: str, step: int, milliseconds: int, run_id: str) -> str:
@@ -267,14 +265,19 @@ def query_recorded(database: Path, run_ids: Sequence[str]) -> dict[str, Recorded
     return found
 
 
-def set_artifact_root(database: Path, experiment_id: str, run_id: str) -> None:
-    """Give an experiment and a run a folder where they have only the address of a server's artifacts.
+def set_artifact_root(database: Path | None, experiment_id: str, run_id: str) -> None:
+    """Give a local experiment and a run a folder where `mlflow ui`, started first, left it only a server's address.
 
+    MLflow then refuses every artifact that is logged without that server. Runs that the server wrote keep their place.
     A path with a percent sign becomes an address too: MLflow would take %20 in it for a space, and write elsewhere.
     """
+    if database is None:
+        return
     folder = (database.parent / "mlruns" / experiment_id).as_posix()
-    places = (("experiments", "artifact_location", "experiment_id", int(experiment_id), folder),)
-    places += (("runs", "artifact_uri", "run_uuid", run_id, f"{folder}/{run_id}/artifacts"),)  # type: ignore[assignment]
+    places = (
+        ("experiments", "artifact_location", "experiment_id", int(experiment_id), folder),
+        ("runs", "artifact_uri", "run_uuid", run_id, f"{folder}/{run_id}/artifacts"),
+    )
     with closing(sqlite3.connect(database, timeout=TIMEOUT)) as connection, connection:
         for table, column, key, value, path in places:
             (before,) = connection.execute(f"SELECT {column} FROM {table} WHERE {key} = ?", (value,)).fetchone()
@@ -299,5 +302,4 @@ def replace_address(connection: sqlite3.Connection, place: tuple[str, str], old:
 
 
 def _connect(database: Path) -> sqlite3.Connection:
-    """A read-only connection."""
     return sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=TIMEOUT)

@@ -5,14 +5,13 @@ A lease is an entry in the store, which is all that several machines share.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -34,18 +33,23 @@ PREFIX = "lease."
 LIMIT = timedelta(minutes=10)
 REFRESH_SECONDS = 60.0
 POLL_SECONDS = 0.2
-Leases = Mapping[str, Mapping[str, str]]
 
 
 def identify_process() -> dict[str, str]:
-    """What tells later whether this process still lives: host, boot, pid and the process's own start time."""
+    """What tells later whether this process still lives: host, boot, pid, the process's own start time, and now."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return {
         HOST: socket.gethostname(),
         BOOT_ID: boot.read_text().strip() if boot.is_file() else "",
         PID: str(os.getpid()),
         PID_STARTED: f"{_read_start(psutil.Process()):.2f}",
+        HEARTBEAT: format_now(),
     }
+
+
+def format_now() -> str:
+    """The time, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _read_start(process: psutil.Process) -> float:
@@ -92,14 +96,18 @@ def hold_lease(store: Store, experiment_id: str, cell: str) -> Iterator[None]:
         with repeat(partial(_renew_lease, store, experiment_id, mine), REFRESH_SECONDS):
             yield
     finally:
-        with contextlib.suppress(*STORE_ERRORS):
+        with suppress(*STORE_ERRORS):
             store.client.delete_experiment_tag(experiment_id, mine)
 
 
 def _take(store: Store, experiment_id: str, prefix: str, mine: str) -> None:
     """Ask for the lease, and hold it as soon as nobody else asks; raises CellTaken."""
     _write_lease(store, experiment_id, mine, held=False)
-    while others := read_leases(store, experiment_id, prefix, without=mine):
+    while others := {
+        name: lease
+        for name, lease in read_leases(store.client.get_experiment(experiment_id).tags, prefix).items()
+        if name != mine and is_alive(lease, LIMIT)
+    }:
         if min(others) < mine or any(lease.get("held") == "yes" for lease in others.values()):
             other = next(iter(others.values()))
             raise CellTaken(f"the cell is taken by process {other[PID]} on {other[HOST]}; let it end")
@@ -107,25 +115,13 @@ def _take(store: Store, experiment_id: str, prefix: str, mine: str) -> None:
     _write_lease(store, experiment_id, mine, held=True)
 
 
-def read_leases(store: Store, experiment_id: str, prefix: str = PREFIX, *, without: str = "") -> Leases:
-    """The entries of living processes by their tag's name."""
-    return {
-        name: lease
-        for name, lease in read_all_leases(store, experiment_id, prefix).items()
-        if name != without and is_alive(lease, LIMIT)
-    }
-
-
-def read_all_leases(store: Store, experiment_id: str, prefix: str = PREFIX) -> Leases:
-    """The entries of living and dead processes by their tag's name; one that names no process is empty."""
-    tags = store.client.get_experiment(experiment_id).tags
+def read_leases(tags: Mapping[str, str], prefix: str = PREFIX) -> dict[str, dict[str, str]]:
+    """Of an experiment's tags the leases of living and dead processes, by name; one that names no process is empty."""
     return {name: read_lease(value) for name, value in tags.items() if name.startswith(prefix)}
 
 
 def _write_lease(store: Store, experiment_id: str, name: str, *, held: bool) -> None:
-    """Say who asks for it or holds it, and that it lives now."""
-    heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
-    lease = {**identify_process(), HEARTBEAT: heartbeat, "held": "yes" if held else "no"}
+    lease = {**identify_process(), "held": "yes" if held else "no"}
     store.client.set_experiment_tag(experiment_id, name, json.dumps(lease))
 
 
@@ -133,5 +129,5 @@ def _renew_lease(store: Store, experiment_id: str, name: str) -> None:
     """Say that the holder lives, for those on other machines; an unreachable store is asked again the next time."""
     from pipeline.tracking.store import STORE_ERRORS
 
-    with contextlib.suppress(*STORE_ERRORS):
+    with suppress(*STORE_ERRORS):
         _write_lease(store, experiment_id, name, held=True)

@@ -1,13 +1,15 @@
-"""Where a run comes from: what surrounds it is described when it is recorded, and read back for a report."""
+"""Where a run comes from: machine, packages and git checkout, described when it is recorded, read back for a report."""
 
 from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import platform
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+import subprocess
+from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,19 +18,27 @@ import pandas as pd
 import psutil
 
 from pipeline.errors import StoreError
-from pipeline.plain import escape_controls
+from pipeline.plain import hide_secrets
 from pipeline.study.facts import Provenance
 from pipeline.study.settings import RULES, Settings
+from pipeline.study.tags import COMMIT, REPOSITORY
 from pipeline.tracking.mlflow_internals import BATCH, open_artifacts, read_artifact
 from pipeline.tracking.runs import read_origins
 from pipeline.tracking.store import STORE_ERRORS, Store, store_errors
-from pipeline.tracking.values import read_count
+from pipeline.tracking.values import escape, read_count
 
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "seaborn")
 REPORT = "report.html"
 ENVIRONMENT = "environment.json"
 WEIGHTS = "figures/weights.png"
 UNREADABLE = (*STORE_ERRORS, OSError, ValueError)
+GIT_SECONDS = 20
+PROJECT = "MLproject"
+OTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+"""Variables that make git look at another repository than the one of the folder."""
+GIT_TAGS = (COMMIT, REPOSITORY, "mlflow.source.git.branch", "mlflow.gitRepoURL", "mlflow.gitBranchName")
+"""What MLflow says of the repository that it finds, be it another project's around this one."""
+logger = logging.getLogger(__name__)
 
 
 def describe_environment(runtime: Mapping[str, object]) -> dict[str, object]:
@@ -83,13 +93,9 @@ def read_provenance(
     return tuple(
         _describe_run(row, origin, row["run_id"] in pictured)
         for first in range(0, len(runs), BATCH)
-        for row, origin in _join_rows(runs[said].iloc[first : first + BATCH], origins)
+        for part in [runs[said].iloc[first : first + BATCH]]
+        for row, origin in zip(part.to_dict("records"), origins.loc[part["run_id"]].to_dict("records"), strict=True)
     )
-
-
-def _join_rows(runs: pd.DataFrame, origins: pd.DataFrame) -> Iterator[tuple[Mapping[Any, Any], Mapping[Any, Any]]]:
-    """The rows of some runs, each with that of its origin."""
-    return zip(runs.to_dict("records"), origins.loc[runs["run_id"]].to_dict("records"), strict=True)
 
 
 def record_report(store: Store, run_id: str, page: str) -> None:
@@ -133,9 +139,8 @@ def _read_file(artifact_uri: str, path: str) -> bytes:
     folder = path.rpartition("/")[0]
     try:
         files = open_artifacts(artifact_uri)
-        if folder_here := getattr(files, "artifact_dir", None):
-            return (Path(folder_here) / path).read_bytes()
-        if path not in {file.path for file in files.list_artifacts(folder or None)}:
+        here = hasattr(files, "artifact_dir")  # elsewhere MLflow asks again and again for what is missing
+        if not here and path not in {file.path for file in files.list_artifacts(folder or None)}:
             return b""
         return read_artifact(artifact_uri, path)
     except UNREADABLE:  # runs of another machine: their files are where this one cannot look
@@ -144,11 +149,56 @@ def _read_file(artifact_uri: str, path: str) -> bytes:
 
 @functools.lru_cache(maxsize=8)  # the runs of a sweep have the same one
 def _parse_table(content: bytes) -> dict[str, object]:
-    """The JSON object in a file, empty if it is none."""
     try:
         table = json.loads(content) if content else {}
     except ValueError:
         return {}
     if not isinstance(table, dict):
         return {}
-    return {name: escape_controls(value) if isinstance(value, str) else value for name, value in table.items()}
+    return {name: escape(value) for name, value in table.items()}
+
+
+def read_source(root: Path) -> tuple[str, str, str]:
+    """(commit, changed and untracked files, diff of the tracked ones) below the project's folder.
+
+    Empty texts outside a repository, and in one that does not track this project: an archive that was unpacked inside
+    of another project's clone says nothing of that.
+    """
+    if not is_own_repository(root):
+        return "", "", ""
+    commit = _git(root, "rev-parse", "HEAD").strip()
+    changes = _git(root, "status", "--porcelain", "--", ".")
+    return commit, changes, _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", ".")
+
+
+def is_own_repository(root: Path) -> bool:
+    """Whether the git repository around the project's folder, if there is one, tracks the project."""
+    return bool(_git(root, "ls-files", "--", PROJECT).strip())
+
+
+def correct_tags(tags: Mapping[str, str], root: Path) -> dict[str, str]:
+    """Those of MLflow's tags that name the repository, without secrets; "" for each that is of another project's."""
+    found = {name: tags[name] for name in GIT_TAGS if name in tags}
+    own = bool(found) and is_own_repository(root)
+    return {name: hide_secrets(value) if own else "" for name, value in found.items()}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """The output of git, "" without git or a repository; logs a line if git refuses or does not answer."""
+    environment = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
+    environment["LC_ALL"] = "C"
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, env=environment)
+    except subprocess.TimeoutExpired:
+        logger.warning("git did not answer within %d s; the run has no commit and no diff", GIT_SECONDS)
+        return ""
+    except OSError:
+        return ""
+    if done.returncode and b"dubious ownership" in done.stderr:
+        logger.warning(
+            "git does not trust this folder (dubious ownership), so the run has no commit and no diff; "
+            "if it is yours: git config --global --add safe.directory '%s'",
+            root,
+        )
+    return "" if done.returncode else done.stdout.decode(errors="replace")

@@ -46,7 +46,8 @@ def await_server(uri: str) -> None:
         answer_within(SECONDS, lambda: _ask(uri))
     except (RequestException, TimeoutError, ValueError) as error:
         late = isinstance(error, (requests.Timeout, TimeoutError))
-        reason = f"no answer within {SECONDS} s" if late else _shorten(error)
+        innermost = re.split(r"Caused by |: ", str(error).rstrip(")'\""))[-1]
+        reason = f"no answer within {SECONDS} s" if late else hide_secrets(innermost or type(error).__name__)
         raise StoreUnreachable(
             f"the tracking store {uri} does not answer ({reason}); start it, or set MLFLOW_TRACKING_URI to another"
         ) from error
@@ -133,13 +134,7 @@ def _name_code(error: BaseException) -> str:
 
 
 def _tell_space(database: Path) -> str:
-    """How much of the disk with a file is free."""
     with suppress(OSError):
         free = shutil.disk_usage(database.parent).free
         return f"{free / 2**20:,.0f} MiB are free in {database.parent}"
     return f"{database.parent} cannot be read"
-
-
-def _shorten(error: Exception) -> str:
-    """The innermost reason of what requests raises."""
-    return hide_secrets(re.split(r"Caused by |: ", str(error).rstrip(")'\""))[-1] or type(error).__name__)

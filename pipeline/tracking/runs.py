@@ -5,20 +5,19 @@ from __future__ import annotations
 import functools
 import logging
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.plain import escape_controls
-from pipeline.tracking.columns import CURVES, ORIGINS, PARAMS, PROCESS, RESULTS, ROWS, type_columns
+from pipeline.tracking.columns import CURVES, ORIGINS, PARAMS, PROCESS, RESULTS, ROW, type_columns
 from pipeline.tracking.mlflow_internals import INFO, Keys, flatten_run, query_points, query_runs
 from pipeline.tracking.process import is_alive
-from pipeline.tracking.quick.glance import read_experiments
-from pipeline.tracking.quick.reading import store_errors
+from pipeline.tracking.quick import read_experiments, store_errors
 from pipeline.tracking.values import RESULTS as CHECKS
-from pipeline.tracking.values import accept_start, find_bad
+from pipeline.tracking.values import accept_start, escape, find_bad
 
 if TYPE_CHECKING:
     from pipeline.tracking.store import Store
@@ -37,60 +36,42 @@ def read_runs(store: Store, experiment_id: str) -> pd.DataFrame:
     out, and named in a warning. Raises StoreError.
     """
     with store_errors(store):
-        experiment = read_name(store, experiment_id)
-        rows = _leave_out(read_rows(store, experiment_id, RESULTS))
-        alive = _find_alive(store, experiment_id, rows.loc[rows["outcome"] == "running", "run_id"])
+        experiment = _read_name(store, experiment_id)
+    rows = _leave_out(read_rows(store, experiment_id, RESULTS))
+    alive = _find_alive(store, experiment_id, rows.loc[rows["outcome"] == "running", "run_id"])
     return type_columns(rows).assign(experiment=experiment, alive=rows["run_id"].isin(alive))
 
 
-def read_name(store: Store, experiment_id: str) -> str:
-    """What an experiment is called."""
-    if store.database:
-        for each in read_experiments(store.database):
-            if each.experiment_id == experiment_id:
-                return each.name
-    return escape_controls(store.client.get_experiment(experiment_id).name)
+def _read_name(store: Store, experiment_id: str) -> str:
+    names = {each.experiment_id: each.name for each in read_experiments(store.database)} if store.database else {}
+    return names.get(experiment_id) or escape_controls(store.client.get_experiment(experiment_id).name)
 
 
 def _find_alive(store: Store, experiment_id: str, run_ids: pd.Series) -> list[str]:
-    """Those of these runs whose processes live."""
     if run_ids.empty:
         return []
-    said = read_rows(store, experiment_id, PROCESS).set_index("run_id")
-    columns = list(PROCESS["tags"])
-    tags = {run_id: said.loc[run_id, columns].dropna().to_dict() for run_id in run_ids}
-    return [run_id for run_id in run_ids if is_alive(tags[run_id])]
+    tags = read_rows(store, experiment_id, PROCESS).set_index("run_id")[list(PROCESS["tags"])]
+    return [run_id for run_id in run_ids if is_alive(tags.loc[run_id].dropna().to_dict())]
 
 
 def _leave_out(rows: pd.DataFrame) -> pd.DataFrame:
     """The raw rows that can be understood, their texts fit for a terminal; names the others, with the reason."""
-    columns = {**PARAMS, **{name: name for name in RESULTS["latest_metrics"]}}
-    checks = {columns[name]: accepts for name, accepts in CHECKS.items()} | {"started": accept_start}
-    bad = pd.Series(False, index=rows.index)
-    for column, accepts in checks.items():
-        fine = {value: accepts(value) for value in rows[column].dropna().unique()}
-        bad |= rows[column].map(lambda value, fine=fine: not fine.get(value, True)).astype(bool)
-    bad |= rows["started"].isna()
-    names = {column: name for name, column in columns.items()}
+    checks = {**CHECKS, "started": accept_start}
+    columns = {name: PARAMS.get(name, name) for name in checks}
+    bad = rows["started"].isna()
+    for name, accepts in checks.items():
+        values = rows[columns[name]]
+        bad |= values.isin([value for value in values.dropna().unique() if not accepts(value)])
     for row in rows[bad].to_dict("records"):
-        found = {names.get(column, column): row[column] for column in checks if not pd.isna(row[column])}
-        reason = find_bad(found, {names.get(column, column): accepts for column, accepts in checks.items()})
-        _name_left_out(row["run_id"], ", ".join(reason) or "it has no start")
-    texts = [column for column in rows.columns if not pd.api.types.is_numeric_dtype(rows[column])]
-    clean = rows[~bad].copy()
-    for column in texts:
-        clean[column] = clean[column].map(_escape)
-    return clean.reset_index(drop=True)
+        found = {name: row[column] for name, column in columns.items() if not pd.isna(row[column])}
+        _name_left_out(row["run_id"], ", ".join(find_bad(found, checks)) or "it has no start")
+    texts = rows.select_dtypes(exclude="number").columns
+    clean = rows[~bad].reset_index(drop=True)
+    return clean.assign(**{column: clean[column].map(escape) for column in texts})
 
 
-def _escape(value: object) -> object:
-    """A text without control characters; anything else as it is."""
-    return escape_controls(value) if isinstance(value, str) else value
-
-
-@functools.cache
+@functools.cache  # once a process
 def _name_left_out(run_id: str, reason: str) -> None:
-    """Say that a run is left out, once a process."""
     logger.warning("run %s is left out: %s; see `python -m pipeline doctor`", run_id, reason)
 
 
@@ -105,17 +86,15 @@ def read_origins(store: Store, experiment_id: str) -> pd.DataFrame:
 
     Columns: artifact_uri and those of ORIGINS, without control characters, None where there is none.
     """
-    with store_errors(store):
-        rows = read_rows(store, experiment_id, ORIGINS).set_index("run_id")
+    rows = read_rows(store, experiment_id, ORIGINS).set_index("run_id")
     texts = rows.drop(columns=["status", "started", "ended"]).astype(object)
-    return texts.map(_escape).astype(object).where(texts.notna(), None)
+    return texts.map(escape).astype(object).where(texts.notna(), None)
 
 
 def read_trained_rows(store: Store, experiment_id: str) -> dict[str, dict[str, Any]]:
     """For study.facts.restore_row: by run id, the params that say what each training run has trained."""
-    with store_errors(store):
-        rows = read_rows(store, experiment_id, ROWS).set_index("run_id")
-    return {str(run_id): {name: facts[name] for name in ROWS["params"]} for run_id, facts in rows.iterrows()}
+    rows = read_rows(store, experiment_id, {"params": {name: name for name in ROW}}).set_index("run_id")
+    return {str(run_id): {name: facts[name] for name in ROW} for run_id, facts in rows.iterrows()}
 
 
 def read_history(store: Store, run_ids: Sequence[str], names: Sequence[str] = CURVES) -> pd.DataFrame:
@@ -150,22 +129,24 @@ def _frame_points(points: Iterable[tuple[str, str, int, float | None]]) -> pd.Da
 
 
 def read_rows(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:
-    """One raw row for each training run: run_id, INFO and the columns of `keys`."""
-    if store.database:
-        return query_runs(store.database, experiment_id, keys)
-    return _search_runs(store, experiment_id, keys)
+    """One raw row for each training run: run_id, INFO and the columns of `keys`; raises StoreError."""
+    with store_errors(store):
+        if store.database:
+            return query_runs(store.database, experiment_id, keys)
+        return _search_runs(store, experiment_id, keys)
 
 
 def _search_runs(store: Store, experiment_id: str, keys: Keys) -> pd.DataFrame:
     """The raw rows through MLflow, page by page; the filter runs in the store, and no history is read."""
-    rows: list[dict[str, Any]] = []
+    runs = read_pages(store.client.search_runs, [experiment_id], "tags.kind = 'train'", order_by=["run_id"])
+    columns = ["run_id", *INFO, *(column for names in keys.values() for column in names.values())]
+    return pd.DataFrame([flatten_run(run, keys) for run in runs], columns=columns)
+
+
+def read_pages(search: Callable[..., Any], *wanted: object, **more: object) -> Iterator[Any]:
+    """Everything that a paged search of MLflow's client finds, which is asked for one page after the other."""
     token: str | None = ""
     while token is not None:
-        page = store.client.search_runs(
-            [experiment_id], "tags.kind = 'train'", max_results=PAGE, order_by=["run_id"], page_token=token or None
-        )
-        rows += (flatten_run(run, keys) for run in page)
+        page = search(*wanted, **more, max_results=PAGE, page_token=token or None)
+        yield from page
         token = page.token or None
-    return pd.DataFrame(
-        rows, columns=["run_id", *INFO, *(column for names in keys.values() for column in names.values())]
-    )

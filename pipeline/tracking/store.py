@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,8 @@ from pipeline.background import answer_within
 from pipeline.errors import StoreError, StoreUnreachable, UnknownExperiment
 from pipeline.plain import hide_secrets
 from pipeline.private import FILE_MODE, FOLDER_MODE, make_folder, open_privately
-from pipeline.tracking.mlflow_internals import make_tables, set_artifact_root
+from pipeline.tracking.mlflow_internals import make_tables
+from pipeline.tracking.quick import store_errors as store_errors
 from pipeline.tracking.reach import await_server, check_place, explain
 from pipeline.tracking.tracking_uri import find_database, read_tracking_uri
 from pipeline.tracking.tracking_uri import project_root as project_root
@@ -37,9 +37,8 @@ CONNECT_SECONDS = 10
 FIRST_SECONDS = 30  # for a server's whole first answer: MLflow waits for each byte of it again
 QUIET_LOGGERS = {
     **dict.fromkeys(("alembic", "mlflow.tracking.fluent", "mlflow.models.model"), logging.WARNING),
-    **dict.fromkeys(
-        ("mlflow.store.db.utils", "urllib3.connectionpool"), logging.CRITICAL
-    ),  # they repeat what is raised
+    # these repeat what is raised
+    **dict.fromkeys(("mlflow.store.db.utils", "urllib3.connectionpool"), logging.CRITICAL),
 }
 GIVE_UP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """A call to an unreachable server takes seconds; by MLflow's defaults it takes four minutes."""
@@ -88,9 +87,9 @@ def open_store() -> Store:
     try:
         with lock:
             mlflow.set_tracking_uri(uri)
-            if database is not None and not database.exists():
-                _make_database(database)
             if database is not None:
+                if not database.exists():
+                    _make_database(database)
                 _keep_private(database)
             client = MlflowClient(uri)
             first = partial(client.search_experiments, max_results=1)
@@ -122,22 +121,6 @@ def is_unreachable(error: Exception) -> bool:
     return not isinstance(error, MlflowException) or error.error_code in UNREACHABLE
 
 
-@contextmanager
-def store_errors(store: Store, what: str = "did not answer") -> Iterator[None]:
-    """Turn what a store raises into one line.
-
-    Raises StoreUnreachable (exit code 74; a sweep tries again) where a server or database cannot be reached or is
-    locked, and StoreError (exit code 1) where it refuses, or the SQLite file cannot be used.
-    """
-    try:
-        yield
-    except STORE_ERRORS as error:
-        later = is_unreachable(error) and (store.database is None or "locked" in str(error))
-        raise (StoreUnreachable if later else StoreError)(
-            f"the tracking store {what}: {hide_secrets(explain(error, store.database), store.uri)}"
-        ) from error
-
-
 def find_experiment(store: Store, name: str = "", *, create: bool = False) -> str:
     """The id of an experiment by its name, "" for the one that MLflow's environment names; raises StoreError."""
     if not name and (experiment_id := os.environ.get("MLFLOW_EXPERIMENT_ID")):
@@ -161,22 +144,6 @@ def _demand_active(experiment: Experiment) -> str:
     return str(experiment.experiment_id)
 
 
-def look_up(store: Store, name: str) -> str:
-    """The id of an experiment by its name, "" where there is none; makes none."""
-    with store_errors(store):
-        experiment = store.client.get_experiment_by_name(name)
-    return str(experiment.experiment_id) if experiment and experiment.lifecycle_stage == "active" else ""
-
-
-def fix_artifact_root(store: Store, experiment_id: str, run_id: str) -> None:
-    """Give a local experiment a folder where `mlflow ui`, started first, left it only a server's address.
-
-    MLflow then refuses every artifact that is logged without that server. Runs that the server wrote keep their place.
-    """
-    if store.database is not None:
-        set_artifact_root(store.database, experiment_id, run_id)
-
-
 def _choose_lock(uri: str) -> AbstractContextManager[object]:
     """What keeps processes apart that open this store for the first time; a server sees to that itself."""
     if database := find_database(uri):
@@ -191,9 +158,8 @@ class _AdvisoryLock(AbstractContextManager[object]):
         self.uri = uri
 
     def __enter__(self) -> None:
-        self.connection = create_engine(
-            self.uri, poolclass=NullPool, connect_args={"connect_timeout": CONNECT_SECONDS}
-        ).connect()
+        engine = create_engine(self.uri, poolclass=NullPool, connect_args={"connect_timeout": CONNECT_SECONDS})
+        self.connection = engine.connect()
         self.connection.execute(text(f"SET lock_timeout = '{LOCK_SECONDS}s'"))
         self.connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_KEY})"))
 

@@ -36,8 +36,12 @@ def read_tracking_uri(root: Path) -> str:
         if HOST_AND_PORT.fullmatch(uri):
             raise StoreError(f'MLFLOW_TRACKING_URI is "{uri}", without a scheme; write http://{uri}')
         if parts.scheme.lower() in ("http", "https"):
-            _refuse_secrets(uri)
-            return uri
+            if hide_secrets(uri) == uri:
+                return uri
+            raise StoreError(  # MLflow would print it
+                "MLFLOW_TRACKING_URI holds a password or token; take it out and set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            )
         return _make_absolute(uri) if uri.startswith("sqlite") else uri
     except (ValueError, ArgumentError) as error:
         raise StoreError(f"MLFLOW_TRACKING_URI is not a valid address ({hide_secrets(str(error))}); fix it") from error
@@ -59,15 +63,6 @@ def name_database(path: Path, query: str = "") -> str:
 def find_database(uri: str) -> Path | None:
     """The file of a SQLite address, None for any other."""
     return Path(make_url(uri).database or "") if uri.startswith(("sqlite:", "sqlite+pysqlite:")) else None
-
-
-def _refuse_secrets(uri: str) -> None:
-    """Raise StoreError for the address of a server that MLflow would print with its password."""
-    if hide_secrets(uri) != uri:
-        raise StoreError(
-            "MLFLOW_TRACKING_URI holds a password or token; take it out and set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-        )
 
 
 def _make_absolute(uri: str) -> str:

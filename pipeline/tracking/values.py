@@ -58,9 +58,8 @@ def read_texts(text: object) -> dict[str, str] | None:
         found = json.loads(str(text))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        return None
-    return found
+    whole = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+    return found if whole else None
 
 
 def read_lease(text: object) -> dict[str, str]:
@@ -69,8 +68,16 @@ def read_lease(text: object) -> dict[str, str]:
     return lease if {HOST, PID, PID_STARTED, BOOT_ID} <= set(lease) else {}
 
 
+def escape(value: Any) -> Any:
+    """A text without control characters; anything else as it is."""
+    return escape_controls(value) if isinstance(value, str) else value
+
+
+def _accept(read: Callable[[object], object]) -> Check:
+    return lambda value: read(value) is not None
+
+
 def _accept_setting(name: str) -> Check:
-    """Whether a setting's text is one that its rule allows."""
     rule = RULES[name]
     if rule.choices:
         return lambda text: text in rule.choices
@@ -80,30 +87,23 @@ def _accept_setting(name: str) -> Check:
 
 PARAMS: Mapping[str, Check] = {
     **{name_option(name): _accept_setting(name) for name in RULES if name != "data"},
-    **dict.fromkeys(FACTORS, lambda text: read_count(text) is not None),
+    **dict.fromkeys(FACTORS, _accept(read_count)),
     SHAPE: is_shape,
     CLASSES: is_number,
 }
 """What a param may say of a training that is read back; one that has another cannot be understood."""
 TAGS: Mapping[str, Check] = {
-    HEARTBEAT: lambda text: read_moment(text) is not None,
-    **dict.fromkeys((ATTEMPT, EPOCH, PID), lambda text: read_count(text) is not None),
-    PID_STARTED: lambda text: read_number(text) is not None,
+    HEARTBEAT: _accept(read_moment),
+    **dict.fromkeys((ATTEMPT, EPOCH, PID), _accept(read_count)),
+    PID_STARTED: _accept(read_number),
 }
 """What a tag may say; one that says something else counts as if it was not there."""
 
-
-def accept_metric(value: object) -> bool:
-    """Whether a metric's value is a number, be it infinite."""
-    return isinstance(value, float | int)
-
-
-def accept_start(milliseconds: object) -> bool:
-    """Whether a run's start is a moment."""
-    return read_milliseconds(milliseconds) is not None
-
-
-RESULTS: Mapping[str, Check] = {**PARAMS, **dict.fromkeys(map(str, metrics.FINALS), accept_metric)}
+RESULTS: Mapping[str, Check] = {
+    **PARAMS,
+    **dict.fromkeys(map(str, metrics.FINALS), lambda value: isinstance(value, float | int)),  # it may be infinite
+}
+accept_start = _accept(read_milliseconds)
 
 
 def find_bad(found: Mapping[str, object], checks: Mapping[str, Check]) -> list[str]:

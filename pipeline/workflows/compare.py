@@ -38,7 +38,7 @@ from pipeline.tracking.files.registry import find_run
 from pipeline.tracking.frozen import judge_freezing, read_frozen
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store, store_errors
-from pipeline.tracking.ui.view import PAGE, save_view
+from pipeline.tracking.ui import PAGE, save_view
 from pipeline.tracking.write.recorder import Recorder, open_run
 from pipeline.workflows.foresee import compare_in
 

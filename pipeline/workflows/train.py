@@ -123,7 +123,7 @@ class _ViolinImages(Observer):
 
     def show_kernels(self, epoch: int, kernels: Kernels) -> None:
         """Log the three violins, for the slider of MLflow's image grid, unless the run has them already."""
-        if self.recorder.lacks_image(epoch):
+        if epoch not in self.recorder.images:
             png = render_png(figures.plot_weights(kernels, epoch, self.name))
             self.recorder.log_image("weights", epoch, {".png": png, "+compressed.webp": shrink_png(png)})
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.tracking.ui.view import PAGE
+from pipeline.tracking.ui import PAGE
 from tests.browser.conftest import EXPERIMENT, VARIANTS
 from tests.browser.interface import Interface
 

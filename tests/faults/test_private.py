@@ -20,7 +20,7 @@ from pipeline.data.datasets import load_data
 from pipeline.plain import hide_secrets
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking import source
+from pipeline.tracking import provenance
 from pipeline.tracking.files.model import load_network, record_model
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write import adoption, recorder
@@ -161,12 +161,12 @@ def test_the_repository_around_the_project_is_not_told(
     store = open_store()
     variant, settings = find_variant("conv2_3x3"), Settings()
     if launched:
-        tags = dict.fromkeys(source.TAGS, f"https://outer?token={CANARY}")
+        tags = dict.fromkeys(provenance.GIT_TAGS, f"https://outer?token={CANARY}")
         monkeypatch.setenv("MLFLOW_RUN_ID", store.client.create_run("0", tags=tags).info.run_id)
     with record_run(store, variant, settings) as run:
         run.log_source(variant, settings)
     tags = store.client.get_run(run.run_id).data.tags
-    assert not set(source.TAGS) & set(tags)
+    assert not set(provenance.GIT_TAGS) & set(tags)
     assert "git.dirty" not in tags
     assert "git.diff" not in {file.path for file in store.client.list_artifacts(run.run_id)}
 
@@ -185,9 +185,9 @@ def test_a_logged_model_tells_no_more_of_the_repository_than_its_run(
         result: Any = SimpleNamespace(network=build_network(find_variant("conv2_3x3"), 0), history=[])
         record_model(run, load_data(str(SUBSET), subset=600), result)
     (model,) = store.client.search_logged_models(["0"], f"source_run_id = '{run.run_id}'")
-    wanted = {source.REPOSITORY: "https://example.org/outer.git?private_token=***"} if own else {}
-    assert {name: model.tags[name] for name in (source.REPOSITORY,) if name in model.tags} == wanted
-    assert (source.COMMIT in model.tags) == own
+    wanted = {provenance.REPOSITORY: "https://example.org/outer.git?private_token=***"} if own else {}
+    assert {name: model.tags[name] for name in (provenance.REPOSITORY,) if name in model.tags} == wanted
+    assert (provenance.COMMIT in model.tags) == own
     assert CANARY not in str(model.tags)
 
 
@@ -201,8 +201,8 @@ def test_a_project_that_a_repository_tracks_tells_of_its_own_folder_alone(monore
     with record_run(store, variant, settings) as run:
         run.log_source(variant, settings)
     found = store.client.get_run(run.run_id)
-    assert len(found.data.tags[source.COMMIT]) == 40
-    assert found.data.tags[source.REPOSITORY] == "https://example.org/outer.git?private_token=***"
+    assert len(found.data.tags[provenance.COMMIT]) == 40
+    assert found.data.tags[provenance.REPOSITORY] == "https://example.org/outer.git?private_token=***"
     told = (Path(found.info.artifact_uri) / "git.diff").read_text()
     assert "+second" in told
     assert "new.py" in told
@@ -217,5 +217,5 @@ def test_a_repository_that_git_does_not_trust_is_said(
     run_git(monorepo, "add", ".")
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     with caplog.at_level(logging.WARNING):
-        assert source.read_source(monorepo) == ("", "", "")
+        assert provenance.read_source(monorepo) == ("", "", "")
     assert f"git config --global --add safe.directory '{monorepo}'" in caplog.text

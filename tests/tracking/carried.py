@@ -29,4 +29,4 @@ def export(store: Store, name: str, path: Path, *, every: bool = False) -> Manif
 
 def take(store: Store, path: Path, into: str = "") -> list[tuple[BundledRun, str, bool]]:
     with open_bundle(path) as reader:
-        return [(each.run, each.run_id, each.new) for each in import_bundle(store, reader, into)]
+        return list(import_bundle(store, reader, into))

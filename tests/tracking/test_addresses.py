@@ -9,8 +9,7 @@ import mlflow
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.tracking.files.addresses import find_moved, fix_moved_artifacts
-from pipeline.tracking.files.artifacts import find_missing_artifacts
+from pipeline.tracking.files.artifacts import find_missing_artifacts, find_moved, fix_moved
 from pipeline.tracking.files.model import load_network
 from pipeline.tracking.store import find_experiment, open_store
 from tests.tracking.carried import export, open_in, take
@@ -36,11 +35,11 @@ def test_artifacts_of_a_moved_folder_are_found_again(
     shutil.rmtree(former)
     with pytest.raises(StoreError, match="cannot be loaded"):
         load_network(run_id)
-    (found,) = find_moved(store)
-    assert found.folder == former
-    assert fix_moved_artifacts(store) == found.count
+    [(folder, count)] = find_moved(store)
+    assert folder == former
+    assert fix_moved(store) == count
     assert find_moved(store) == []
-    assert fix_moved_artifacts(store) == 0
+    assert fix_moved(store) == 0
     load_network(run_id)
     mlflow.keras.load_model("models:/digits/1")
     assert find_missing_artifacts(store, run_id) == []
@@ -61,7 +60,7 @@ def test_a_former_folder_that_a_run_has_made_anew_hides_nothing(
     store = open_in(moved, monkeypatch)
     store.client.log_text(second.run_id, "other text", "note.txt")
     assert former.exists()
-    assert fix_moved_artifacts(store) == 1
+    assert fix_moved(store) == 1
     uris = [store.client.get_run(info.run_id).info.artifact_uri for info in (first, second)]
     assert uris == [first.artifact_uri.replace(str(former), str(moved)), second.artifact_uri]
     assert mlflow.artifacts.load_text(f"{uris[0]}/note.txt") == "text"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking.quick import glance
+from pipeline.tracking import quick
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write.journal import find_journals, locate_journals
 from pipeline.tracking.write.survey import survey_store
@@ -19,27 +19,27 @@ def database(empty: Path) -> Path:
 
 def test_a_glance_sees_what_mlflow_sees(database: Path) -> None:
     plant_study(open_store(), "study", ("conv2_3x3", "conv2_3x3_reg"), range(2))
-    assert glance.find_file() == database
+    assert quick.find_file() == database
     survey = survey_store(open_store())
-    experiments = glance.read_experiments(database)
+    experiments = quick.read_experiments(database)
     assert [(each.experiment_id, each.name) for each in experiments] == [
         (each.experiment_id, each.name) for each in survey.experiments
     ]
-    trainings = glance.read_trainings(database, experiments)
+    trainings = quick.read_trainings(database, experiments)
     assert len(trainings) == 6
     assert trainings == [run for run in survey.runs if run.is_training]
     journal = locate_journals(open_store()) / "a.jsonl"
     journal.parent.mkdir(exist_ok=True, parents=True)
     journal.touch()
-    assert glance.find_journals(database) == find_journals(open_store()) == ["a"]
+    assert quick.find_journals(database) == find_journals(open_store()) == ["a"]
 
 
 def test_a_store_that_is_not_known_is_left_to_mlflow(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert glance.find_file() is None
+    assert quick.find_file() is None
     assert not database.exists()
     open_store()
-    assert glance.list_names() == ["Default"]
+    assert quick.list_names() == ["Default"]
     execute(database, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
-    assert glance.list_names() is None
+    assert quick.list_names() is None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert glance.list_names() is None
+    assert quick.list_names() is None

@@ -193,7 +193,7 @@ from pipeline.tracking.bundle.archive import open_bundle
 from pipeline.tracking.store import open_store
 from pipeline.tracking.bundle.import_runs import import_bundle
 with open_bundle(Path(sys.argv[1])) as reader:
-    print(sum(each.new for each in import_bundle(open_store(), reader)))
+    print(sum(new for *_, new in import_bundle(open_store(), reader)))
 """
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline.errors import CellTaken
-from pipeline.tracking.process import LIMIT, PREFIX, hold_lease, identify_process, read_all_leases
+from pipeline.tracking.process import LIMIT, PREFIX, hold_lease, identify_process, read_leases
 from pipeline.tracking.store import Store, find_experiment, open_store
 
 CELL = "a" * 64
@@ -18,6 +18,11 @@ CELL = "a" * 64
 def place(store_uri: str, request: pytest.FixtureRequest) -> tuple[Store, str]:
     store = open_store()
     return store, find_experiment(store, request.node.name, create=True)
+
+
+def read_tags(place: tuple[Store, str]) -> dict[str, str]:
+    store, experiment_id = place
+    return dict(store.client.get_experiment(experiment_id).tags)
 
 
 def test_a_cell_is_held_by_one_at_a_time(place: tuple[Store, str]) -> None:
@@ -43,12 +48,12 @@ def test_a_cell_is_held_by_one_at_a_time(place: tuple[Store, str]) -> None:
         thread.join()
     assert (max(most), len(held)) == (1, 4)
     assert refused
-    assert read_all_leases(*place) == {}
+    assert read_leases(read_tags(place)) == {}
 
 
 def test_another_cell_is_free(place: tuple[Store, str]) -> None:
     with hold_lease(*place, CELL), hold_lease(*place, "b" * 64):
-        assert len(read_all_leases(*place)) == 2
+        assert len(read_leases(read_tags(place))) == 2
 
 
 FAR = {**identify_process(), "host": "far"}
@@ -80,7 +85,7 @@ def test_only_the_living_hold_a_cell(place: tuple[Store, str], case: str) -> Non
     else:
         with hold_lease(store, experiment_id, CELL):
             pass
-    assert list(read_all_leases(*place)) == [name]  # a refused claim is withdrawn
+    assert list(read_leases(read_tags(place))) == [name]  # a refused claim is withdrawn
     store.client.delete_experiment_tag(experiment_id, name)
 
 

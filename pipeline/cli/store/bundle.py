@@ -85,7 +85,7 @@ def import_bundle(files: tuple[Path, ...], into: str) -> None:
     for file in files:
         new = there = 0
         with open_bundle(file) as reader:
-            for arrival in transfer.import_bundle(open_store(), reader, into):
-                new, there = new + arrival.new, there + (not arrival.new)
-                click.echo(f"{arrival.run.name}: {'run' if arrival.new else 'already there as run'} {arrival.run_id}")
+            for run, run_id, is_new in transfer.import_bundle(open_store(), reader, into):
+                new, there = new + is_new, there + (not is_new)
+                click.echo(f"{run.name}: {'run' if is_new else 'already there as run'} {run_id}")
             click.echo(f'"{into or reader.manifest.experiment}": {count(new, "run")} imported, {there} already there')

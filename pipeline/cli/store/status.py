@@ -15,7 +15,7 @@ from pipeline.study import metrics
 from pipeline.study.tags import EPOCH, FINGERPRINT, HEARTBEAT, HOST, PID, REASON, VARIANT
 
 if TYPE_CHECKING:
-    from pipeline.tracking.quick.records import ExperimentRecord, RunRecord
+    from pipeline.tracking.quick import ExperimentRecord, RunRecord
 
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 WORDS = {"killed": "stopped"}
@@ -70,21 +70,21 @@ class View:
 
 def glance_at(name: str) -> View | None:
     """What a SQLite store says of an experiment, or of all; None where there is none, or MLflow must be asked."""
+    from pipeline.tracking import quick
     from pipeline.tracking.process import is_alive
-    from pipeline.tracking.quick import glance
 
-    database = glance.find_file()
+    database = quick.find_file()
     if database is None:
         return None
     try:
-        experiments = [each for each in glance.read_experiments(database) if name in ("", each.name)]
-        trainings = glance.read_trainings(database, experiments)
+        experiments = [each for each in quick.read_experiments(database) if name in ("", each.name)]
+        trainings = quick.read_trainings(database, experiments)
     except sqlite3.Error:
         return None
     if not experiments or any(run.state == "running" and PID not in run.tags for run in trainings):
         return None
     shown = {run.run_id for run in trainings}
-    waiting = [run_id for run_id in glance.find_journals(database) if not name or run_id in shown]
+    waiting = [run_id for run_id in quick.find_journals(database) if not name or run_id in shown]
     return View(experiments=experiments, trainings=trainings, lives=lambda run: is_alive(run.tags), waiting=waiting)
 
 
@@ -105,7 +105,7 @@ def ask_mlflow(name: str) -> View:
 
 def count_trainings(view: View) -> list[tuple[str, ...]]:
     """The header, then every experiment with its numbers of trainings by state."""
-    from pipeline.tracking.quick.records import STATES
+    from pipeline.tracking.quick import STATES
 
     rows: list[tuple[str, ...]] = [("experiment", *(WORDS.get(state, state) for state in STATES))]
     for experiment in view.experiments:

@@ -35,15 +35,14 @@ def ui(port: int) -> None:
         return
     try:
         with listen(port) as listening:
-            from pipeline.tracking.ui.server import load_ui, serve_ui
-            from pipeline.tracking.ui.view import open_view
+            from pipeline.tracking.ui import load_ui, open_view
 
             store = open_store()
             port = listening.getsockname()[1]
             address = f"http://{HOST}:{port}/{open_view(store)}"
             server = load_ui(store, port)
             click.echo(f"{address} shows the runs in {store.database or 'the tracking store'}; Ctrl-C stops it")
-            serve_ui(server, listening)
+            server.run(sockets=[listening])  # a signal is raised again once the last answer is given
     except RunKilled:
         click.echo("Stopped.")
 

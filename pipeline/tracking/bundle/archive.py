@@ -14,7 +14,8 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -35,16 +36,13 @@ BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFEr
 """What zipfile raises for a file that is not a zip file, or a damaged one."""
 
 
-class BundleWriter:
+class BundleWriter(AbstractContextManager["BundleWriter"]):
     """Writes a bundle to a stream that is open for reading and writing, and stays so; without `finish` it is none."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
         self.archive = zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL)
         self.present: set[str] = set()
-
-    def __enter__(self) -> BundleWriter:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.archive.close()
@@ -68,7 +66,6 @@ class BundleWriter:
         return seal
 
     def _add(self, name: str, path: Path) -> BundledFile:
-        """Add one content, unless it is there."""
         size = path.stat().st_size
         with path.open("rb") as source:
             sha256 = _hash_before(source, size)
@@ -80,12 +77,12 @@ class BundleWriter:
         return BundledFile(path=name, sha256=sha256, size=size)
 
 
+@dataclass(frozen=True)
 class BundleReader:
     """A bundle that was verified from its first byte to its last."""
 
-    def __init__(self, archive: zipfile.ZipFile, manifest: Manifest) -> None:
-        self.archive = archive
-        self.manifest = manifest
+    archive: zipfile.ZipFile
+    manifest: Manifest
 
     def unpack(self, files: tuple[BundledFile, ...], folder: Path) -> None:
         """Write these files below an empty folder; raises BundleError if the bundle has changed meanwhile."""
@@ -114,7 +111,6 @@ def open_bundle(path: Path) -> Iterator[BundleReader]:
 
 
 def _verify(stream: BinaryIO) -> BundleReader:
-    """The reader of a stream; raises BundleError."""
     if not zipfile.is_zipfile(stream):
         raise BundleError("no bundle, or the end of one is missing; make one with `python -m pipeline bundle export`")
     size = stream.seek(0, 2)
@@ -131,7 +127,6 @@ def _verify(stream: BinaryIO) -> BundleReader:
 
 @contextmanager
 def _entry_errors() -> Iterator[None]:
-    """Turn what zipfile raises into BundleError."""
     try:
         yield
     except BROKEN as error:
@@ -171,12 +166,10 @@ def _check_contents(archive: zipfile.ZipFile, manifest: Manifest, size: int) -> 
 def _describe_entry(name: str, size: int) -> zipfile.ZipInfo:
     """The header of an entry: no date, no owner."""
     entry = zipfile.ZipInfo(name)
-    entry.compress_type, entry.create_system, entry.external_attr, entry.file_size = (
-        zipfile.ZIP_DEFLATED,
-        3,
-        0o600 << 16,
-        size,
-    )
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.create_system = 3
+    entry.external_attr = 0o600 << 16
+    entry.file_size = size
     return entry
 
 

@@ -8,45 +8,34 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.entities import Experiment as ExperimentEntity
 
 from pipeline.errors import CellTaken, StoreError
 from pipeline.faults import fault_point
-from pipeline.study.tags import FINGERPRINT, HEARTBEAT, KIND, ORIGIN, OUTCOME, RUN_NAME, USER, WEIGHTS_SHA256
+from pipeline.study.tags import FINGERPRINT, KIND, ORIGIN, OUTCOME, RUN_NAME, USER, WEIGHTS_SHA256
 from pipeline.tracking.bundle.archive import BundleReader
 from pipeline.tracking.bundle.export_runs import find_origin, search_kind
 from pipeline.tracking.bundle.manifest import BundledInput, BundledModel, BundledRun, BundleError, Point
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
+from pipeline.tracking.mlflow_internals import set_artifact_root
 from pipeline.tracking.process import hold_lease, identify_process
-from pipeline.tracking.store import Store, find_experiment, fix_artifact_root, store_errors
+from pipeline.tracking.store import Store, find_experiment, store_errors
 from pipeline.tracking.values import read_texts
 
 IMPORT = "import"
-METRICS_PER_WRITE = 1000
-TEXTS_PER_WRITE = 100
-FINAL_TAGS = (KIND, "outcome")
+FINAL_TAGS = (KIND, OUTCOME)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Arrival:
-    """What became of one run of a bundle: its id in this store, and whether it is new there."""
-
-    run: BundledRun
-    run_id: str
-    new: bool
-
-
-def import_bundle(store: Store, bundle: BundleReader, into: str = "") -> Iterator[Arrival]:
+def import_bundle(store: Store, bundle: BundleReader, into: str = "") -> Iterator[tuple[BundledRun, str, bool]]:
     """Write the runs of a bundle that are not there into the experiment `into`, by default the bundle's own.
 
-    Raises StoreError where the experiment has frozen other claims, or another process imports into it.
+    Gives every run of the bundle with its id in this store, and whether it is new there. Raises StoreError where the
+    experiment has frozen other claims, or another process imports into it.
     """
     manifest, name = bundle.manifest, into or bundle.manifest.experiment
     with store_errors(store):
@@ -56,12 +45,16 @@ def import_bundle(store: Store, bundle: BundleReader, into: str = "") -> Iterato
         with store_errors(store), hold_lease(store, experiment_id, "bundle"):
             _merge_tags(store, experiment_id, manifest.tags)
             _delete_halves(store, experiment_id)
-            known = _list_known(search_kind(store, experiment_id, "train"))
+            known = {
+                key: run.info.run_id
+                for run in search_kind(store, experiment_id, "train")
+                for key in (run.info.run_id, *_identify(find_origin(run), run.data.tags))
+            }
             for run in manifest.runs:
                 there = next((known[key] for key in _identify(run.run_id, run.tags) if key in known), "")
                 run_id = there or _write_run(store, experiment_id, run, bundle)
                 known |= dict.fromkeys(_identify(run.run_id, run.tags), run_id)
-                yield Arrival(run=run, run_id=run_id, new=not there)
+                yield run, run_id, not there
     except CellTaken as error:
         raise StoreError(
             f'another process imports into "{name}" at this moment; start again when it has ended'
@@ -79,7 +72,6 @@ def _check_frozen(experiment: ExperimentEntity | None, tags: Mapping[str, str]) 
 
 
 def _read_plan(value: str) -> Any:
-    """What a bundle says is frozen."""
     try:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
@@ -104,13 +96,6 @@ def _delete_halves(store: Store, experiment_id: str) -> None:
         store.client.delete_run(run_id)
 
 
-def _list_known(runs: Sequence[Run]) -> dict[object, str]:
-    """What identifies a run -> its id here."""
-    return {
-        key: run.info.run_id for run in runs for key in (run.info.run_id, *_identify(find_origin(run), run.data.tags))
-    }
-
-
 def _identify(origin: str, tags: Mapping[str, str]) -> list[object]:
     """A run is known by its first id; a finished one also by its cell and the weights that it gave."""
     cell = (tags.get(FINGERPRINT), tags.get(WEIGHTS_SHA256))
@@ -120,15 +105,12 @@ def _identify(origin: str, tags: Mapping[str, str]) -> list[object]:
 def _write_run(store: Store, experiment_id: str, run: BundledRun, bundle: BundleReader) -> str:
     """Write one run, of the kind `import` until its last write; its id."""
     client = store.client
-    process = {**identify_process(), HEARTBEAT: datetime.now(UTC).isoformat(timespec="seconds")}
-    begun = {KIND: IMPORT, OUTCOME: "running", ORIGIN: run.run_id, **process}
+    begun = {KIND: IMPORT, OUTCOME: "running", ORIGIN: run.run_id, **identify_process()}
     tags = {**begun, **({USER: run.tags[USER]} if USER in run.tags else {})}
     run_id = str(client.create_run(experiment_id, run.started, tags, run.tags.get(RUN_NAME)).info.run_id)
-    fix_artifact_root(store, experiment_id, run_id)
+    set_artifact_root(store.database, experiment_id, run_id)
     fault_point("import-begun")
-    params = [Param(*param) for param in run.params.items()]
-    for first in range(0, len(params), TEXTS_PER_WRITE):
-        client.log_batch(run_id, params=params[first : first + TEXTS_PER_WRITE])
+    client.log_batch(run_id, params=[Param(*param) for param in run.params.items()])
     _log_points(store, run_id, run.metrics)
     if run.inputs:
         client.log_inputs(run_id, list(map(_make_input, run.inputs)))
@@ -151,9 +133,7 @@ def _write_run(store: Store, experiment_id: str, run: BundledRun, bundle: Bundle
 
 def _write_tags(store: Store, run_id: str, tags: Mapping[str, str]) -> None:
     """Set a run's tags; those that make it a training and a result are the last write of all."""
-    more = [RunTag(*tag) for tag in tags.items() if tag[0] not in FINAL_TAGS]
-    for first in range(0, len(more), TEXTS_PER_WRITE):
-        store.client.log_batch(run_id, tags=more[first : first + TEXTS_PER_WRITE])
+    store.client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items() if tag[0] not in FINAL_TAGS])
     fault_point("import-tagged")
     store.client.log_batch(run_id, tags=[RunTag(key, tags[key]) for key in FINAL_TAGS])
 
@@ -172,24 +152,17 @@ def _write_model(store: Store, owner: tuple[str, str], model: BundledModel, fold
 
 
 def _log_points(store: Store, run_id: str, metrics: Mapping[str, tuple[Point, ...]], model_id: str = "") -> None:
-    """Write points at their own steps and times, also as a model's."""
+    """Write points at their own steps and times, also as a model's; MLflow makes several requests of very many."""
     points = [
         Metric(key, float(value), timestamp, step, model_id=model_id or None, run_id=run_id if model_id else None)
         for key, history in metrics.items()
         for step, timestamp, value in history
     ]
-    for first in range(0, len(points), METRICS_PER_WRITE):
-        store.client.log_batch(run_id, metrics=points[first : first + METRICS_PER_WRITE])
+    store.client.log_batch(run_id, metrics=points)
 
 
 def _make_input(given: BundledInput) -> DatasetInput:
-    """MLflow's data set input."""
     dataset = Dataset(
-        name=given.name,
-        digest=given.digest,
-        source_type=given.source_type,
-        source=given.source,
-        schema=given.schema or None,
-        profile=given.profile or None,
+        given.name, given.digest, given.source_type, given.source, given.schema or None, given.profile or None
     )
     return DatasetInput(dataset, [InputTag(*tag) for tag in given.tags.items()])

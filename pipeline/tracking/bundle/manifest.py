@@ -9,15 +9,16 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
+from io import BytesIO
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pipeline.errors import PipelineError
 from pipeline.study.tags import KIND, ORIGIN, OUTCOME, RUN_NAME
+from pipeline.tracking.process import PREFIX
 
 FORMAT = 1
 STATUSES = ("FINISHED", "KILLED", "FAILED")
 OUTCOMES = ("finished", "killed", "failed")
-LEASE = "lease."
 SHA256 = re.compile(r"[0-9a-f]{64}")
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 KEY = re.compile(r"[\w.:-][\w./: -]{0,249}")
@@ -76,7 +77,7 @@ class _Bundled:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     metrics: Mapping[str, tuple[Point, ...]]
-    files: tuple[BundledFile, ...]
+    files: tuple[BundledFile, ...] = ()
 
     def _check(self) -> None:
         _check_texts(self.params, "param")
@@ -109,8 +110,8 @@ class BundledRun(_Bundled):
     status: str
     started: int
     ended: int
-    inputs: tuple[BundledInput, ...]
-    models: tuple[BundledModel, ...]
+    inputs: tuple[BundledInput, ...] = ()
+    models: tuple[BundledModel, ...] = ()
 
     def __post_init__(self) -> None:
         _demand(RUN_ID.fullmatch(self.run_id) is not None, f"{self.run_id!r:.80} is not a run's id")
@@ -130,7 +131,7 @@ class BundledRun(_Bundled):
 class Manifest:
     """An experiment with its runs, in the order in which they started."""
 
-    format: int
+    format: int = FORMAT
     experiment: str
     tags: Mapping[str, str]
     runs: tuple[BundledRun, ...]
@@ -138,7 +139,7 @@ class Manifest:
     def __post_init__(self) -> None:
         named = self.experiment.strip() and len(self.experiment) <= 250 and self.experiment.isprintable()
         _demand(bool(named), f"{self.experiment!r:.80} is not an experiment's name")
-        _demand(not any(key.startswith(LEASE) for key in self.tags), "it holds the lease of a process")
+        _demand(not any(key.startswith(PREFIX) for key in self.tags), "it holds the lease of a process")
         _check_texts(self.tags, "experiment tag")
         _demand(len({run.run_id for run in self.runs}) == len(self.runs), "it holds a run twice")
 
@@ -162,13 +163,8 @@ def _encode_parts(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _is_text_of(manifest: Manifest, content: bytes) -> bool:
-    """Whether it is what encode_manifest would write."""
-    place = 0
-    for part in _encode_parts(manifest):
-        if not content.startswith(part, place):
-            return False
-        place += len(part)
-    return place == len(content)
+    text = BytesIO(content)
+    return all(text.read(len(part)) == part for part in _encode_parts(manifest)) and not text.read(1)
 
 
 def decode_manifest(content: bytes) -> Manifest:
@@ -205,7 +201,6 @@ def _decode(kind: Any, value: Any, place: str) -> Any:
 
 
 def _demand(holds: bool, otherwise: str) -> None:
-    """Raise BundleError unless it holds."""
     if not holds:
         raise BundleError(otherwise)
 
@@ -239,7 +234,6 @@ def _check_metrics(metrics: Mapping[str, tuple[Point, ...]]) -> None:
 
 
 def _is_exact(value: str) -> bool:
-    """Whether it is what repr gives for a float."""
     try:
         return repr(float(value)) == value
     except ValueError:

@@ -1,28 +1,36 @@
-"""The files that a finished training leaves in the store: written, and found missing or damaged."""
+"""The files that a finished training leaves in the store: written, found missing or damaged, found again once moved.
+
+A SQLite store has the whole path of each in it, which leads nowhere after the project folder was moved.
+"""
 
 from __future__ import annotations
 
 import socket
+import sqlite3
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
 import yaml
+from mlflow.entities import LoggedModel
 
 from pipeline.data.datasets import Dataset
 from pipeline.data.likeness import draw_sample
 from pipeline.errors import StoreError
 from pipeline.plain import escape_controls, hide_secrets
 from pipeline.study.tags import EVIDENCE, HOST
-from pipeline.tracking.mlflow_internals import open_artifacts
+from pipeline.tracking.mlflow_internals import list_addresses, open_artifacts, replace_address
+from pipeline.tracking.runs import read_pages
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, store_errors
 from pipeline.tracking.write.recorder import Recorder
-from pipeline.tracking.write.survey import PAGE, RunRecord, read_pages
+from pipeline.tracking.write.survey import RunRecord
 
 if TYPE_CHECKING:  # importing it would import TensorFlow
     from pipeline.training.run import Result
@@ -45,6 +53,7 @@ ARTIFACTS = (
 """Every file of a complete training run, besides the model and the step images."""
 EVIDENCE_FILES = ("config.json", "environment.json", "predictions.npz")
 """Those of a run that was imported as evidence only."""
+MLRUNS = "/mlruns/"
 NO_MODEL = (
     *(yaml.YAMLError, ImportError, IndexError, EOFError, MemoryError, UserWarning),
     *(*STORE_ERRORS, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile),
@@ -60,33 +69,38 @@ def record_predictions(recorder: Recorder, dataset: Dataset, result: Result) -> 
     """
     recent = np.array([each.log_probability for each in result.recent])
     wrong = np.array([each.predicted != dataset.y_test for each in result.recent])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "predictions.npz"
-        np.savez_compressed(
-            path,
-            label=dataset.y_test,
-            **result.recent[-1]._asdict(),
-            recent=len(recent),
-            recent_wrong=wrong.sum(axis=0).astype(np.uint8),
-            recent_log_probability=recent.mean(axis=0, dtype=np.float64).astype(np.float16),
-        )
-        recorder.call(recorder.client.log_artifact, recorder.run_id, str(path))
+    _record_arrays(
+        recorder,
+        "predictions.npz",
+        label=dataset.y_test,
+        **result.recent[-1]._asdict(),
+        recent=len(recent),
+        recent_wrong=wrong.sum(axis=0).astype(np.uint8),
+        recent_log_probability=recent.mean(axis=0, dtype=np.float64).astype(np.float16),
+    )
 
 
 def record_sample(recorder: Recorder, dataset: Dataset) -> None:
     """Log training_sample.npz: some training images, by which `predict` knows a picture that is unlike all of them."""
     sample = draw_sample(dataset.raw)
+    _record_arrays(recorder, SAMPLE_NAME, images=sample.images, usual=sample.usual)
+
+
+def _record_arrays(recorder: Recorder, name: str, **arrays: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / SAMPLE_NAME
-        np.savez_compressed(path, images=sample.images, usual=sample.usual)
-        recorder.call(recorder.client.log_artifact, recorder.run_id, str(path))
+        np.savez_compressed(Path(folder, name), **arrays)
+        recorder.call(recorder.client.log_artifact, recorder.run_id, str(Path(folder, name)))
 
 
 def find_missing_artifacts(store: Store, run_id: str) -> list[str]:
     """The artifacts of a training run that are not in the store."""
-    folders = {path.partition("/")[0] for path in ARTIFACTS if "/" in path}
-    found = {file.path for folder in ("", *folders) for file in store.client.list_artifacts(run_id, folder or None)}
-    return [path for path in ARTIFACTS if path not in found]
+    return _find_missing(store, store.client.get_run(run_id).info.artifact_uri, ARTIFACTS)
+
+
+def _find_missing(store: Store, artifact_uri: str, expected: Sequence[str]) -> list[str]:
+    folders = sorted({path.rpartition("/")[0] for path in expected})
+    there = {path for folder in folders for path in list_artifacts(store, artifact_uri, folder)}
+    return [path for path in expected if path not in there]
 
 
 def locate_artifacts(uri: str) -> Path | None:
@@ -114,13 +128,10 @@ def find_damage(store: Store, runs: Sequence[RunRecord]) -> dict[str, str]:
     if not runs:
         return damage
     with store_errors(store):
-        models = _read_models(store, sorted({run.experiment_id for run in runs}))
+        models = find_models(store, sorted({run.experiment_id for run in runs}))
         for run in runs:
-            expected = EVIDENCE_FILES if EVIDENCE in run.tags else ARTIFACTS
-            folders = sorted({path.rpartition("/")[0] for path in expected})
-            there = {path for folder in folders for path in list_artifacts(store, run.artifact_uri, folder)}
-            missing = [path for path in expected if path not in there]
-            states = models.get(run.run_id, [])
+            missing = _find_missing(store, run.artifact_uri, EVIDENCE_FILES if EVIDENCE in run.tags else ARTIFACTS)
+            states = [_judge_model(store, model) for model in models.get(run.run_id, ())]
             if "READY" not in states and EVIDENCE not in run.tags:
                 missing.append(f"its model ({', '.join(states) or 'none was logged'})")
             if missing:
@@ -128,29 +139,27 @@ def find_damage(store: Store, runs: Sequence[RunRecord]) -> dict[str, str]:
     return damage
 
 
-def _read_models(store: Store, experiment_ids: list[str]) -> dict[str, list[str]]:
-    """Run id -> the states of the models that it logged; READY only where the files are there too."""
-    found = read_pages(
-        lambda token: store.client.search_logged_models(experiment_ids, max_results=PAGE, page_token=token)
-    )
-    models: dict[str, list[str]] = {}
-    for model in found:
-        state = str(model.status)
-        if state == "READY" and not _has_files(store, model.artifact_location):
-            state = "without files"
-        models.setdefault(model.source_run_id, []).append(state)
+def find_models(store: Store, experiment_ids: Sequence[str], wanted: str = "") -> dict[str, list[LoggedModel]]:
+    """Run id -> the models that it logged, those `wanted` by MLflow's filter; raises what MLflow raises."""
+    models: dict[str, list[LoggedModel]] = {}
+    for model in read_pages(store.client.search_logged_models, experiment_ids, wanted or None):
+        models.setdefault(model.source_run_id, []).append(model)
     return models
 
 
-def _has_files(store: Store, uri: str) -> bool:
-    """Whether a model's description and network are there."""
-    return "MLmodel" in list_artifacts(store, uri, "") and NETWORK in list_artifacts(store, uri, "data")
+def _judge_model(store: Store, model: LoggedModel) -> str:
+    """The state of a model; READY only where its description and its network are there too."""
+    place, state = model.artifact_location, str(model.status)
+    if state != "READY":
+        return state
+    whole = "MLmodel" in list_artifacts(store, place, "") and NETWORK in list_artifacts(store, place, "data")
+    return state if whole else "without files"
 
 
 def list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
     """The paths of the artifacts directly in a folder of an artifact root; MLflow's client would read the run again.
 
-    None for an address that MLflow cannot understand; raises StoreError where a library for it is missing.
+    None of an address that MLflow cannot understand; raises StoreError where a library for it is missing.
     """
     try:
         return [file.path for file in open_artifacts(uri, store.uri).list_artifacts(folder or None)]
@@ -160,3 +169,60 @@ def list_artifacts(store: Store, uri: str, folder: str) -> list[str]:
         raise StoreError(
             f"artifacts at {escape_controls(hide_secrets(uri))} cannot be read ({first_line(error)}); install it"
         ) from error
+
+
+@contextmanager
+def open_folder(store: Store, uri: str) -> Iterator[Path]:
+    """The files below an artifact root, where they lie or in a copy that is removed again."""
+    if folder := locate_artifacts(uri):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as copies:
+        repository = open_artifacts(uri, store.uri)
+        if repository.list_artifacts():
+            repository.download_artifacts("", copies)
+        yield Path(copies)
+
+
+def find_moved(store: Store) -> list[tuple[Path, int]]:
+    """Every former project folder, with how many addresses in the store lead nowhere; what they name is here now."""
+    if store.database is None:
+        return []
+    with closing(sqlite3.connect(store.database, timeout=20)) as connection:
+        counts = Counter(folder for folder, *_ in _find_stale(connection, store.database.resolve().parent))
+    return sorted(counts.items())
+
+
+def fix_moved(store: Store) -> int:
+    """Let every address below a former project folder name this one, in one transaction; how many were changed."""
+    if store.database is None:
+        return 0
+    root = store.database.resolve().parent
+    with closing(sqlite3.connect(store.database, timeout=20, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")  # what is read is what is changed
+        with connection:
+            stale = list(_find_stale(connection, root))
+            for _, place, old, new in stale:
+                replace_address(connection, place, old, new)
+    return len(stale)
+
+
+def _find_stale(connection: sqlite3.Connection, root: Path) -> Iterator[tuple[Path, tuple[str, str], str, str]]:
+    """(former project folder, (table, column), address, what it should be) of each address that leads nowhere.
+
+    What it named is below `root` now. Where the former folder itself is gone, that settles it for its other addresses
+    too: a run without files has no folder, and would make the old one again.
+    """
+    places: dict[Path, list[tuple[tuple[str, str], str, Path, Path]]] = {}
+    for where, address in list_addresses(connection, MLRUNS):
+        old = locate_artifacts(address)
+        if old is not None and old.is_absolute():
+            former, _, inside = old.as_posix().rpartition(MLRUNS)
+            places.setdefault(Path(former), []).append((where, address, old, root / "mlruns" / inside))
+    for folder, addresses in sorted(places.items()):
+        gone = not folder.exists() and any(new.exists() for *_, new in addresses)
+        for where, address, old, new in addresses:
+            if gone or (not old.exists() and new.exists()):
+                # MLflow undoes percent signs in a plain path too.
+                quoted = address.startswith("file:") or "%" in new.as_posix()
+                yield folder, where, address, new.as_uri() if quoted else new.as_posix()

@@ -8,23 +8,28 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 
 import pandas as pd
-from mlflow.entities import RunInfo
+from mlflow.entities import LoggedModel, RunInfo
 
 from pipeline.errors import RunsDamaged, StoreError
 from pipeline.plain import count
 from pipeline.study.tags import HASHES_SHA256, HOST
-from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, is_in_reach, list_artifacts, locate_artifacts
-from pipeline.tracking.mlflow_internals import BATCH, Keys, Recorded, open_artifacts, query_recorded, read_artifact
+from pipeline.tracking.files.artifacts import (
+    MODEL_NAME,
+    NO_MODEL,
+    find_models,
+    is_in_reach,
+    list_artifacts,
+    locate_artifacts,
+    open_folder,
+)
+from pipeline.tracking.mlflow_internals import BATCH, Keys, Recorded, query_recorded, read_artifact
 from pipeline.tracking.runs import read_rows
 from pipeline.tracking.store import Store, first_line, store_errors
 from pipeline.tracking.write.recorder import Recorder
-from pipeline.tracking.write.survey import PAGE, RunRecord, read_pages
+from pipeline.tracking.write.survey import RunRecord
 
 FILE = "hashes.json"
 POINTS = "its metric points"
@@ -33,8 +38,8 @@ NAMED = 5  # damaged runs in one message
 REMEDY = "`python -m pipeline doctor --deep --fix` ends it as failed, so that a sweep trains it again"
 Hashes = Mapping[str, str]
 """The sha256 of each file by its path (the model's below `model/`), and that of the points under POINTS."""
-Models = Mapping[str, Sequence[str]]
-"""Where the models of runs are, by run id."""
+Models = Mapping[str, Sequence[LoggedModel]]
+OF_OURS = f"name = '{MODEL_NAME}'"
 logger = logging.getLogger(__name__)
 
 
@@ -70,7 +75,7 @@ def _list_changes(kept: Hashes, found: Hashes) -> list[str]:
 def demand_unchanged(store: Store, experiment_id: str, run_ids: Iterable[str]) -> None:
     """Raise RunsDamaged that names the damaged ones of these runs; warn of those that an earlier version finished."""
     with store_errors(store):
-        models = _find_models(store, experiment_id)
+        models = find_models(store, [experiment_id], OF_OURS)
     runs = _read_judged(store, experiment_id, run_ids)
     _refuse_damaged(store, runs.dropna(subset="sha256"), models)
     if unknown := int(runs["sha256"].isna().sum()):
@@ -87,8 +92,7 @@ def demand_recorded_metrics(store: Store, experiment_id: str, run_ids: Iterable[
 
 def _read_judged(store: Store, experiment_id: str, run_ids: Iterable[str]) -> pd.DataFrame:
     """Of these runs those whose files are in reach: run_id, artifact_uri and the columns of KEPT."""
-    with store_errors(store):
-        rows = read_rows(store, experiment_id, KEPT).set_index("run_id", drop=False)
+    rows = read_rows(store, experiment_id, KEPT).set_index("run_id", drop=False)
     rows = rows.loc[[run_id for run_id in run_ids if run_id in rows.index]]
     return rows[[is_in_reach(*place) for place in zip(rows["artifact_uri"], rows["host"], strict=True)]]
 
@@ -120,12 +124,11 @@ def _find_damaged(store: Store, runs: pd.DataFrame, models: Models | None) -> It
 
 def _read_kept(store: Store, run_id: str, artifact_uri: str, sha256: str) -> tuple[Hashes, str]:
     """The hashes that a run has kept, and what is wrong with their file; raises StoreError where nobody can tell."""
-    folder = locate_artifacts(artifact_uri)
     try:
-        content = (folder / FILE).read_bytes() if folder else read_artifact(artifact_uri, FILE, store.uri)
+        content = read_artifact(artifact_uri, FILE, store.uri)
     except NO_MODEL as error:
         with store_errors(store, f"cannot show the files of run {run_id}"):
-            there = [] if folder else list_artifacts(store, artifact_uri, "")
+            there = [] if locate_artifacts(artifact_uri) else list_artifacts(store, artifact_uri, "")
         if FILE in there:  # a server says 500 for what is missing as for what it cannot read now
             raise StoreError(f"the files of run {run_id} cannot be read now ({first_line(error)})") from error
         return {}, f"{FILE} is missing"
@@ -136,48 +139,25 @@ def _read_kept(store: Store, run_id: str, artifact_uri: str, sha256: str) -> tup
 
 def read_hashes(store: Store, run: RunRecord | RunInfo) -> Hashes:
     """The hashes of everything that a run has logged, as they are now; raises what MLflow raises."""
-    models = _find_models(store, run.experiment_id, run.run_id).get(run.run_id, ())
+    models = find_models(store, [run.experiment_id], f"{OF_OURS} AND source_run_id = '{run.run_id}'")
     points = _hash_points(store, [run.run_id])[run.run_id]
-    return {**_hash_run(store, run.artifact_uri, models), POINTS: points}
+    return {**_hash_run(store, run.artifact_uri, models.get(run.run_id, ())), POINTS: points}
 
 
-def _find_models(store: Store, experiment_id: str, run_id: str = "") -> Models:
-    """Where the models of a run are, or those of all runs of an experiment."""
-    wanted = f"name = '{MODEL_NAME}'" + (f" AND source_run_id = '{run_id}'" if run_id else "")
-    models: dict[str, list[str]] = {}
-    for each in read_pages(
-        lambda token: store.client.search_logged_models([experiment_id], wanted, max_results=PAGE, page_token=token)
-    ):
-        models.setdefault(each.source_run_id, []).append(each.artifact_location)
-    return models
-
-
-def _hash_run(store: Store, artifact_uri: str, models: Iterable[str]) -> dict[str, str]:
-    """The hashes of a run's files and of those of its models."""
+def _hash_run(store: Store, artifact_uri: str, models: Iterable[LoggedModel]) -> dict[str, str]:
     hashes = {name: value for name, value in _hash_files(store, artifact_uri) if name != FILE}
-    return hashes | {f"{MODEL_NAME}/{name}": value for model in models for name, value in _hash_files(store, model)}
+    for model in models:
+        hashes |= {f"{MODEL_NAME}/{name}": value for name, value in _hash_files(store, model.artifact_location)}
+    return hashes
 
 
 def _hash_files(store: Store, uri: str) -> Iterator[tuple[str, str]]:
     """(path, sha256) of every file below an artifact root."""
-    with _open_folder(store, uri) as folder:
+    with open_folder(store, uri) as folder:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 with path.open("rb") as file:
                     yield path.relative_to(folder).as_posix(), hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _open_folder(store: Store, uri: str) -> Iterator[Path]:
-    """The files below an artifact root, where they lie or in a copy that is removed again."""
-    if folder := locate_artifacts(uri):
-        yield folder
-        return
-    with tempfile.TemporaryDirectory() as copies:
-        repository = open_artifacts(uri, store.uri)
-        if repository.list_artifacts():
-            repository.download_artifacts("", copies)
-        yield Path(copies)
 
 
 def _hash_points(store: Store, run_ids: Sequence[str]) -> dict[str, str]:

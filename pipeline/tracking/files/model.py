@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +22,11 @@ from pipeline.faults import fault_point
 from pipeline.images import Images
 from pipeline.study.settings import Settings
 from pipeline.study.tags import MODEL_INPUT, PIXELS
-from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, find_missing_artifacts
-from pipeline.tracking.mlflow_internals import correct_git_context, read_artifact
-from pipeline.tracking.source import correct_tags
+from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL
+from pipeline.tracking.files.predicted import read_run
+from pipeline.tracking.files.registry import check_artifacts
+from pipeline.tracking.mlflow_internals import correct_git_context
+from pipeline.tracking.provenance import correct_tags
 from pipeline.tracking.store import first_line, open_store, project_root
 from pipeline.tracking.write.recorder import Recorder
 
@@ -110,11 +111,8 @@ def _set_experiment(experiment_id: str) -> Iterator[None]:
 def verify_run(run_id: str, settings: Settings) -> None:
     """Raise StoreError unless all artifacts are there and the saved model repeats the logged predictions."""
     store = open_store()
-    if missing := find_missing_artifacts(store, run_id):
-        raise StoreError(f"run {run_id} lacks {', '.join(missing)}; train it again")
-    content = read_artifact(store.client.get_run(run_id).info.artifact_uri, "predictions.npz", store.uri)
-    with np.load(BytesIO(content), allow_pickle=False) as logged:
-        predicted = logged["predicted"]
+    check_artifacts(store, run_id)
+    predicted = read_run(store, run_id).predicted
     network = load_network(run_id)
     dataset = load_data(settings.data, subset=settings.subset, normalization=settings.normalization)
     from pipeline.training.network import takes_pixels

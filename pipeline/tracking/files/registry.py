@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from mlflow.entities import Run
@@ -44,7 +45,7 @@ class FinishedRun:
     epochs: int
     normalization: str
     weights_sha256: str
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str]
 
     @property
     def ink(self) -> str:
@@ -60,12 +61,9 @@ class FinishedRun:
 def find_run(store: Store, run_id: str) -> FinishedRun:
     """The training run with this id; raises StoreError unless there is one and it finished."""
     with store_errors(store):
-        try:
-            run = store.client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code not in ABSENT:
-                raise
-            raise StoreError(f'no run "{run_id}" in the store; `python -m pipeline ui` shows the ids') from error
+        run = _look_up(store.client.get_run, run_id)
+    if run is None:
+        raise StoreError(f'no run "{run_id}" in the store; `python -m pipeline ui` shows the ids')
     tags = run.data.tags
     if tags.get(KIND) != "train" or tags.get(OUTCOME) != "finished":
         state = tags.get(OUTCOME, "unknown") if tags.get(KIND) == "train" else "no training"
@@ -121,23 +119,20 @@ def check_artifacts(store: Store, run_id: str) -> None:
 
 def read_versions(store: Store, run_id: str) -> dict[str, str]:
     """The versions of the main packages that a run was trained with."""
-    with _artifact_errors(run_id, "environment.json"):
-        return dict(json.loads(_read_artifact(store, run_id, "environment.json"))["versions"])
+    with _open_artifact(store, run_id, "environment.json") as file:
+        return dict(json.load(file)["versions"])
 
 
 def count_test_images(store: Store, run_id: str) -> int:
     """How many test images a run predicted."""
-    with (
-        _artifact_errors(run_id, "predictions.npz"),
-        np.load(BytesIO(_read_artifact(store, run_id, "predictions.npz")), allow_pickle=False) as predictions,
-    ):
+    with _open_artifact(store, run_id, "predictions.npz") as file, np.load(file, allow_pickle=False) as predictions:
         return len(predictions["label"])
 
 
 def read_images(store: Store, run_id: str) -> Images:
     """What the images of a run are, with the classes' names; raises StoreError."""
-    with _artifact_errors(run_id, "config.json"):
-        return restore_images(json.loads(_read_artifact(store, run_id, "config.json")))
+    with _open_artifact(store, run_id, "config.json") as file:
+        return restore_images(json.load(file))
 
 
 def read_sample(store: Store, run_id: str, images: Images) -> Sample | None:
@@ -147,10 +142,7 @@ def read_sample(store: Store, run_id: str, images: Images) -> Sample | None:
     """
     if not any(file.path == SAMPLE_NAME for file in store.client.list_artifacts(run_id)):
         return None
-    with (
-        _artifact_errors(run_id, SAMPLE_NAME),
-        np.load(BytesIO(_read_artifact(store, run_id, SAMPLE_NAME)), allow_pickle=False) as arrays,
-    ):
+    with _open_artifact(store, run_id, SAMPLE_NAME) as file, np.load(file, allow_pickle=False) as arrays:
         sample = Sample(images=arrays["images"], usual=float(arrays["usual"]))
         if sample.images.dtype != np.uint8 or sample.images.shape[1:] != images.raw_shape:
             raise ValueError("other images than the run's")
@@ -158,17 +150,12 @@ def read_sample(store: Store, run_id: str, images: Images) -> Sample | None:
 
 
 @contextmanager
-def _artifact_errors(run_id: str, path: str) -> Iterator[None]:
-    """Turn what a damaged file raises into StoreError."""
+def _open_artifact(store: Store, run_id: str, path: str) -> Iterator[BytesIO]:
+    """A run's file; what a damaged one raises in the block becomes StoreError."""
     try:
-        yield
+        yield BytesIO(read_artifact(store.client.get_run(run_id).info.artifact_uri, path, store.uri))
     except NO_MODEL as error:
         raise StoreError(f"{path} of run {run_id} is damaged; train it again") from error
-
-
-def _read_artifact(store: Store, run_id: str, path: str) -> bytes:
-    """The content of a run's file."""
-    return read_artifact(store.client.get_run(run_id).info.artifact_uri, path, store.uri)
 
 
 def register_champion(store: Store, model: str, run: FinishedRun, card: str) -> tuple[int, bool]:
@@ -190,13 +177,8 @@ def register_champion(store: Store, model: str, run: FinishedRun, card: str) -> 
 
 
 def _create_version(store: Store, model: str, uri: str, run: FinishedRun) -> ModelVersion:
-    """A new version of the registered model, which is made if it is not there."""
     with store.lock:
-        try:
-            store.client.get_registered_model(model)
-        except MlflowException as error:
-            if error.error_code not in ABSENT:
-                raise
+        if _look_up(store.client.get_registered_model, model) is None:
             store.client.create_registered_model(model)
     tags = {VARIANT: run.variant, "seed": str(run.seed), WEIGHTS_SHA256: run.weights_sha256}
     model_id = uri.rpartition("/")[2]
@@ -204,14 +186,18 @@ def _create_version(store: Store, model: str, uri: str, run: FinishedRun) -> Mod
 
 
 def _look_up_champion(store: Store, model: str) -> ModelVersion | None:
-    """The version that is champion now, if the model has one."""
     with store_errors(store):
-        try:
-            return store.client.get_model_version_by_alias(model, CHAMPION)
-        except MlflowException as error:
-            if error.error_code not in ABSENT:
-                raise
-            return None
+        return _look_up(store.client.get_model_version_by_alias, model, CHAMPION)
+
+
+def _look_up(question: Callable[..., Any], *names: str) -> Any:
+    """What the store has of these names, None where it has nothing."""
+    try:
+        return question(*names)
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        return None
 
 
 def _find_model_uri(store: Store, run_id: str) -> str:

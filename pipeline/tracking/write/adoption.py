@@ -12,17 +12,10 @@ from pipeline.errors import CellTaken, StoreError, StoreUnreachable
 from pipeline.study.tags import KIND, OUTCOME, REQUEST
 from pipeline.tracking.mlflow_internals import read_context_tags
 from pipeline.tracking.process import hold_lease
+from pipeline.tracking.provenance import correct_tags
 from pipeline.tracking.reach import explain
-from pipeline.tracking.source import correct_tags
-from pipeline.tracking.store import (
-    STORE_ERRORS,
-    Store,
-    find_experiment,
-    first_line,
-    is_unreachable,
-    project_root,
-    store_errors,
-)
+from pipeline.tracking.store import STORE_ERRORS, Store, find_experiment, first_line, is_unreachable, store_errors
+from pipeline.tracking.tracking_uri import project_root
 
 ADVICE = "unset MLFLOW_RUN_ID, and a run of its own is made"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -51,15 +52,16 @@ class Journal:
     """The writes of one run, delivered in their order; what an earlier process could not deliver comes first."""
 
     def __init__(self, store: Store, run_id: str) -> None:
-        self.store, self.client, self.run_id = store, store.client, run_id
+        self.client, self.run_id = store.client, run_id
         self.path = locate_journals(store) / f"{run_id}.jsonl"
         self.pending = list(_read_writes(self.path))
         self.next_try = 0.0
         self.reason = "it does not answer"
 
-    def log(self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int, milliseconds: int) -> None:
-        """Metrics of one step (the epoch) and tags, in one write; milliseconds since 1970."""
-        points = [[str(name), value, milliseconds, step] for name, value in metrics.items()]
+    def log(self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int, milliseconds: int | None) -> None:
+        """Metrics of one step (the epoch) and tags, in one write; milliseconds since 1970, or now."""
+        moment = milliseconds or _now_milliseconds()
+        points = [[str(name), value, moment, step] for name, value in metrics.items()]
         self.write({"metrics": points, "tags": dict(tags)})
 
     def log_image(self, name: str, step: int, endings: Mapping[str, bytes]) -> None:
@@ -140,7 +142,6 @@ class Journal:
         self.call(lambda: None)
 
     def _send(self, write: Write) -> None:
-        """Deliver one write."""
         if "status" in write:
             self.client.set_terminated(self.run_id, write["status"], write["ended"])
             return
@@ -152,13 +153,10 @@ class Journal:
         fault_point("delivered")
 
     def _clear(self) -> None:
-        """Forget what the store has."""
         self.path.unlink(missing_ok=True)
         folder = self.path.with_suffix("")
         if folder.is_dir():
-            for file in folder.iterdir():
-                file.unlink()
-            folder.rmdir()
+            shutil.rmtree(folder)
 
 
 def _append(path: Path, write: Write) -> None:

@@ -8,49 +8,26 @@ import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Param
 
 from pipeline import interrupts
+from pipeline.data.datasets import Dataset
 from pipeline.errors import PipelineError, RunKilled, StoreError, StoreUnreachable
 from pipeline.images import NAMES, Images
+from pipeline.study import tags
 from pipeline.study.facts import COLOURS, count_network, describe_row, describe_settings
 from pipeline.study.settings import Settings
-from pipeline.study.tags import (
-    ATTEMPT,
-    COMMIT,
-    DATA_INK,
-    DATA_SHA256,
-    DATA_SOURCE,
-    EPOCH,
-    GIT_DIRTY,
-    HEARTBEAT,
-    KIND,
-    OF_PROCESS,
-    OUTCOME,
-    PARAM_DATA_NAME,
-    PARAM_DATA_SHA256,
-    REASON,
-    RUN_NAME,
-    TWIN,
-    VARIANT,
-)
 from pipeline.study.variants import Variant
-from pipeline.tracking.mlflow_internals import COLOUR
-from pipeline.tracking.process import identify_process
-from pipeline.tracking.provenance import describe_environment
-from pipeline.tracking.source import correct_tags, read_source
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line, fix_artifact_root, project_root, store_errors
+from pipeline.tracking.mlflow_internals import COLOUR, set_artifact_root
+from pipeline.tracking.process import format_now, identify_process
+from pipeline.tracking.provenance import correct_tags, describe_environment, read_source
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, project_root, store_errors
 from pipeline.tracking.write.adoption import adopt_run, create_run
 from pipeline.tracking.write.journal import Journal
 from pipeline.training.observer import Observer
-
-if TYPE_CHECKING:
-    from pipeline.data.datasets import Dataset
 
 RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 TAG_LIMIT = 5000
@@ -64,6 +41,7 @@ class Recorder(Observer):
         self.run_id = run_id
         self.journal = Journal(store, run_id)
         self.call, self.flush = self.journal.call, self.journal.flush
+        self.images: set[int] = set()  # the epochs of which an earlier process has logged the step image
 
     def begin_training(self, summary: str, runtime: Mapping[str, object]) -> None:
         """Log the model summary and the environment."""
@@ -73,12 +51,7 @@ class Recorder(Observer):
     def end_epoch(self, epoch: int, metrics: Mapping[str, float], ended: int | None = None) -> None:
         """Log all metrics of an epoch in one write, which no signal cuts in two."""
         with interrupts.shield():
-            self.log(metrics, {HEARTBEAT: _now(), EPOCH: str(epoch)}, step=epoch, timestamp=ended)
-
-    def lacks_image(self, epoch: int) -> bool:
-        """Whether the run has no step image of this epoch yet."""
-        del epoch
-        return True
+            self.log(metrics, {tags.HEARTBEAT: format_now(), tags.EPOCH: str(epoch)}, step=epoch, timestamp=ended)
 
     def log_image(self, name: str, epoch: int, endings: Mapping[str, bytes]) -> None:
         """Log a step image, for the slider of MLflow's image grid: the content of its files by their ending."""
@@ -97,7 +70,7 @@ class Recorder(Observer):
         self, metrics: Mapping[str, float], tags: Mapping[str, str], step: int = 0, timestamp: int | None = None
     ) -> None:
         """Log metrics at one step and set tags, in one write; `timestamp` in milliseconds since 1970, else now."""
-        self.journal.log(metrics, tags, step, timestamp or int(datetime.now(UTC).timestamp() * 1000))
+        self.journal.log(metrics, tags, step, timestamp)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Log what is not there yet: `mlflow run` has logged its own parameters, as they were typed."""
@@ -110,17 +83,17 @@ class Recorder(Observer):
         self.log_params({**describe_settings(settings), **describe_row(variant)})
         self._correct_git_tags()
         commit, changes, diff = read_source(project_root())
-        self.log({}, {COMMIT: commit, GIT_DIRTY: str(bool(changes))} if commit else {})
+        self.log({}, {tags.COMMIT: commit, tags.GIT_DIRTY: str(bool(changes))} if commit else {})
         if changes:
             self.call(self.client.log_text, self.run_id, f"{changes}\n{diff}", "git.diff")
 
     def _correct_git_tags(self) -> None:
         """Take back what `mlflow run` has said of another project's repository around this one, and secrets."""
-        tags = self.call(self.client.get_run, self.run_id).data.tags
-        for name, value in correct_tags(tags, project_root()).items():
+        present = self.call(self.client.get_run, self.run_id).data.tags
+        for name, value in correct_tags(present, project_root()).items():
             if not value:
                 self.call(self.client.delete_tag, self.run_id, name)
-            elif value != tags[name]:
+            elif value != present[name]:
                 self.log({}, {name: value})
 
     def log_config(self, variant: Variant, settings: Settings, images: Images) -> None:
@@ -150,19 +123,19 @@ class Recorder(Observer):
             self.call(self.client.log_inputs, self.run_id, inputs)
         except STORE_ERRORS:  # another run logged the same data at the same moment, and MLflow keeps them once
             self.call(self.client.log_inputs, self.run_id, inputs)
-        self.log_params({PARAM_DATA_SHA256: dataset.sha256, PARAM_DATA_NAME: dataset.name})
-        self.log({}, {DATA_SHA256: dataset.sha256, DATA_SOURCE: dataset.source, DATA_INK: dataset.ink})
+        self.log_params({tags.PARAM_DATA_SHA256: dataset.sha256, tags.PARAM_DATA_NAME: dataset.name})
+        self.log({}, {tags.DATA_SHA256: dataset.sha256, tags.DATA_SOURCE: dataset.source, tags.DATA_INK: dataset.ink})
 
-    def end(self, outcome: str, reason: str, status: str) -> None:
+    def end(self, outcome: str, reason: str) -> None:
         """Say how the run ended, in tags of our own: `mlflow run` overwrites the status."""
         with interrupts.shield(then_check=False):
-            self.log({}, {OUTCOME: outcome, REASON: reason[:TAG_LIMIT], HEARTBEAT: _now()})
-            self.journal.end(status)
+            self.log({}, {tags.OUTCOME: outcome, tags.REASON: reason[:TAG_LIMIT], tags.HEARTBEAT: format_now()})
+            self.journal.end(outcome.upper())
 
     def forget_process(self) -> None:
         """Take the tags of its process off a finished run where the store lets us: nobody asks any more if it lives."""
         with suppress(*STORE_ERRORS), interrupts.shield(then_check=False):
-            for name in OF_PROCESS:
+            for name in tags.OF_PROCESS:
                 self.client.delete_tag(self.run_id, name)
 
 
@@ -170,8 +143,8 @@ class Recorder(Observer):
 def record_run(store: Store, variant: Variant, settings: Settings) -> Iterator[Recorder]:
     """The recorder of a training: its run has the variant's name and ends with the block."""
     with open_run(store, f"{variant.name}-s{settings.seed}", "train") as recorder:
-        colour = COLOURS[variant.regularised]
-        recorder.log({}, {VARIANT: variant.name, TWIN: variant.twin or "none", ATTEMPT: "1", COLOUR: colour})
+        named = {tags.VARIANT: variant.name, tags.TWIN: variant.twin or "none", tags.ATTEMPT: "1"}
+        recorder.log({}, {**named, COLOUR: COLOURS[variant.regularised]})
         yield recorder
 
 
@@ -180,16 +153,16 @@ def open_run(store: Store, name: str, kind: str, experiment_id: str = "") -> Ite
     """The recorder of the launcher's run, or of a new one; the run ends with the block, whatever ends it."""
     with ExitStack() as stack:
         with interrupts.shield(then_check=False):  # no signal comes between a run and the guard that ends it
-            tags = {KIND: kind, OUTCOME: "running", HEARTBEAT: _now(), **identify_process()}
-            run_id = adopt_run(store, tags) or create_run(store, name, experiment_id)
+            begun = {tags.KIND: kind, tags.OUTCOME: "running", **identify_process()}
+            run_id = adopt_run(store, begun) or create_run(store, name, experiment_id)
             recorder = Recorder(store, run_id)
             stack.enter_context(end_with_reason(recorder))
         interrupts.check()
         run = recorder.call(store.client.get_run, run_id)
-        fix_artifact_root(store, run.info.experiment_id, run_id)
-        recorder.log({}, tags)
+        set_artifact_root(store.database, run.info.experiment_id, run_id)
+        recorder.log({}, begun)
         if RANDOM_NAME.fullmatch(run.info.run_name or ""):
-            recorder.log({}, {RUN_NAME: name})
+            recorder.log({}, {tags.RUN_NAME: name})
         yield recorder
 
 
@@ -205,20 +178,14 @@ def end_with_reason(recorder: Recorder, completed: str = "completed") -> Iterato
     """End the run with the block: finished, killed, or failed with the reason."""
     try:
         yield
-    except RunKilled as killed:
-        _try_to_end(recorder, "killed", signal.Signals(killed.signal_number).name)
-        raise
-    except KeyboardInterrupt:  # in a notebook, where no signal is handled
-        _try_to_end(recorder, "killed", "KeyboardInterrupt")
-        raise
-    except STORE_ERRORS as error:
-        _try_to_end(recorder, "failed", _explain(error))
-        raise StoreError(f"the tracking store refused a write: {first_line(error)}") from error
     except BaseException as error:
-        _try_to_end(recorder, "failed", _explain(error))
+        with suppress(*STORE_ERRORS, OSError):  # a second failure must not hide the first
+            recorder.end(*_explain(error))
+        if isinstance(error, STORE_ERRORS):
+            raise StoreError(f"the tracking store refused a write: {first_line(error)}") from error
         raise
     with store_errors(recorder.store, "refused the run's end"):
-        recorder.end("finished", completed, "FINISHED")
+        recorder.end("finished", completed)
         recorder.flush()
     recorder.forget_process()
 
@@ -226,29 +193,21 @@ def end_with_reason(recorder: Recorder, completed: str = "completed") -> Iterato
 def fail_adopted_run(store: Store, reason: str) -> None:
     """End the launcher's run, if there is one that nobody has taken up yet, with the reason why nothing was trained."""
     try:
-        run_id = adopt_run(store, {OUTCOME: "failed", REASON: reason[:TAG_LIMIT]})
+        run_id = adopt_run(store, {tags.OUTCOME: "failed", tags.REASON: reason[:TAG_LIMIT]})
     except StoreUnreachable:
         raise
     except StoreError:  # an unknown, ended or used run is nobody's to end
         return
     if run_id:
         with store_errors(store, f"cannot end the run {run_id}"):
-            Recorder(store, run_id).end("failed", reason, "FAILED")
+            Recorder(store, run_id).end("failed", reason)
 
 
-def _explain(error: BaseException) -> str:
-    """Why a run failed; errors of our own speak for themselves."""
-    return first_line(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {first_line(error)}"
-
-
-def _try_to_end(recorder: Recorder, outcome: str, reason: str) -> None:
-    """End a failed or killed run as far as the store allows: a second failure must not hide the first."""
-    try:
-        recorder.end(outcome, reason, outcome.upper())
-    except (*STORE_ERRORS, OSError):
-        return
-
-
-def _now() -> str:
-    """The time, UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _explain(error: BaseException) -> tuple[str, str]:
+    """How a run ended and why; errors of our own speak for themselves."""
+    if isinstance(error, RunKilled):
+        return "killed", signal.Signals(error.signal_number).name
+    if isinstance(error, KeyboardInterrupt):  # in a notebook, where no signal is handled
+        return "killed", "KeyboardInterrupt"
+    reason = first_line(error)
+    return "failed", reason if isinstance(error, PipelineError) else f"{type(error).__name__}: {reason}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,9 @@ from mlflow.entities import Run
 
 from pipeline import interrupts
 from pipeline.errors import ResumeError, StoreError
+from pipeline.study import tags
 from pipeline.study.facts import restore_row, restore_settings
 from pipeline.study.settings import Settings
-from pipeline.study.tags import (
-    ATTEMPT,
-    CHECKPOINT_REFUSED,
-    FINGERPRINT,
-    HEARTBEAT,
-    HOST,
-    KIND,
-    OUTCOME,
-    PID,
-    REASON,
-    RESUMES,
-)
 from pipeline.study.variants import Variant
 from pipeline.tracking.mlflow_internals import read_artifact
 from pipeline.tracking.process import identify_process, is_alive
@@ -57,7 +45,7 @@ class ResumedRecorder(Recorder):
     def resume_training(self, epochs: Sequence[Epoch], refused: Sequence[str]) -> None:
         """Log the epochs of the checkpoint that the process died too early to log, at their own time."""
         if refused:
-            self.log({}, {CHECKPOINT_REFUSED: "; ".join(refused)[:TAG_LIMIT]})
+            self.log({}, {tags.CHECKPOINT_REFUSED: "; ".join(refused)[:TAG_LIMIT]})
         for number, epoch in enumerate(epochs, start=1):
             self.end_epoch(number, *epoch)
 
@@ -76,10 +64,6 @@ class ResumedRecorder(Recorder):
             )
         missing = {name: value for name, value in metrics.items() if name not in known}
         super().log(missing, tags, step, timestamp)
-
-    def lacks_image(self, epoch: int) -> bool:
-        """Whether the run has no step image of this epoch yet."""
-        return epoch not in self.images
 
 
 def locate_checkpoints(store: Store, run_id: str) -> Path:
@@ -106,16 +90,15 @@ def find_resumable(store: Store, run_id: str) -> tuple[Variant, Settings]:
 
 
 def _explain_refusal(run: Run) -> str:
-    """Why a run that is there cannot be resumed, "" if it can."""
-    tags = run.data.tags
-    if tags.get(KIND) != "train":
-        return f"is not a training; it resumed {tags[RESUMES]}" if RESUMES in tags else "is not a training"
+    said = run.data.tags
+    if said.get(tags.KIND) != "train":
+        return f"is not a training; it resumed {said[tags.RESUMES]}" if tags.RESUMES in said else "is not a training"
     if run.info.lifecycle_stage != "active":
         return "is deleted; restore it with `mlflow runs restore`"
     if run.info.status == "FINISHED":
         return "has finished; there is nothing to resume"
-    if tags.get(OUTCOME) == "running" and is_alive(tags):
-        return f"is still alive: process {tags[PID]} on {tags[HOST]}; let it end or stop it"
+    if said.get(tags.OUTCOME) == "running" and is_alive(said):
+        return f"is still alive: process {said[tags.PID]} on {said[tags.HOST]}; let it end or stop it"
     return ""
 
 
@@ -125,20 +108,18 @@ def resume_run(store: Store, run_id: str, fingerprint: str) -> Iterator[Recorder
 
     Raises ResumeError where the run's own fingerprint is not this one: two trainings would be mixed in one run.
     """
-    if store.client.get_run(run_id).data.tags.get(FINGERPRINT, fingerprint) != fingerprint:
+    if store.client.get_run(run_id).data.tags.get(tags.FINGERPRINT, fingerprint) != fingerprint:
         raise ResumeError(f"run {run_id} is of another training (other data, settings or version); train it again")
     with ExitStack() as stack:
         with interrupts.shield(then_check=False):
-            if launched := adopt_run(store, {KIND: "resume", OUTCOME: "running", RESUMES: run_id}):
+            if launched := adopt_run(store, {tags.KIND: "resume", tags.OUTCOME: "running", tags.RESUMES: run_id}):
                 stack.enter_context(end_with_reason(Recorder(store, launched), f"resumed run {run_id}"))
         interrupts.check()
         recorder = ResumedRecorder(store, run_id)
         stack.enter_context(end_with_reason(recorder))
-        attempt = (read_count(recorder.call(store.client.get_run, run_id).data.tags.get(ATTEMPT)) or 1) + 1
+        attempt = (read_count(recorder.call(store.client.get_run, run_id).data.tags.get(tags.ATTEMPT)) or 1) + 1
         recorder.call(store.client.update_run, run_id, status="RUNNING")
-        heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
-        process = {**identify_process(), HEARTBEAT: heartbeat}
-        recorder.log({}, {OUTCOME: "running", REASON: "", ATTEMPT: str(attempt), **process})
+        recorder.log({}, {tags.OUTCOME: "running", tags.REASON: "", tags.ATTEMPT: str(attempt), **identify_process()})
         yield recorder
 
 
@@ -146,7 +127,7 @@ def deliver_journal(store: Store, run_id: str) -> str:
     """Deliver a run's journal; why that is not possible, "" if it was."""
     try:
         run = store.client.get_run(run_id)
-        if run.data.tags.get(OUTCOME) == "running" and is_alive(run.data.tags):
+        if run.data.tags.get(tags.OUTCOME) == "running" and is_alive(run.data.tags):
             return "still trained, it delivers by itself"
         if Journal(store, run_id).deliver():
             return ""
@@ -169,5 +150,4 @@ def is_whole(store: Store, run_id: str) -> bool:
 
 
 def _read_config(run: Run) -> dict[str, Any]:
-    """The config.json of a run."""
     return dict(json.loads(read_artifact(run.info.artifact_uri, "config.json")))

@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import psutil
-from mlflow.entities import Run, RunTag, ViewType
+from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from pipeline.plain import escape_controls
 from pipeline.study.tags import HEARTBEAT, OUTCOME, PID, REASON, RESUMES
-from pipeline.tracking.process import LIMIT, PREFIX, is_alive
-from pipeline.tracking.quick.records import NEVER
-from pipeline.tracking.quick.records import STATES as STATES
-from pipeline.tracking.quick.records import ExperimentRecord as ExperimentRecord
-from pipeline.tracking.quick.records import RunRecord as RunRecord
+from pipeline.tracking.process import LIMIT, is_alive, read_leases
+from pipeline.tracking.quick import NEVER, ExperimentRecord
+from pipeline.tracking.quick import RunRecord as RunRecord
+from pipeline.tracking.runs import read_pages
 from pipeline.tracking.store import Store, find_experiment, store_errors
 from pipeline.tracking.values import read_lease, read_milliseconds, read_moment
 from pipeline.tracking.write.journal import find_journals
 
-PAGE = 1000
 START_LIMIT = timedelta(hours=1)
 
 
@@ -45,7 +41,6 @@ def survey_store(store: Store, name: str = "") -> Survey:
     """Read an experiment, or all that are not deleted, with their runs; raises StoreError."""
     chosen = find_experiment(store, name) if name else ""
     with store_errors(store):
-        found = read_pages(lambda token: store.client.search_experiments(max_results=PAGE, page_token=token))
         experiments = [
             ExperimentRecord(
                 experiment_id=each.experiment_id,
@@ -53,22 +48,12 @@ def survey_store(store: Store, name: str = "") -> Survey:
                 tags=each.tags,
                 artifact_uri=each.artifact_location,
             )
-            for each in sorted(found, key=lambda each: int(each.experiment_id))
+            for each in sorted(read_pages(store.client.search_experiments), key=lambda each: int(each.experiment_id))
             if chosen in ("", each.experiment_id)
         ]
         ids = [experiment.experiment_id for experiment in experiments]
-        runs = read_pages(
-            lambda token: store.client.search_runs(
-                ids, run_view_type=ViewType.ACTIVE_ONLY, max_results=PAGE, order_by=["start_time"], page_token=token
-            )
-        )
-    return Survey(
-        store=store,
-        name=name,
-        experiments=experiments,
-        runs=[_record(run) for run in runs],
-        undelivered=frozenset(find_journals(store)),
-    )
+        runs = [_record(run) for run in read_pages(store.client.search_runs, ids, order_by=["start_time"])]
+    return Survey(store=store, name=name, experiments=experiments, runs=runs, undelivered=set(find_journals(store)))
 
 
 def look_up_run(store: Store, run_id: str) -> RunRecord | None:
@@ -77,7 +62,7 @@ def look_up_run(store: Store, run_id: str) -> RunRecord | None:
         try:
             return _record(store.client.get_run(run_id))
         except MlflowException as error:
-            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
 
@@ -108,10 +93,10 @@ def end_run(store: Store, run: RunRecord, outcome: str, reason: str, status: str
 def fail_run(store: Store, run_id: str, explain: Callable[[Store, RunRecord], str]) -> bool:
     """End a run as failed with the reason that is found now; False where there is none any more. Raises StoreError."""
     run = look_up_run(store, run_id)
-    reason = explain(store, run) if run else ""
-    if run and reason:
-        end_run(store, run, "failed", reason, "FAILED")
-    return bool(reason)
+    if run is None or not (reason := explain(store, run)):
+        return False
+    end_run(store, run, "failed", reason, "FAILED")
+    return True
 
 
 def delete_run(store: Store, run_id: str) -> None:
@@ -122,23 +107,20 @@ def delete_run(store: Store, run_id: str) -> None:
 
 def find_leases(experiment: ExperimentRecord) -> dict[str, Mapping[str, str]]:
     """The leases of dead processes, by their tag's name."""
-    leases = {key: read_lease(value) for key, value in experiment.tags.items() if key.startswith(PREFIX)}
-    return {key: lease for key, lease in leases.items() if not is_alive(lease, LIMIT)}
+    return {key: lease for key, lease in read_leases(experiment.tags).items() if not is_alive(lease, LIMIT)}
 
 
 def drop_lease(store: Store, experiment_id: str, key: str) -> bool:
     """Remove the lease of a dead process; False if it shows life after all. Raises StoreError."""
     with store_errors(store):
         tags = store.client.get_experiment(experiment_id).tags
-        if key in tags and is_alive(read_lease(tags[key]), LIMIT):
-            return False
-        if key in tags:
+        alive = key in tags and is_alive(read_lease(tags[key]), LIMIT)
+        if key in tags and not alive:
             store.client.delete_experiment_tag(experiment_id, key)
-    return True
+    return not alive
 
 
 def _record(run: Run) -> RunRecord:
-    """The facts of MLflow's run."""
     return RunRecord(
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
@@ -152,24 +134,7 @@ def _record(run: Run) -> RunRecord:
     )
 
 
-def read_pages(search: Callable[[str | None], Any]) -> list[Any]:
-    """Everything that a paged search finds."""
-    found: list[Any] = []
-    token: str | None = None
-    while True:
-        page = search(token)
-        found += page
-        token = page.token or None
-        if token is None:
-            return found
-
-
 def _is_carried(run_id: str) -> bool:
     """Whether a process of this machine was started with the run that `mlflow run` had made for it."""
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("MLFLOW_RUN_ID") == run_id:
-                return True
-        except (psutil.Error, OSError):  # it ended, or is another user's
-            continue
-    return False
+    processes = psutil.process_iter(["environ"])  # None for another user's
+    return any((process.info["environ"] or {}).get("MLFLOW_RUN_ID") == run_id for process in processes)

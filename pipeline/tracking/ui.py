@@ -1,16 +1,20 @@
-"""What MLflow's interface shows of an experiment: the columns of its table and the charts, as a saved view."""
+"""MLflow's web interface on a store, for this machine alone; what it shows of an experiment is kept as a saved view."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 
 from pipeline.study import metrics
-from pipeline.tracking.mlflow_internals import VIEW_TAG
-from pipeline.tracking.store import Store, store_errors
+from pipeline.tracking.mlflow_internals import PREFERENCES, START_PAGE, VIEW_TAG, load_application
+from pipeline.tracking.store import Store, project_root, store_errors
+
+if TYPE_CHECKING:
+    import uvicorn
 
 VIEW = "study"
 """The interface opens it where an address has viewStateShareKey=study."""
@@ -23,6 +27,13 @@ COLUMNS = 2
 CARD_HEIGHT, RESULT_WIDTH = 300, 160  # pixels
 TRAININGS = "tags.kind = 'train'"
 PAGE = "workflowType=machine_learning"  # else the interface opens on its pages for language models
+STOP_SECONDS = 2
+NAMES = ("127.0.0.1", "localhost")
+PREFER = f"""<script>
+for (const [name, value] of Object.entries({json.dumps(PREFERENCES)})) {{
+    if (localStorage.getItem(name) === null) localStorage.setItem(name, value);
+}}
+</script>"""
 
 
 def open_view(store: Store) -> str:
@@ -49,7 +60,6 @@ def save_view(client: MlflowClient, experiment: Experiment) -> None:
 
 
 def _has_seeds(client: MlflowClient, experiment_id: str) -> bool:
-    """Whether the trainings of an experiment have several seeds."""
     newest = client.search_runs([experiment_id], TRAININGS, max_results=1)
     seed = newest[0].data.params.get("seed", "0") if newest else "0"
     other = f"{TRAININGS} AND params.seed != '{int(seed) if seed.isdigit() else 0}'"
@@ -92,12 +102,44 @@ def describe_view(*, grouped: bool) -> dict[str, object]:
 
 
 def _describe_chart(kind: str, name: str, **more: object) -> dict[str, object]:
-    """A chart of the first section, as the interface stores one."""
     place = {"uuid": f"{VIEW}-{name}", "metricSectionId": f"{VIEW}-{SECTIONS[0]}"}
     return {"type": kind, **place, "runsCountToCompare": 10, "deleted": False, "isGenerated": False, **more}
 
 
 def _describe_section(name: str) -> dict[str, object]:
-    """A section, open or closed, as the interface stores one."""
     state = {"display": name not in CLOSED, "isReordered": True, "deleted": False, "isGenerated": False}
     return {"uuid": f"{VIEW}-{name}", "name": name, "columns": COLUMNS, "cardHeight": CARD_HEIGHT, **state}
+
+
+def load_ui(store: Store, port: int) -> uvicorn.Server:
+    """MLflow's web application on this store, loaded and not yet serving at the port of this machine.
+
+    Only these two names are answered: MLflow's own patterns take 10.evil.example for a private address, by which a web
+    page elsewhere could read the store.
+
+    `mlflow server` would start the same application as a process of a process, which a SIGKILL leaves behind, at a port
+    that is known only afterwards. An experiment that is made in the browser gets its folder in `mlruns`, where
+    trainings write without a server; `mlartifacts` holds what plain `mlflow ui` took in.
+    """
+    import uvicorn  # a comparison, which only saves a view, does not wait for it
+
+    hosts = ",".join(f"{name}:{port}" for name in NAMES)
+    folder = store.database.resolve().parent if store.database else project_root()
+    app, pages = load_application(store.uri, folder, hosts)
+    prefer_training(pages)
+    quiet = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=STOP_SECONDS)
+    return uvicorn.Server(quiet)
+
+
+def prefer_training(pages: Any) -> None:
+    """Let MLflow's pages open on trainings, and its chat panel stay closed, until a visitor wants it otherwise."""
+    serve = pages.view_functions[START_PAGE]
+
+    def insert() -> Any:
+        response = pages.make_response(serve())
+        if response.status_code == 200:
+            response.direct_passthrough = False
+            response.set_data(response.get_data(as_text=True).replace("<head>", f"<head>{PREFER}", 1))
+        return response
+
+    pages.view_functions[START_PAGE] = insert
