@@ -22,7 +22,7 @@ from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.files.registry import find_run, read_images
 from pipeline.tracking.store import open_store
 from pipeline.workflows.compare import find_comparison
-from tests.conftest import call, enter, read_run_id, refuse, succeed
+from tests.conftest import call, enter, entered, read_run_id, refuse, succeed
 from tests.made import LETTERS, THINGS, write_letters, write_things
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -45,8 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_things(folder / "studies" / "things.npz")
     write_letters(folder / "studies" / "letters")
     ids = {}
-    with pytest.MonkeyPatch.context() as patch:
-        enter(folder, patch)
+    with entered(folder) as patch:
         for name, (data, normalization) in SETS.items():
             (folder / "studies" / f"{name}.toml").write_text(STUDY.format(data=data, normalization=normalization))
             patch.setenv("MLFLOW_EXPERIMENT_NAME", name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import ROOT, call, enter, run_python
+from tests.conftest import ROOT, call, run_python, write_study
 
 HEAVY = {"tensorflow", "keras", "mlflow", "pandas", "matplotlib", "distributed", "scipy"}
 CODE = f"""
@@ -22,12 +22,11 @@ print(result.exit_code, sorted({HEAVY} & set(sys.modules)))
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(empty: Path) -> Path:
     """A folder with the study's files and a store with the experiment "tiny"."""
-    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
-    enter(tmp_path, monkeypatch)
+    shutil.copytree(ROOT / "experiments", empty / "experiments")
     find_experiment(open_store(), "tiny", create=True)
-    return tmp_path
+    return empty
 
 
 def run_alone(folder: Path, *words: str) -> str:
@@ -72,9 +71,7 @@ def test_status_of_a_sqlite_store_needs_no_mlflow(folder: Path) -> None:
 
 
 def test_a_plan_makes_no_experiment(folder: Path, unprobed: None) -> None:
-    path = folder / "new.toml"
-    path.write_text(f'variants = ["conv2_3x3"]\nseeds = [0]\nsettings = {{ data = "{ROOT}/tests/mnist-subset.npz" }}\n')
-    assert call("plan", str(path)).exit_code == 0
+    assert call("plan", str(write_study(folder / "new.toml"))).exit_code == 0
     assert run_alone(folder, "status").splitlines()[1:3] == [
         "Default     0         0        0        0",
         "tiny        0         0        0        0",

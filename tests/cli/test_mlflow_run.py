@@ -6,16 +6,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from tests.conftest import SUBSET, call, enter, slow
+from tests.conftest import SUBSET, Start, call, enter, slow
 
-Start = Callable[..., subprocess.Popen[str]]
 TRAIN = ("python", "-m", "pipeline", "train", "--data=tests/mnist-subset.npz", "--epochs=500")
 LAUNCH = ("mlflow", "run", ".", "--env-manager", "local", "-P", "data=tests/mnist-subset.npz", "-P", "epochs=500")
 

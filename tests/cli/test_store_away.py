@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.tracking.files.artifacts import ARTIFACTS
 from tests.cli.test_mlflow_run import wait_for
-from tests.conftest import ROOT, SUBSET
+from tests.conftest import ROOT, SUBSET, Start
 from tests.rig.postgres import PostgreSQL
 from tests.rig.proxy import Proxy
 from tests.rig.server import Server
@@ -23,7 +23,6 @@ from tests.rig.server import Server
 pytest_plugins = ("tests.rig.fixtures",)
 pytestmark = pytest.mark.slow
 
-Start = Callable[..., subprocess.Popen[str]]
 Points = dict[str, list[tuple[int, float]]]
 EPOCHS = 7
 OPTIONS = ("--arch=conv2_3x3", f"--epochs={EPOCHS}", "--subset=600", "--threads=1", f"--data={SUBSET}")

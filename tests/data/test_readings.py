@@ -242,8 +242,3 @@ def test_the_command_says_what_it_found_and_what_is_odd(tmp_path: Path) -> None:
         "Warning: 300 of 300 test images are training images too; test results flatter",
         "Warning: all test labels are 3; there is nothing to learn",
     ]
-
-
-def test_what_is_no_regular_file_is_refused_without_reading() -> None:
-    with pytest.raises(DataError, match=r"/dev/zero is not a regular file; name an .npz or CSV file, or a folder"):
-        describe_path(Path("/dev/zero"))

@@ -16,7 +16,7 @@ from pipeline.tracking.files.hashes import FILE, REMEDY, demand_recorded_metrics
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.write.survey import look_up_run
 from pipeline.workflows.publish import _find_claims
-from tests.conftest import SUBSET, call, enter, execute
+from tests.conftest import SUBSET, call, enter, entered, execute, flip_middle, refuse, succeed, write_study
 from tests.tracking.planted import plant_study
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -27,10 +27,8 @@ Spoil = Callable[[Path, Path, str], str]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a store with one real training."""
     folder = tmp_path_factory.mktemp("damage")
-    with pytest.MonkeyPatch.context() as patch:
-        enter(folder, patch)
-        result = call("train", "--data", str(SUBSET), "--subset=600", "--epochs=1", "--batch-size=300")
-    assert result.exit_code == 0, result.output
+    with entered(folder):
+        succeed("train", "--data", str(SUBSET), "--subset=600", "--epochs=1", "--batch-size=300")
     return folder
 
 
@@ -72,9 +70,7 @@ def remove(pattern: str, said: str) -> Spoil:
 def flip(pattern: str, said: str) -> Spoil:
     def spoil(folder: Path, _database: Path, _run_id: str) -> str:
         (path,) = folder.glob(pattern)
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
+        flip_middle(path)
         return f"{said} is changed"
 
     return spoil
@@ -153,18 +149,15 @@ def test_nothing_is_published_of_metrics_that_were_not_recorded(
 ) -> None:
     """Also where the table is of another experiment than the claims, of which there may be no run yet."""
     for name in ("Default", "none"):
-        settings = f'{{ data = "{SUBSET}", subset = 600, epochs = 1, batch_size = 300 }}'
-        text = f'name = "{name}"\nvariants = ["conv2_3x3"]\nseeds = [0]\nsettings = {settings}\n'
-        (tmp_path / f"{name}.toml").write_text(text)
+        write_study(tmp_path / f"{name}.toml", epochs=1, batch_size=300, threads=2)
     judged, _ = _find_claims(str(tmp_path / "none.toml"))
     assert judged is None
     SPOILT["halved"](folder / "mlruns" / "0", folder / "mlflow.db", run_id)
     with pytest.raises(RunsDamaged, match="its metric points are changed"):
         _find_claims(str(tmp_path / "Default.toml"))
     files = ("--table", str(tmp_path / "Default.toml"), "--claims", str(tmp_path / "none.toml"))
-    refused = call("publish", *files, "--output", str(tmp_path / "page.md"))
-    assert refused.exit_code == 1
-    assert f"run {run_id} is damaged: its metric points are changed" in refused.stderr
+    refused = refuse("publish", *files, "--output", str(tmp_path / "page.md"))
+    assert f"run {run_id} is damaged: its metric points are changed" in refused
     assert not (tmp_path / "page.md").exists()
 
 
@@ -204,9 +197,9 @@ def test_a_whole_run_is_healthy_also_with_files_that_came_later(store: Store, ru
 def test_an_imported_run_keeps_its_hashes(
     store: Store, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert call("bundle", "export", "Default", str(tmp_path / "b.zip")).exit_code == 0
+    succeed("bundle", "export", "Default", str(tmp_path / "b.zip"))
     enter(tmp_path, monkeypatch)
-    assert call("bundle", "import", str(tmp_path / "b.zip")).exit_code == 0
+    succeed("bundle", "import", str(tmp_path / "b.zip"))
     (run,) = open_store().client.search_runs(["0"])
     record = look_up_run(open_store(), run.info.run_id)
     assert record is not None
@@ -225,9 +218,8 @@ def test_one_fix_ends_a_damaged_run(store: Store, run_id: str, folder: Path) -> 
 
 
 def test_a_run_of_an_earlier_version_has_no_hashes_and_is_not_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    empty: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    enter(tmp_path, monkeypatch)
     plant_study(open_store(), "old", ("conv2_3x3", "conv2_3x3_reg"), range(1))
     with caplog.at_level(logging.WARNING):
         assert call("report", "old", "--epochs", "4").exit_code == 0

@@ -18,7 +18,7 @@ from pipeline.errors import StoreError
 from pipeline.study.settings import Settings
 from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.store import open_store
-from tests.conftest import SUBSET
+from tests.conftest import SUBSET, flip_middle
 
 SETTINGS = Settings(data=str(SUBSET))
 Spoil = Callable[[Path, Path], None]
@@ -83,9 +83,7 @@ def cut(model: Path, mark: Path) -> None:
 
 
 def flip(model: Path, mark: Path) -> None:
-    content = bytearray(model.read_bytes())
-    content[len(content) // 2] ^= 1
-    model.write_bytes(content)
+    flip_middle(model)
 
 
 def empty(model: Path, mark: Path) -> None:

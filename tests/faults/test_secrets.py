@@ -6,15 +6,13 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline.sweep.execute import forward_environment
-from tests.conftest import slow
+from tests.conftest import Start, slow
 
-Start = Callable[..., subprocess.Popen[str]]
 CANARY = "canary-7f3a91"
 ENVIRONMENT = {
     **dict.fromkeys(("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY"), CANARY),

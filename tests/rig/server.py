@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import clear_environment
 from tests.rig.postgres import find_free_port
 
 START_SECONDS = 120
@@ -38,12 +39,9 @@ class Server:
 
     def launch(self) -> None:
         """Start it, and do not wait."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-        environment |= {
-            "MLFLOW_BACKEND_STORE_URI": self.database,
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
+        environment = clear_environment(
+            MLFLOW_BACKEND_STORE_URI=self.database, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"
+        )
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", "1", "--artifacts-destination", str(self.folder / "artifacts")]
         with (self.folder / "server.log").open("ab") as log:

@@ -17,7 +17,7 @@ from distributed import LocalCluster
 from pipeline.errors import CellTaken, StoreUnreachable
 from pipeline.sweep import execute
 from pipeline.sweep.execute import Job, forward_environment, open_cluster, run_process
-from tests.conftest import ROOT, SUBSET, call, run_python
+from tests.conftest import ROOT, call, run_python, write_study
 
 JOB = Job(name="conv2_3x3-s0", words=["tiny.toml", "conv2_3x3", "0"], environment={}, attempts=2)
 
@@ -116,11 +116,9 @@ def test_a_store_that_stays_away_ends_the_cell(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_scheduler_without_tls_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_uri: str) -> None:
     monkeypatch.setattr(execute, "CONNECT_SECONDS", 1)
-    (tmp_path / "tiny.toml").write_text(
-        f'variants = ["conv2_3x3"]\nseeds = [0]\nsettings = {{ epochs = 1, data = "{SUBSET}" }}\n'
-    )
+    path = write_study(tmp_path / "tiny.toml", epochs=1)
     for scheme in ("tcp", "tls"):
-        result = call("sweep", str(tmp_path / "tiny.toml"), "--scheduler", f"{scheme}://127.0.0.1:9")
+        result = call("sweep", str(path), "--scheduler", f"{scheme}://127.0.0.1:9")
         assert result.exit_code == 1
         assert ("Warning: without tls:// anyone who can reach" in result.stderr) == (scheme == "tcp")
         said = {
