@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from tests.conftest import SUBSET, Start, call, enter, slow
+from tests.conftest import SUBSET, Start, call, enter
 
 TRAIN = ("python", "-m", "pipeline", "train", "--data=tests/mnist-subset.npz", "--epochs=500")
 LAUNCH = ("mlflow", "run", ".", "--env-manager", "local", "-P", "data=tests/mnist-subset.npz", "-P", "epochs=500")
@@ -55,7 +57,8 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("parameter", "reason"), [BAD[0], *slow(*BAD[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize(("parameter", "reason"), BAD)
 def test_a_bad_parameter_fails_the_run_with_the_reason(
     project: Path, start: Start, parameter: str, reason: str
 ) -> None:
@@ -71,7 +74,8 @@ def test_a_bad_parameter_fails_the_run_with_the_reason(
     assert "kind" not in run.data.tags  # no training began
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, *slow(signal.SIGINT, signal.SIGHUP)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_run_as_killed_with_whole_epochs(project: Path, start: Start, number: signal.Signals) -> None:
     if signal.getsignal(number) is signal.SIG_IGN:
         pytest.skip("these tests run under nohup, whose programs ignore it")
@@ -152,9 +156,6 @@ def test_plain_mlflow_ui_started_first_does_not_break_training(project: Path, st
 
 
 def default_experiment(project: Path) -> str:
-    import sqlite3
-    from contextlib import closing
-
     with closing(sqlite3.connect(project / "mlflow.db", timeout=20)) as connection:
         try:
             row = connection.execute("SELECT artifact_location FROM experiments WHERE experiment_id = 0").fetchone()

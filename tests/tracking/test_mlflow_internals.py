@@ -76,6 +76,7 @@ def test_experiments_and_trainings_are_those_of_the_client(client: MlflowClient,
     assert said == {table: {ids[0]: values} for table, values in data.items()}
 
 
+@pytest.mark.slow
 def test_the_web_application_is_loaded_on_a_store(database: Path, tmp_path: Path) -> None:
     code = f"from pathlib import Path; from pipeline.tracking.mlflow_internals import load_application; \
 apps = load_application('sqlite:///{database}', Path({str(tmp_path)!r}), '127.0.0.1:9'); \
