@@ -160,7 +160,6 @@ def test_seeds_agree_with_statsmodels(size, alpha):
 @pytest.mark.parametrize("size", [0.3, 0.5, 0.7, 1.0])
 def test_seeds_needed_give_eighty_percent_power(size):
     seeds = count_seeds(1.0, size)
-    assert seeds is not None
     draws = np.random.default_rng(11).normal(size, 1, size=(20_000, seeds))
     assert (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.03)
 

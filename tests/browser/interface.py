@@ -24,7 +24,6 @@ class Interface:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
         self.page = self.line.partition(" ")[0]
         self.address = self.page.partition("/#")[0]

@@ -51,8 +51,6 @@ def test_an_interval_stands_to_the_right_of_its_text(report: Page) -> None:
     assert len(cards) == 4
     for card in cards:
         text, picture = card.locator("> div").bounding_box(), card.locator("img.interval").bounding_box()
-        assert text is not None
-        assert picture is not None
         assert picture["x"] >= text["x"] + text["width"]
         assert picture["x"] + picture["width"] <= 1280
         assert text["y"] <= picture["y"] <= text["y"] + text["height"]

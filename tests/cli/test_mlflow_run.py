@@ -28,7 +28,6 @@ def read_only_run(project: Path) -> tuple[MlflowClient, Run]:
 
 def wait_for(process: subprocess.Popen[str], text: str) -> str:
     seen = ""
-    assert process.stdout is not None
     for line in process.stdout:
         seen += line
         if text in line:

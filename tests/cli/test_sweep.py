@@ -22,7 +22,7 @@ from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.write.recorder import record_run
 from tests.cli.test_chaos import tell_kind
-from tests.conftest import SUBSET, Start, call, refuse, succeed, write_study
+from tests.conftest import SUBSET, Start, call, succeed, write_study
 from tests.sweep.test_cells import NO_RUNS
 
 PAIR = ("conv2_3x3", "conv2_3x3_reg")
@@ -84,7 +84,9 @@ def test_runs_of_an_earlier_version_are_named_and_kept_if_asked(
     ],
 )
 def test_what_cannot_be_swept_is_one_line(tiny: str, empty: Path, arguments: list[str], line: str) -> None:
-    assert refuse(*(argument.replace("{tiny}", tiny) for argument in arguments)).startswith(line)
+    result = call(*(argument.replace("{tiny}", tiny) for argument in arguments))
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith(line)
 
 
 def read_cells(uri: str, name: str = "tiny") -> pd.DataFrame:

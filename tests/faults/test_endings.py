@@ -101,8 +101,6 @@ def test_a_reader_that_leaves_ends_no_training(tmp_path: Path, environment: dict
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    assert process.stderr is not None
     assert process.stdout.readline().startswith("conv2_3x3, seed 0")
     process.stdout.close()  # as `| head -1` does
     said = process.stderr.read()

@@ -21,7 +21,7 @@ from pipeline.tracking.store import open_store
 from tests.conftest import SUBSET, flip_middle
 
 SETTINGS = Settings(data=str(SUBSET))
-Spoil = Callable[[Path, Path], None]
+Spoil = Callable[[Path, Path], object]
 
 
 def rewrite(model: Path, change: Callable[[dict[str, bytes]], None]) -> None:
@@ -32,6 +32,17 @@ def rewrite(model: Path, change: Callable[[dict[str, bytes]], None]) -> None:
     with zipfile.ZipFile(model, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
+
+
+def change_layer(model: Path, place: int, **changes: object) -> None:
+    """Change what the network's configuration says of one of its layers."""
+
+    def change(members: dict[str, bytes]) -> None:
+        config: dict[str, Any] = json.loads(members["config.json"])
+        config["config"]["layers"][place].update({"registered_name": None, **changes})
+        members["config.json"] = json.dumps(config).encode()
+
+    rewrite(model, change)
 
 
 def add_lambda(model: Path, mark: Path) -> None:
@@ -46,15 +57,7 @@ def add_lambda(model: Path, mark: Path) -> None:
 
 def call_system(model: Path, mark: Path) -> None:
     """A first layer whose class is os.system."""
-
-    def change(members: dict[str, bytes]) -> None:
-        config: dict[str, Any] = json.loads(members["config.json"])
-        first = config["config"]["layers"][0]
-        first.update({"module": "os", "class_name": "system", "registered_name": None})
-        first["config"] = {"command": f"touch {mark}"}
-        members["config.json"] = json.dumps(config).encode()
-
-    rewrite(model, change)
+    change_layer(model, 0, module="os", class_name="system", config={"command": f"touch {mark}"})
 
 
 def link_outside(model: Path, mark: Path) -> None:
@@ -78,18 +81,6 @@ def link_outside(model: Path, mark: Path) -> None:
     rewrite(model, change)
 
 
-def cut(model: Path, mark: Path) -> None:
-    model.write_bytes(model.read_bytes()[:-1000])
-
-
-def flip(model: Path, mark: Path) -> None:
-    flip_middle(model)
-
-
-def empty(model: Path, mark: Path) -> None:
-    model.write_bytes(b"")
-
-
 def claim_saved_model(model: Path, mark: Path) -> None:
     """An MLmodel that makes MLflow load a TensorFlow graph, which may write files and knows no safe mode."""
     description = model.parents[1] / "MLmodel"
@@ -109,15 +100,8 @@ def fill_yaml(model: Path, mark: Path) -> None:
 
 def wrap_torch(model: Path, mark: Path) -> None:
     """A layer that is a module of another library, which Keras would unpickle."""
-
-    def change(members: dict[str, bytes]) -> None:
-        config: dict[str, Any] = json.loads(members["config.json"])
-        first = config["config"]["layers"][1]
-        first.update({"module": "keras.layers", "class_name": "TorchModuleWrapper", "registered_name": None})
-        first["config"] = {"module": {"class_name": "__bytes__", "config": {"value": "gASVIQ=="}}, "name": "torch"}
-        members["config.json"] = json.dumps(config).encode()
-
-    rewrite(model, change)
+    config = {"module": {"class_name": "__bytes__", "config": {"value": "gASVIQ=="}}, "name": "torch"}
+    change_layer(model, 1, module="keras.layers", class_name="TorchModuleWrapper", config=config)
 
 
 @pytest.fixture
@@ -138,9 +122,9 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     "lambda": (add_lambda, "Lambda"),
     "os.system": (call_system, ""),
     "external link": (link_outside, ""),
-    "cut": (cut, ""),
-    "flipped": (flip, ""),
-    "empty": (empty, ""),
+    "cut": (lambda model, mark: model.write_bytes(model.read_bytes()[:-1000]), ""),
+    "flipped": (lambda model, mark: flip_middle(model), ""),
+    "empty": (lambda model, mark: model.write_bytes(b""), ""),
     "yaml tag": (tag_yaml, ""),
     "huge yaml": (fill_yaml, "its MLmodel file has more than 1,000,000 bytes"),
     "torch": (wrap_torch, ""),

@@ -51,7 +51,6 @@ class Server:
 
     def await_answer(self) -> None:
         """Wait until it answers; the test fails if it does not."""
-        assert self.process is not None
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -65,7 +64,6 @@ class Server:
 
     def kill(self) -> None:
         """SIGKILL to it and its worker."""
-        assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(START_SECONDS)
 
