@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Points, str, 
 
 
 @pytest.fixture
-def experiment() -> Iterator[str]:
+def experiment() -> str:
     """The name of an experiment of the test's own."""
     return f"away-{uuid.uuid4().hex}"
 
@@ -105,6 +104,7 @@ def test_a_server_that_is_gone_for_good_leaves_a_run_that_sync_completes(
     _, run = read_only_run(server.uri, experiment)
     assert run.info.run_id in last
     assert list((project / "mlruns" / ".checkpoints" / run.info.run_id).glob("epoch-*"))
+    assert [path.stem for path in project.glob("mlruns/.journal/*.jsonl")] == [run.info.run_id]
     output, _ = (synced := start(*SYNC, **surroundings)).communicate(timeout=200)
     assert synced.returncode == 0, output
     assert read_run(server.uri, experiment) == undisturbed

@@ -15,7 +15,7 @@ import pytest
 from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.tracking import reach
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import SUBSET, call, copy_database, execute, run_python
+from tests.conftest import SUBSET, copy_database, execute, refuse, run_python
 
 
 def test_a_deleted_experiment_says_how_it_comes_back(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,12 +24,9 @@ def test_a_deleted_experiment_says_how_it_comes_back(store_uri: str, monkeypatch
     store.client.delete_experiment(experiment_id)
     remedy = f"bring it back with `mlflow experiments restore --experiment-id {experiment_id}`, or start afresh under"
     for name, value in (("MLFLOW_EXPERIMENT_NAME", "deleted"), ("MLFLOW_EXPERIMENT_ID", experiment_id)):
-        with pytest.MonkeyPatch.context() as patch:
+        with monkeypatch.context() as patch:
             patch.setenv(name, value)
-            result = call("train", "--data", str(SUBSET))
-            assert result.exit_code == 1
-            assert result.stderr.count("\n") == 1
-            assert f'the experiment "deleted" is deleted; {remedy}' in result.stderr
+            assert f'the experiment "deleted" is deleted; {remedy}' in refuse("train", "--data", str(SUBSET))
 
 
 def test_a_server_that_never_answers_is_waited_for_aloud_and_shortly(
@@ -86,7 +83,10 @@ def test_a_server_that_drips_is_given_up(whole: bytes, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"root:x:0:0:root:/root:/bin/bash\n", "is not a SQLite database; set MLFLOW_TRACKING_URI to the file of a"),
+        (
+            b"root:x:0:0:root:/root:/bin/bash\n" * 300,
+            "is not a SQLite database; set MLFLOW_TRACKING_URI to the file of a",
+        ),
         (None, "is the database of another program; set MLFLOW_TRACKING_URI to the file of a store, or to a new one"),
         ("folder", "is not a regular file; set MLFLOW_TRACKING_URI to"),
         ("pipe", "is not a regular file; set MLFLOW_TRACKING_URI to"),
@@ -128,11 +128,10 @@ def test_a_store_of_a_newer_mlflow_says_so(
     copy_database(store_folder / "mlflow.db", tmp_path)
     execute(tmp_path / "mlflow.db", "UPDATE alembic_version SET version_num = 'ffffffffffff'")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    result = call("status")
-    assert result.exit_code == 1
-    assert "a newer MLflow than the 3." in result.stderr
-    assert "pip install --upgrade mlflow" in result.stderr
-    assert "db upgrade" not in result.stderr
+    said = refuse("status")
+    assert "a newer MLflow than the 3." in said
+    assert "pip install --upgrade mlflow" in said
+    assert "db upgrade" not in said
 
 
 @pytest.mark.slow

@@ -37,8 +37,8 @@ class Server:
         """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
-    def launch(self) -> None:
-        """Start it, and do not wait."""
+    def start(self) -> None:
+        """Start it and wait until it answers; the test fails if it does not."""
         environment = clear_environment(
             MLFLOW_BACKEND_STORE_URI=self.database, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"
         )
@@ -49,18 +49,11 @@ class Server:
                 command, env=environment, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
             )
 
-    def await_answer(self) -> None:
-        """Wait until it answers; the test fails if it does not."""
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"mlflow server does not start:\n{(self.folder / 'server.log').read_text()}")
             time.sleep(0.1)
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        self.launch()
-        self.await_answer()
 
     def kill(self) -> None:
         """SIGKILL to it and its worker."""

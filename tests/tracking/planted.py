@@ -15,6 +15,7 @@ from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.store import Store, find_experiment, open_store
+from pipeline.tracking.write.journal import locate_journals
 from pipeline.tracking.write.recorder import open_run, record_run
 
 SHA256 = "5" * 64
@@ -37,6 +38,14 @@ def plant_run(store: Store, name: str, seed: int, *, epochs: int = 4, finished: 
         finals |= {"final/honest_test_loss": train + gap, "final/honest_train_loss": train, "final/gap_honest": gap}
         recorder.log(finals, {"weights.sha256": f"{seed:064}"}, step=epochs)
     return recorder.run_id
+
+
+def plant_journal(store: Store, run_id: str, text: str = "") -> Path:
+    """A journal as a process leaves it that has not delivered this to the store."""
+    path = locate_journals(store) / f"{run_id}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
 
 
 def declare_frozen(path: Path, text: str, experiment_id: str) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import signal
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -168,10 +169,17 @@ def test_a_launchers_run_that_nobody_took_up_is_failed_with_the_reason(
     assert (run.info.status, run.data.tags["outcome.reason"]) == ("FAILED", "epochs must be positive")
 
 
-def test_a_signal_between_a_run_and_its_guard_still_ends_it(
-    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def handled() -> Iterator[None]:
+    """Signals are handled as in a training, from the first one on."""
     interrupts.install()
+    yield
+    interrupts.install()
+
+
+def test_a_signal_between_a_run_and_its_guard_still_ends_it(
+    client: MlflowClient, handled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     created = recorder_module.create_run
     ids = []
 
@@ -185,13 +193,11 @@ def test_a_signal_between_a_run_and_its_guard_still_ends_it(
         pytest.fail("the signal came before the block")
     run = client.get_run(ids[0])
     assert (run.info.status, run.data.tags["outcome"]) == ("KILLED", "killed")
-    interrupts.install()
 
 
 def test_a_signal_in_the_middle_of_a_write_waits_for_its_end(
-    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, handled: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupts.install()
     ids = []
 
     def train() -> None:
@@ -212,7 +218,6 @@ def test_a_signal_in_the_middle_of_a_write_waits_for_its_end(
     run = client.get_run(ids[0])
     assert run.data.metrics["test/loss"] == 0.5
     assert (run.info.status, run.data.tags["outcome.reason"]) == ("KILLED", "SIGINT")
-    interrupts.install()
 
 
 def test_a_run_with_a_loss_that_is_not_finite_fails_with_epoch_and_batch(
