@@ -11,13 +11,7 @@ from pipeline.study.experiment import Experiment
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.sweep.cells import plan_cells
-from pipeline.sweep.estimate import (
-    count_cores,
-    count_work,
-    estimate_cells,
-    order_cells,
-    take_within,
-)
+from pipeline.sweep.estimate import count_cores, count_work, estimate_cells, order_cells, take_within
 from tests.conftest import ROOT
 from tests.sweep.test_cells import NO_RUNS
 

@@ -109,9 +109,7 @@ def test_a_claim_of_a_dead_process_is_removed(store: Store, study: str, dead: di
     store.client.set_experiment_tag(experiment_id, "lease.aa.1", json.dumps({**dead, "held": "yes"}))
     store.client.set_experiment_tag(experiment_id, "lease.bb.2", json.dumps({**identify_process(), "held": "yes"}))
     check_fixed(
-        study,
-        f"experiment {study}: lease.aa.1 is of process {dead['pid']} on {dead['host']}, which died",
-        "removed",
+        study, f"experiment {study}: lease.aa.1 is of process {dead['pid']} on {dead['host']}, which died", "removed"
     )
     store.client.set_experiment_tag(experiment_id, "lease.cc.3", "no claim")
     check_fixed(study, f"experiment {study}: lease.cc.3 is of nobody", "removed")

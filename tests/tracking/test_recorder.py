@@ -66,8 +66,7 @@ def test_every_artifact_is_there_and_readable(client: MlflowClient, trained: tup
     said = [environment[name] for name in ("backend", "image_data_format", "floatx", "threads")]
     assert said == ["tensorflow", "channels_last", "float32", 2]
     assert any(package.startswith("tensorflow==") for package in environment["packages"])
-    steps = {file.path.split("+")[2] for file in client.list_artifacts(run_id, "images")}
-    assert steps == {"0", "1", "2"}
+    assert {file.path.split("+")[2] for file in client.list_artifacts(run_id, "images")} == {"0", "1", "2"}
 
 
 def test_the_saved_model_predicts_what_was_logged(client: MlflowClient, trained: tuple[str, str]) -> None:
@@ -221,7 +220,7 @@ def test_a_signal_in_the_middle_of_a_write_waits_for_its_end(
 
 
 def test_a_run_with_a_loss_that_is_not_finite_fails_with_epoch_and_batch(
-    client: MlflowClient, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.training.network.LEARNING_RATE", 1e30)
     result = call("train", "--data", str(SUBSET), "--subset", "600", "--epochs", "1")

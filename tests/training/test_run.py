@@ -85,14 +85,8 @@ def test_another_seed_gives_other_weights(dataset: Dataset, whole: Result) -> No
 @pytest.mark.slow
 def test_a_tensorflow_that_was_imported_before_with_other_settings_is_refused() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF_E", "KERAS_"))}
-    done = subprocess.run(
-        [sys.executable, "-c", f"import tensorflow\n{TRAIN}", str(SUBSET), "0"],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = [sys.executable, "-c", f"import tensorflow\n{TRAIN}", str(SUBSET), "0"]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.stderr.splitlines()[-1] == (
         "pipeline.errors.TrainingError: TensorFlow or Keras was imported before pipeline, with another "
         "TF_ENABLE_ONEDNN_OPTS; import pipeline first, in a new process"
