@@ -208,6 +208,19 @@ def trained(store_folder: Path) -> tuple[str, str]:
     return read_run_id(result.output), result.output
 
 
+@pytest.fixture
+def logged_model(trained: tuple[str, str], store_uri: str, tmp_path: Path) -> Iterator[Path]:
+    """The file of the trained run's logged network; its folder is put back as it was after the test."""
+    from pipeline.tracking.store import open_store
+
+    (logged,) = open_store().client.search_logged_models(["0"], f"source_run_id = '{trained[0]}'")
+    folder = Path(logged.artifact_location.removeprefix("file://"))
+    shutil.copytree(folder, tmp_path / "kept")
+    yield folder / "data" / "model.keras"
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "kept", folder)
+
+
 def copy_project(folder: Path) -> None:
     """What a clone would have of the project, without most of its tests."""
     shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))

@@ -58,7 +58,7 @@ def train(file: Path, arch: str, *more: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """Somebody's folder: the file of a study, the runs of its two cells, and one more that was interrupted."""
     folder = tmp_path_factory.mktemp("somebody")
     (folder / "mine.toml").write_text(STUDY)
@@ -69,16 +69,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(Recorder, "end_epoch", interrupt)
         results["killed"] = train(folder / "mine.toml", "tiny", "--seed", "5")
     assert [result.exit_code for result in results.values()] == [0, 0, 143], results["tiny"].output
-    ids = {name: read_run_id(result.output) for name, result in results.items()}
-    (folder / "ids.json").write_text(json.dumps(ids))
-    return folder
+    return folder, {name: read_run_id(result.output) for name, result in results.items()}
 
 
 @pytest.fixture
-def ids(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def ids(made: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The run ids, in the folder and its store."""
-    enter(folder, monkeypatch)
-    return dict(json.loads((folder / "ids.json").read_text()))
+    enter(made[0], monkeypatch)
+    return made[1]
 
 
 def test_the_cells_that_train_has_made_are_done(ids: dict[str, str]) -> None:
@@ -169,7 +167,7 @@ def test_a_class_is_no_digit(ids: dict[str, str], tmp_path: Path) -> None:
     assert seen == image.tolist()  # not moved by a pixel
 
 
-def test_an_interrupted_run_goes_on_without_its_file(ids: dict[str, str], folder: Path) -> None:
+def test_an_interrupted_run_goes_on_without_its_file(ids: dict[str, str]) -> None:
     variant, settings = find_resumable(open_store(), ids["killed"])
     assert (variant.name, variant.features, variant.head, settings.seed) == ("tiny", "4 M 8 M", "16", 5)
     line = f"Error: run {ids['killed']} knows its own variant; leave --variants out beside --resume\n"

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -250,27 +248,16 @@ def test_a_run_that_did_not_finish_is_refused(run_id: str, seven: Path) -> None:
     assert result.output == f"Error: run {run_id} is not a finished training (it is killed); name another\n"
 
 
-@pytest.fixture
-def model(run_id: str, tmp_path: Path) -> Iterator[Path]:
-    """The logged model's file, put back as it was after the test."""
-    client = open_store().client
-    (logged,) = client.search_logged_models(["0"], f"source_run_id = '{run_id}'")
-    path = Path(re.sub(r"^file://", "", logged.artifact_location)) / "data" / "model.keras"
-    shutil.copy(path, tmp_path / "kept")
-    yield path
-    shutil.copy(tmp_path / "kept", path)
-
-
-def test_other_weights_and_another_network_are_refused(run_id: str, seven: Path, model: Path) -> None:
+def test_other_weights_and_another_network_are_refused(run_id: str, seven: Path, logged_model: Path) -> None:
     import keras
 
     def refuse_network(network: keras.Model, reason: str) -> None:
-        network.save(model)
+        network.save(logged_model)
         result = call("predict", str(seven), "--run", run_id)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.endswith(f"Error: the {reason}; train it again\n")
 
-    network = keras.saving.load_model(model)
+    network = keras.saving.load_model(logged_model)
     weights = network.get_weights()
     network.set_weights([weights[0] + 1, *weights[1:]])
     refuse_network(network, f"weights of run {run_id} are not those that it logged")
@@ -281,14 +268,14 @@ def test_other_weights_and_another_network_are_refused(run_id: str, seven: Path,
     refuse_network(alien, f"model of run {run_id} is no conv2_3x3_reg")
 
 
-def test_a_model_of_an_earlier_version_is_given_normalised_images(run_id: str, seven: Path, model: Path) -> None:
+def test_a_model_of_an_earlier_version_is_given_normalised_images(run_id: str, seven: Path, logged_model: Path) -> None:
     """It was stored without its normalisation, and its run did not say what it takes."""
     pixels = json.loads(call("predict", str(seven), "--run", run_id, "--request").stdout)["inputs"]
     answer = call("predict", str(seven), "--run", run_id).stdout
     client = open_store().client
     network = load_verified(find_run(open_store(), run_id))
     network.optimizer.build(network.trainable_variables)
-    network.save(model)
+    network.save(logged_model)
     client.delete_tag(run_id, "model.input")
     try:
         request = json.loads(call("predict", str(seven), "--run", run_id, "--request").stdout)["inputs"]

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.tracking.store import open_store
 from pipeline.training.checkpoint import find_checkpoints, load_newest
-from tests.conftest import ROOT, SUBSET, call, copy_database, enter, refuse, run_python
+from tests.conftest import ROOT, SUBSET, call, refuse, run_python
 from tests.training.test_checkpoint import CONFIG, save_epochs
 
 LEVELS = {"read-only": 0, "database": 60, "checkpoint": 4500, "artifact": 7500}
@@ -67,12 +67,9 @@ def test_a_training_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_ro
     assert len({case["more"].split("weights sha256 ")[1] for case in cases.values()}) == 1
 
 
-def test_a_folder_of_runs_that_is_a_file_is_one_line_before_any_training(
-    tmp_path: Path, store_uri: str, store_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy_store(store_folder, tmp_path)
-    (tmp_path / "mlruns").write_text("a file where a folder should be")
-    enter(tmp_path, monkeypatch)
+def test_a_folder_of_runs_that_is_a_file_is_one_line_before_any_training(empty: Path) -> None:
+    open_store()
+    (empty / "mlruns").write_text("a file where a folder should be")
     result = call("train", "--data", str(SUBSET))
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert "mlruns" in result.stderr
@@ -85,23 +82,13 @@ def test_a_missing_folder_of_the_store_is_one_line(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_that_cannot_be_opened_is_one_line(
-    tmp_path: Path, store_uri: str, store_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy_store(store_folder, tmp_path)
-    lock = tmp_path / ".mlflow.db.lock"
+def test_a_lock_that_cannot_be_opened_is_one_line(empty: Path) -> None:
+    lock = empty / ".mlflow.db.lock"
     if os.geteuid():
         lock.touch(0)
     else:
         lock.mkdir()  # for root every file can be written
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     assert str(lock) in refuse("train", "--data", str(SUBSET))
-
-
-def copy_store(store_folder: Path, folder: Path) -> None:
-    """A store of its own, which takes seconds to make again."""
-    open_store()
-    copy_database(store_folder / "mlflow.db", folder)
 
 
 @pytest.mark.slow

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import pytest
 from pipeline.errors import StoreError
 from pipeline.study.settings import Settings
 from pipeline.tracking.files.model import verify_run
-from pipeline.tracking.store import open_store
 from tests.conftest import SUBSET, flip_middle
 
 SETTINGS = Settings(data=str(SUBSET))
@@ -104,20 +102,6 @@ def wrap_torch(model: Path, mark: Path) -> None:
     change_layer(model, 1, module="keras.layers", class_name="TorchModuleWrapper", config=config)
 
 
-@pytest.fixture
-def model(trained: tuple[str, str], store_uri: str, tmp_path: Path) -> Iterator[Path]:
-    """The logged model's file, put back as it was after the test."""
-    client = open_store().client
-    (logged,) = client.search_logged_models(
-        [client.get_run(trained[0]).info.experiment_id], f"source_run_id = '{trained[0]}'"
-    )
-    folder = Path(logged.artifact_location)
-    shutil.copytree(folder, tmp_path / "kept")
-    yield folder / "data" / "model.keras"
-    shutil.rmtree(folder)
-    shutil.copytree(tmp_path / "kept", folder)
-
-
 SPOILT: dict[str, tuple[Spoil, str]] = {
     "lambda": (add_lambda, "Lambda"),
     "os.system": (call_system, ""),
@@ -134,11 +118,11 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
 
 @pytest.mark.parametrize("case", SPOILT)
 def test_an_exchanged_model_is_refused_in_one_line(
-    trained: tuple[str, str], model: Path, tmp_path: Path, case: str
+    trained: tuple[str, str], logged_model: Path, tmp_path: Path, case: str
 ) -> None:
     spoil, reason = SPOILT[case]
     mark = tmp_path / "executed"
-    spoil(model, mark)
+    spoil(logged_model, mark)
     with pytest.raises(StoreError) as caught:
         verify_run(trained[0], SETTINGS)
     assert not mark.exists()

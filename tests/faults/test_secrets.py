@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from pipeline.sweep.execute import forward_environment
 from tests.conftest import Start
+from tests.faults.test_private import run_git
 
 CANARY = "canary-7f3a91"
 ENVIRONMENT = {
@@ -22,14 +22,10 @@ ENVIRONMENT = {
 
 def set_remote(project: Path) -> None:
     """A git repository with one commit and a remote that holds a password."""
-    git = ("git", "-C", str(project), "-c", "user.name=test", "-c", "user.email=test@example.org")
-    for words in (
-        ("init", "--quiet"),
-        ("add", "MLproject"),
-        ("commit", "--quiet", "--message=first"),
-        ("remote", "add", "origin", f"https://me:{CANARY}@example.org/study.git?private_token={CANARY}"),
-    ):
-        subprocess.run([*git, *words], check=True)
+    run_git(project, "init", "--quiet")
+    run_git(project, "add", "MLproject")
+    run_git(project, "commit", "--quiet", "--message=first")
+    run_git(project, "remote", "add", "origin", f"https://me:{CANARY}@example.org/study.git?private_token={CANARY}")
 
 
 def read_command_lines(group: int) -> str:

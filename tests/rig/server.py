@@ -34,7 +34,6 @@ class Server:
 
     @property
     def uri(self) -> str:
-        """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
