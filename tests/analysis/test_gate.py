@@ -18,6 +18,7 @@ from pipeline.analysis.table.selection import select_runs
 from pipeline.errors import AnalysisError
 from pipeline.report.text.gate import render_junit, render_summary
 from pipeline.study.predicted import Predicted
+from tests.conftest import slow
 from tests.frames import PUBLISHED_NAMES, make_runs
 
 NAMES = ["conv2_3x3", "conv7_3x3"]
@@ -177,7 +178,7 @@ def draw(kind, size, rng):
 
 
 @pytest.mark.parametrize("kind", ["normal", "t3", "skewed"])
-@pytest.mark.parametrize("seeds", [2, 5])
+@pytest.mark.parametrize("seeds", [2, *slow(5)])
 def test_healthy_runs_pass_in_ninety_five_percent(kind, seeds):
     """14 variants, two metrics, one new run each; at 2,000 studies the Monte-Carlo error is 0.5 points."""
     rng = np.random.default_rng(seeds)

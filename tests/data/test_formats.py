@@ -15,6 +15,7 @@ import pytest
 from pipeline.data.formats import _ArrayUnpickler, read_path
 from pipeline.errors import DataError
 from tests.conftest import SUBSET
+from tests.made import encode_idx
 
 NAMES = {"x_train": "train-images", "y_train": "train-labels", "x_test": "t10k-images", "y_test": "t10k-labels"}
 
@@ -22,8 +23,7 @@ NAMES = {"x_train": "train-images", "y_train": "train-labels", "x_test": "t10k-i
 def write_idx(folder: Path, *, compress: bool, mark: str = "-") -> None:
     folder.mkdir()
     for name, array in read_path(SUBSET):
-        header = struct.pack(f">{array.ndim + 1}I", 0x0800 + array.ndim, *array.shape)
-        content = header + array.tobytes()
+        content = encode_idx(array)
         path = folder / f"{NAMES[name]}{mark}idx{array.ndim}-ubyte{'.gz' if compress else ''}"
         path.write_bytes(gzip.compress(content) if compress else content)
 

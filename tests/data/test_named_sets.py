@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import shutil
-import struct
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -17,6 +16,7 @@ from pipeline.data.datasets import load_data, load_mnist, shows_digits
 from pipeline.data.formats import ImageSet, read_path
 from pipeline.errors import DataError
 from tests.conftest import SUBSET
+from tests.made import encode_idx
 
 STEMS = dict(zip(("x_train", "y_train", "x_test", "y_test"), datasets.IDX_FILES, strict=True))
 
@@ -25,8 +25,7 @@ def write_idx(images: ImageSet, folder: Path) -> Path:
     """The four files as Debian and Keras have them."""
     folder.mkdir()
     for name, array in images:
-        header = struct.pack(f">{array.ndim + 1}I", 0x0800 + array.ndim, *array.shape)
-        (folder / STEMS[name]).write_bytes(gzip.compress(header + array.tobytes(), 1))
+        (folder / STEMS[name]).write_bytes(gzip.compress(encode_idx(array), 1))
     return folder
 
 

@@ -138,6 +138,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_worker_never_sees_a_signal_that_its_sweep_gets(tmp_path: Path) -> None:
     (tmp_path / "blocked.py").write_text(BLOCKED)

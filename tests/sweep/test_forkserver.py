@@ -71,6 +71,7 @@ def test_a_fork_follows_its_fork_server_and_not_the_worker(monkeypatch: pytest.M
     assert ask('["follow"]\n').stdout.splitlines()[0] == '[0, "alone\\n"]'
 
 
+@pytest.mark.slow
 def test_a_cell_whose_launcher_died_before_it_began_trains_nothing(words: list[str], tmp_path: Path) -> None:
     more = {FOLLOW: "1", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
     done = run_python(ROOT, "-m", "pipeline", "cell", *words, "0", **more)
