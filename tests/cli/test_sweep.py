@@ -39,7 +39,7 @@ def test_a_plan_runs_nothing(tiny: str, empty: Path) -> None:
         r"conv2_3x3                 2 to do\n"
         r"conv2_3x3_reg             2 to do\n"
         r"4 cells: 0 finished, 0 running, 0 stopped, 4 to do\n"
-        r"time left: about \d+ s \(\d+ s to \d+ s\) with 1 worker, judging by some seconds of conv2_3x3(_reg)?: "
+        r"time left: about \d+ \w+ \(\d+ \w+ to \d+ \w+\) with 1 worker, judging by some seconds of conv2_3x3(_reg)?: "
         r"no training has finished on this machine\n",
         result.output,
     )

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking.store import open_store
 from pipeline.training.checkpoint import find_checkpoints, load_newest
-from tests.conftest import ROOT, SUBSET, call, refuse, run_python
+from tests.conftest import ROOT, SUBSET, call, make_empty_store, refuse, run_python
 from tests.training.test_checkpoint import CONFIG, save_epochs
 
 LEVELS = {"read-only": 0, "database": 60, "checkpoint": 4500, "artifact": 7500}
@@ -68,7 +67,7 @@ def test_a_training_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_ro
 
 
 def test_a_folder_of_runs_that_is_a_file_is_one_line_before_any_training(empty: Path) -> None:
-    open_store()
+    (empty / "mlflow.db").write_bytes(make_empty_store())
     (empty / "mlruns").write_text("a file where a folder should be")
     result = call("train", "--data", str(SUBSET))
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)

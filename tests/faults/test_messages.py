@@ -16,7 +16,7 @@ from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.tracking import reach
 from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.write.adoption import create_run
-from tests.conftest import SUBSET, execute, refuse, run_python
+from tests.conftest import SUBSET, execute, make_empty_store, refuse, run_python
 
 
 def test_a_deleted_experiment_says_how_it_comes_back(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_a_store_of_another_kind_is_refused_at_once(uri: str, monkeypatch: pytes
 
 
 def test_a_store_of_a_newer_mlflow_says_so(empty: Path) -> None:
-    open_store()
+    (empty / "mlflow.db").write_bytes(make_empty_store())
     execute(empty / "mlflow.db", "UPDATE alembic_version SET version_num = 'ffffffffffff'")
     said = refuse("status")
     assert "a newer MLflow than the 3." in said

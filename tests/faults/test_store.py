@@ -16,7 +16,7 @@ from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.write.recorder import Recorder, record_run
 from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import find_checkpoints
-from tests.conftest import SUBSET, call, execute, read_run_id, refuse, run_python, succeed
+from tests.conftest import SUBSET, call, copy_database, enter, execute, read_run_id, refuse, run_python, succeed
 
 LOCKED_SECONDS = 25  # MLflow waits 20 for a lock
 EPOCHS = 3
@@ -89,9 +89,12 @@ def test_a_kill_while_the_tables_are_made_is_made_good(tmp_path: Path) -> None:
     assert set(outcomes) <= {"opened", "opened after what the error said"}, done.stdout
 
 
-def test_a_database_of_another_version_says_what_to_run(empty: Path) -> None:
-    open_store()
-    execute(empty / "mlflow.db", "UPDATE alembic_version SET version_num = 'bd07f7e963c5'")
+def test_a_database_of_another_version_says_what_to_run(
+    client: MlflowClient, tmp_path: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_database(store_folder / "mlflow.db", tmp_path)
+    execute(tmp_path / "mlflow.db", "UPDATE alembic_version SET version_num = 'bd07f7e963c5'")
+    enter(tmp_path, monkeypatch)
     said = refuse("compare", "Default")
-    assert said.startswith(f"Error: the tracking store sqlite:///{empty / 'mlflow.db'} ")
+    assert said.startswith(f"Error: the tracking store sqlite:///{tmp_path / 'mlflow.db'} ")
     assert "mlflow db upgrade" in said
