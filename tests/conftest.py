@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 SUBSET = ROOT / "tests" / "mnist-subset.npz"
 PROJECT_FILES = ("MLproject", "python_env.yaml", "conda.yaml", "pyproject.toml", "README.md")
+Start = Callable[..., subprocess.Popen[str]]
 
 os.environ.update({"TF_CPP_MIN_LOG_LEVEL": "3", "MLFLOW_DISABLE_TELEMETRY": "true"})
 import_module("pipeline.training")  # before any test imports TensorFlow, which reads its switches then
@@ -77,6 +79,14 @@ def enter(folder: Path, patch: pytest.MonkeyPatch) -> str:
     return uri
 
 
+@contextmanager
+def entered(folder: Path) -> Iterator[pytest.MonkeyPatch]:
+    """The same for a while, for what many tests share."""
+    with pytest.MonkeyPatch.context() as patch:
+        enter(folder, patch)
+        yield patch
+
+
 @pytest.fixture
 def store_uri(store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The shared store, set as the tracking URI."""
@@ -108,6 +118,13 @@ def execute(database: Path, statement: str, *values: object) -> None:
     """Change a SQLite file as somebody may by hand."""
     with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
         assert connection.execute(statement, values).rowcount, "it changes something"
+
+
+def flip_middle(path: Path) -> None:
+    """Turn one bit in the middle of a file round."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
 
 
 def call(*arguments: str) -> Result:
@@ -155,6 +172,22 @@ def unprobed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "time_in_process", lambda _: 1e-6)
 
 
+def write_study(
+    path: Path, variants: Iterable[str] = ("conv2_3x3",), seeds: Iterable[int] = (0,), **settings: object
+) -> Path:
+    """The file of an experiment on 600 images of the subset, but for other `settings`."""
+    given = {"subset": 600, "threads": 1, "data": str(SUBSET), **settings}
+    table = ", ".join(f"{name} = {json.dumps(value)}" for name, value in given.items())
+    path.write_text(f"variants = {list(variants)}\nseeds = {list(seeds)}\nsettings = {{ {table} }}\n")
+    return path
+
+
+def clear_environment(**variables: str) -> dict[str, str]:
+    """This process's environment without MLflow's variables, so that the default store is used, but for these."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    return {**kept, "MLFLOW_DISABLE_TELEMETRY": "true", **variables}
+
+
 def run_python(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A new interpreter in a folder, with this project's modules: `-m pipeline ...`, or a program after `-c`."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
@@ -170,11 +203,22 @@ def read_run_id(output: str) -> str:
 @pytest.fixture(scope="session")
 def trained(store_folder: Path) -> tuple[str, str]:
     """(run id, output) of one real training of conv2_3x3_reg: two epochs on the subset."""
-    with pytest.MonkeyPatch.context() as patch:
-        enter(store_folder, patch)
-        result = call("train", "--arch", "conv2_3x3_reg", "--epochs", "2", "--data", str(SUBSET))
-    assert result.exit_code == 0, result.output
+    with entered(store_folder):
+        result = succeed("train", "--arch", "conv2_3x3_reg", "--epochs", "2", "--data", str(SUBSET))
     return read_run_id(result.output), result.output
+
+
+@pytest.fixture
+def logged_model(trained: tuple[str, str], store_uri: str, tmp_path: Path) -> Iterator[Path]:
+    """The file of the trained run's logged network; its folder is put back as it was after the test."""
+    from pipeline.tracking.store import open_store
+
+    (logged,) = open_store().client.search_logged_models(["0"], f"source_run_id = '{trained[0]}'")
+    folder = Path(logged.artifact_location.removeprefix("file://"))
+    shutil.copytree(folder, tmp_path / "kept")
+    yield folder / "data" / "model.keras"
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "kept", folder)
 
 
 def copy_project(folder: Path) -> None:
@@ -193,21 +237,21 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def start_program(folder: Path, *command: str, **variables: str) -> subprocess.Popen[str]:
+    """Start a program of the environment in a folder, with the default store of the project there."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=clear_environment(PATH=path, **variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 @pytest.fixture
-def start(project: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start a program of the environment in the project's copy, with the default store there."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-
-    def start_program(*command: str, **more: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command,
-            cwd=project,
-            env={**environment, "MLFLOW_DISABLE_TELEMETRY": "true", **more},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    return start_program
+def start(project: Path) -> Start:
+    """Start a program in the project's copy."""
+    return partial(start_program, project)

@@ -14,6 +14,11 @@ THINGS = ("blue disc", "green disc", "green square", "red square")
 COLOURS = {"blue": (40, 60, 220), "green": (30, 170, 60), "red": (210, 40, 50)}
 
 
+def encode_idx(array: np.ndarray) -> bytes:
+    """An array of bytes as MNIST's own files hold it."""
+    return struct.pack(f">{array.ndim + 1}I", 0x0800 + array.ndim, *array.shape) + array.tobytes()
+
+
 def write_letters(folder: Path, train: int = 10, test: int = 4) -> Path:
     """EMNIST's letters: labels 1 to 26, images turned, gzipped IDX files and the mapping of labels to characters."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -22,9 +27,8 @@ def write_letters(folder: Path, train: int = 10, test: int = 4) -> Path:
         labels = np.tile(np.arange(1, LETTERS + 1, dtype=np.uint8), number)
         images = np.stack([draw_letter(int(label), rng) for label in labels]).transpose(0, 2, 1)
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
-            header = struct.pack(f">{array.ndim + 1}I", 0x0800 + array.ndim, *array.shape)
             path = folder / f"emnist-letters-{when}-{kind}-ubyte.gz"
-            path.write_bytes(gzip.compress(header + np.ascontiguousarray(array).tobytes(), 1))
+            path.write_bytes(gzip.compress(encode_idx(array), 1))
     lines = [f"{label} {64 + label} {96 + label}" for label in range(1, LETTERS + 1)]
     (folder / "emnist-letters-mapping.txt").write_text("\n".join(lines) + "\n")
     return folder

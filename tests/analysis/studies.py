@@ -82,6 +82,11 @@ def draw_curves(
     return 0.03 + fall * np.exp(-epoch / speed) + rise + noise * rng.normal(size=(len(rise), epochs))
 
 
+def bound_rate(rate: float, studies: int = 1000) -> float:
+    """The rate plus three Monte-Carlo standard errors."""
+    return rate + 3 * (rate * (1 - rate) / studies) ** 0.5
+
+
 GAP = Claim(name="gap", statement="the gap shrinks", estimand="gap", direction="lower", smallest_effect=0.005)
 ERROR = Claim(
     name="error", statement="no more errors", estimand="test_error", direction="not_higher", smallest_effect=0.001

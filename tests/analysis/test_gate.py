@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -14,11 +15,13 @@ from pipeline.analysis.table.selection import select_runs
 from pipeline.errors import AnalysisError
 from pipeline.report.text.gate import render_junit, render_summary
 from pipeline.study.predicted import Predicted
+from tests.conftest import slow
 from tests.frames import PUBLISHED_NAMES, make_runs
 
 NAMES = ["conv2_3x3", "conv7_3x3"]
 
 
+@functools.cache
 def store(seeds=range(5), **changes):
     return dump_conclusion(conclude(select_runs(make_runs(NAMES, seeds=seeds, **changes), rule="all-seeds")))
 
@@ -84,14 +87,14 @@ def test_other_code_or_versions_are_a_new_draw():
 
 
 def test_one_stored_seed_cannot_judge_unless_a_tolerance_is_declared():
-    unjudged = check_against(store([0]), rerun([1]))
+    unjudged = check_against(store((0,)), rerun([1]))
     assert {judgement.result for judgement in unjudged} == {"not judged"}
     assert unjudged[0].detail.startswith("n = 1 stored, no spread to judge by; store more seeds")
     assert unjudged[0].detail.endswith("give --tolerance final/test_loss=VALUE")
     assert not gate_passed(unjudged)
-    judged = check_against(store([0]), rerun([1]), Demands(tolerances={"final/test_loss": 0.05}))
+    judged = check_against(store((0,)), rerun([1]), Demands(tolerances={"final/test_loss": 0.05}))
     assert [judgement.result for judgement in judged] == ["pass", "not judged"] * 2
-    strict = check_against(store([0]), rerun([1]), Demands(tolerances={"final/test_loss": 1e-9}))
+    strict = check_against(store((0,)), rerun([1]), Demands(tolerances={"final/test_loss": 1e-9}))
     assert [judgement.result for judgement in strict] == ["fail", "not judged"] * 2
 
 
@@ -172,7 +175,7 @@ def draw(kind, size, rng):
 
 
 @pytest.mark.parametrize("kind", ["normal", "t3", "skewed"])
-@pytest.mark.parametrize("seeds", [2, 5])
+@pytest.mark.parametrize("seeds", [2, *slow(5)])
 def test_healthy_runs_pass_in_ninety_five_percent(kind, seeds):
     """14 variants, two metrics, one new run each; at 2,000 studies the Monte-Carlo error is 0.5 points."""
     rng = np.random.default_rng(seeds)
@@ -266,7 +269,7 @@ def test_images_that_all_stored_seeds_got_right_are_a_metric():
 
 def mixed_judgements():
     runs = pd.concat([rerun([77]), rerun([2], weights_sha256="b" * 64, run_id=["bad", "worse\x00"])])
-    return check_against(store(), runs) + check_against(store([0]), rerun([1]))
+    return check_against(store(), runs) + check_against(store((0,)), rerun([1]))
 
 
 def test_junit_counts_and_names_the_failing_cells():
@@ -299,5 +302,5 @@ def test_summary_of_a_gate_that_passed_or_judged_nothing():
     passed = check_against(store(), rerun([77]))
     assert gate_passed(passed)
     assert render_summary(passed).startswith("**Gate passed** (4 of 4 judged).")
-    nothing = check_against(store([0]), rerun([1]))
+    nothing = check_against(store((0,)), rerun([1]))
     assert render_summary(nothing).startswith("**Gate not passed**: nothing could be judged (0 of 4 judged).")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.interface import Interface
-from tests.conftest import ROOT, SUBSET, call, enter
+from tests.conftest import ROOT, SUBSET, entered, succeed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -34,18 +34,12 @@ HARMLESS = (
 def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store, where pairs is imported, and three variants are trained for two epochs and reported."""
     folder = tmp_path_factory.mktemp("studied")
-    with pytest.MonkeyPatch.context() as patch:
-        enter(folder, patch)
+    with entered(folder) as patch:
         patch.setenv("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
         for name in VARIANTS:
-            result = call("train", "--arch", name, "--epochs", "2", "--data", str(SUBSET))
-            assert result.exit_code == 0, result.output
-        for words in (
-            ("report", EXPERIMENT),
-            ("bundle", "import", str(ROOT / "experiments" / "results" / "pairs.zip")),
-        ):
-            result = call(*words)
-            assert result.exit_code == 0, result.output
+            succeed("train", "--arch", name, "--epochs", "2", "--data", str(SUBSET))
+        succeed("report", EXPERIMENT)
+        succeed("bundle", "import", str(EVIDENCE))
     return folder
 
 
@@ -98,12 +92,9 @@ def page(browser: Browser) -> Iterator[Page]:
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store of the published evidence on the pairs, and its report with every verdict."""
     folder = tmp_path_factory.mktemp("judged")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        for command in (("bundle", "import", str(EVIDENCE)), ("report", str(PAIRS))):
-            result = call(*command)
-            assert result.exit_code == 0, result.output
+    with entered(folder):
+        succeed("bundle", "import", str(EVIDENCE))
+        succeed("report", str(PAIRS))
     return folder
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, clear_environment
 
 STOP_SECONDS = 30
 
@@ -17,17 +16,14 @@ class Interface:
     """The interface on a store, at a free port; `line` is what it printed, `address` and `page` are what it names."""
 
     def __init__(self, uri: str, folder: Path) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-        environment |= {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pipeline", "ui", "--port", "0"],
             cwd=folder,
-            env=environment,
+            env=clear_environment(MLFLOW_TRACKING_URI=uri, PYTHONPATH=str(ROOT)),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
         self.page = self.line.partition(" ")[0]
         self.address = self.page.partition("/#")[0]

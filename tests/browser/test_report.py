@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tests.browser.conftest import PAIRS
-from tests.conftest import ROOT
+from tests.conftest import run_python
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -54,8 +51,6 @@ def test_an_interval_stands_to_the_right_of_its_text(report: Page) -> None:
     assert len(cards) == 4
     for card in cards:
         text, picture = card.locator("> div").bounding_box(), card.locator("img.interval").bounding_box()
-        assert text is not None
-        assert picture is not None
         assert picture["x"] >= text["x"] + text["width"]
         assert picture["x"] + picture["width"] <= 1280
         assert text["y"] <= picture["y"] <= text["y"] + text["height"]
@@ -91,13 +86,9 @@ def test_paper_has_numbered_pages_and_no_heading_alone(report: Page, screenshots
 
 @pytest.mark.parametrize("columns", [80, 120, 200])
 def test_the_comparison_in_a_terminal(page: Page, judged: Path, screenshots: Path, columns: int) -> None:
-    environment = {
-        **os.environ,
-        **{"PYTHONPATH": str(ROOT), "COLUMNS": str(columns), "FORCE_COLOR": "1"},
-        "MLFLOW_TRACKING_URI": f"sqlite:///{judged / 'mlflow.db'}",
-    }
-    command = [sys.executable, "-m", "pipeline", "compare", str(PAIRS)]
-    done = subprocess.run(command, cwd=judged, env=environment, capture_output=True, text=True, check=True)
+    variables = {"COLUMNS": str(columns), "FORCE_COLOR": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{judged}/mlflow.db"}
+    done = run_python(judged, "-m", "pipeline", "compare", str(PAIRS), **variables)
+    assert done.returncode == 0, done.stderr
     printed = Text.from_ansi(done.stdout)
     table = printed.plain.partition("\n\n")[0].splitlines()
     assert max(map(len, table)) <= columns

@@ -22,7 +22,7 @@ from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.files.registry import find_run, read_images
 from pipeline.tracking.store import open_store
 from pipeline.workflows.compare import find_comparison
-from tests.conftest import call, enter, read_run_id, refuse, succeed
+from tests.conftest import call, enter, entered, read_run_id, refuse, succeed
 from tests.made import LETTERS, THINGS, write_letters, write_things
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -38,15 +38,14 @@ SETS = {"things": ("things.npz", "l2"), "letters": ("letters", "scale")}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """Somebody's folder with a store, the studies below it, and the trained networks of both."""
     folder = tmp_path_factory.mktemp("somebody")
     (folder / "studies").mkdir()
     write_things(folder / "studies" / "things.npz")
     write_letters(folder / "studies" / "letters")
     ids = {}
-    with pytest.MonkeyPatch.context() as patch:
-        enter(folder, patch)
+    with entered(folder) as patch:
         for name, (data, normalization) in SETS.items():
             (folder / "studies" / f"{name}.toml").write_text(STUDY.format(data=data, normalization=normalization))
             patch.setenv("MLFLOW_EXPERIMENT_NAME", name)
@@ -56,14 +55,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 file = f"studies/{name}.toml"
                 result = succeed("train", "--variants", file, "--arch", arch, "--epochs", "1", *words)
                 ids[f"{name} {arch}"] = read_run_id(result.output)
-    (folder / "ids.json").write_text(json.dumps(ids))
-    return folder
+    return folder, ids
 
 
 @pytest.fixture
-def ids(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    enter(folder, monkeypatch)
-    return dict(json.loads((folder / "ids.json").read_text()))
+def ids(made: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    enter(made[0], monkeypatch)
+    return made[1]
 
 
 def test_the_run_says_what_its_images_and_its_network_are(ids: dict[str, str]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import call, enter, succeed
+from tests.conftest import call, enter, entered, refuse, succeed
 from tests.tracking.planted import plant_study
 
 PAIR = ("conv2_3x3", "conv2_3x3_reg")
@@ -19,8 +18,7 @@ PAIR = ("conv2_3x3", "conv2_3x3_reg")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a store with the experiment `carried`: four finished runs, one of other settings, one failed."""
     folder = tmp_path_factory.mktemp("cluster")
-    with pytest.MonkeyPatch.context() as patch:
-        enter(folder, patch)
+    with entered(folder):
         plant_study(open_store(), "carried", PAIR, range(2))
     return folder
 
@@ -40,25 +38,21 @@ def exported(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def test_an_experiment_is_carried_to_another_store(
     folder: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = call("bundle", "import", str(exported))
-    lines = done.stdout.splitlines()
-    assert done.exit_code == 0, done.output
+    lines = succeed("bundle", "import", str(exported)).stdout.splitlines()
     assert [re.sub("[0-9a-f]{32}$", "ID", line) for line in lines] == [
         *("conv2_3x3-s0: run ID", "conv2_3x3-s1: run ID", "conv2_3x3_reg-s0: run ID", "conv2_3x3_reg-s1: run ID"),
         *("conv2_3x3-s0: run ID", '"carried": 5 runs imported, 0 already there'),
     ]
-    again = call("bundle", "import", str(exported))
-    assert again.stdout.splitlines() == [
+    assert call("bundle", "import", str(exported)).stdout.splitlines() == [
         *(line.replace(": run ", ": already there as run ") for line in lines[:-1]),
         '"carried": 0 runs imported, 5 already there',
     ]
     arguments = ("compare", "carried", "--epochs", "4", "--rule", "all-seeds", "--format", "csv", "--truth")
     there = call(*arguments)
     back = tmp_path / "back.zip"
-    assert call("bundle", "export", "carried", str(back)).exit_code == 0
+    succeed("bundle", "export", "carried", str(back))
     enter(folder, monkeypatch)
-    here = call(*arguments)
-    assert (here.exit_code, here.stdout) == (0, there.stdout)
+    assert succeed(*arguments).stdout == there.stdout
     assert call("bundle", "import", str(back)).stdout.endswith("0 runs imported, 5 already there\n")
 
 
@@ -72,13 +66,9 @@ def test_a_bundle_goes_into_an_experiment_of_another_name(exported: Path) -> Non
 
 def test_a_damaged_bundle_changes_nothing(exported: Path) -> None:
     whole = exported.read_bytes()
-    shutil.copy(exported, exported.with_name("whole.zip"))
     exported.write_bytes(whole[:999] + bytes([whole[999] ^ 1]) + whole[1000:])
-    refused = call("bundle", "import", str(exported))
-    assert (refused.exit_code, refused.stdout) == (1, "")
-    assert refused.stderr == (
-        f"Error: {exported}: damaged, or no bundle: its sha256 is not the one at its end; copy it again\n"
-    )
+    line = f"Error: {exported}: damaged, or no bundle: its sha256 is not the one at its end; copy it again\n"
+    assert refuse("bundle", "import", str(exported)) == line
     assert not Path("mlflow.db").exists(), "the store is not even opened"
 
 
@@ -89,7 +79,6 @@ def test_a_damaged_bundle_changes_nothing(exported: Path) -> None:
         (("export", "Default", "new.zip"), 1, 'Error: no finished run in "Default"; train one first'),
         (("export", "carried", "there.zip"), 1, "Error: there.zip already exists; remove it or choose another name"),
         (("export", "carried", "no/x.zip"), 1, "Error: no/x.zip.unfinished: No such file or directory"),
-        (("import", "none.zip"), 1, "Error: none.zip: No such file or directory"),
         (
             ("import", "there.zip"),
             1,
@@ -108,9 +97,3 @@ def test_what_cannot_be_done_is_one_line(
     assert (result.output, result.exit_code) == (f"{line}\n", code)
     assert sorted(path.name for path in folder.glob("*.zip*")) == ["there.zip"]
     Path("there.zip").unlink()
-
-
-@pytest.mark.parametrize("name", ["export", "import"])
-def test_both_commands_have_help_with_an_example(name: str) -> None:
-    result = succeed("bundle", name, "--help")
-    assert f"  python -m pipeline bundle {name} " in result.output

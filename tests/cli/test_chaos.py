@@ -20,22 +20,12 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from tests.cli.test_resume import drop_times, read_histories
-from tests.conftest import SUBSET
+from tests.conftest import Start, write_study
 
-Start = Callable[..., subprocess.Popen[str]]
 KILLS = int(os.environ.get("CHAOS_KILLS", 30))
 VARIANTS = ("conv2_3x3", "conv2_3x3_reg")
 SEEDS = 3
 """At first; one more whenever all cells are done before the last kill."""
-TOML = f"""
-variants = {list(VARIANTS)}
-seeds = {list(range(KILLS))}
-[settings]
-epochs = 12
-subset = 600
-threads = 1
-data = "{SUBSET}"
-"""
 KINDS = ("training", "training", "fork server", "worker", "driver")
 ACTIONS = ("kill", "kill", "kill", "stop", "hang up", "delete")
 MOMENTS = ("any", "any", "first", "last")
@@ -134,7 +124,7 @@ def test_a_sweep_under_fire_ends_as_an_undisturbed_one(
     project: Path, start: Start, record_property: Callable[[str, object], None]
 ) -> None:
     seed = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
-    (project / "chaos.toml").write_text(TOML)
+    write_study(project / "chaos.toml", VARIANTS, range(KILLS), epochs=12)
 
     def start_sweep(seeds: int, **more: str) -> subprocess.Popen[str]:
         command = ("python", "-m", "pipeline", "sweep", "chaos.toml", "--workers=2", f"--seeds=0-{seeds - 1}")

@@ -7,35 +7,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.tracking.runs import read_runs
-from pipeline.tracking.store import find_experiment, open_store
 from tests.cli.test_mlflow_run import wait_for
-from tests.conftest import ROOT, SUBSET
+from tests.cli.test_sweep import read_cells
+from tests.conftest import ROOT, SUBSET, Start, run_python, write_study
 from tests.rig.postgres import find_free_port
 from tests.rig.server import Server
 
 pytest_plugins = ("tests.rig.fixtures",)
 pytestmark = pytest.mark.slow
 
-Start = Callable[..., subprocess.Popen[str]]
 VARIANTS = ("conv2_3x3", "conv2_3x3_reg")
 EPOCHS = 3
-TOML = f"""
-variants = {list(VARIANTS)}
-seeds = [0, 1]
-[settings]
-epochs = {EPOCHS}
-subset = 600
-threads = 1
-data = "{SUBSET}"
-"""
 
 
 @pytest.fixture
@@ -60,14 +48,6 @@ def scheduler(project: Path, start: Start) -> Iterator[str]:
             process.wait(60)
 
 
-def read_cells(uri: str, name: str) -> pd.DataFrame:
-    """All training runs of the experiment, in whatever state."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", uri)
-        store = open_store()
-        return read_runs(store, find_experiment(store, name))
-
-
 def count_points(uri: str, run_id: str) -> dict[str, list[int]]:
     """The steps of each metric that is measured by epoch."""
     client = MlflowClient(uri)
@@ -86,21 +66,16 @@ def await_checkpoint(project: Path) -> None:
 def train_undisturbed(folder: Path, variant: str, seed: str) -> str:
     """The weights' hash of one cell's training, by hand and on SQLite."""
     options = (f"--arch={variant}", f"--seed={seed}", f"--epochs={EPOCHS}", "--subset=600", "--threads=1")
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "train", *options, f"--data={SUBSET}"],
-        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    words = ("-m", "pipeline", "train", *options, f"--data={SUBSET}")
+    done = run_python(ROOT, *words, MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}")
+    assert done.returncode == 0, done.stderr
     return done.stdout.partition("weights sha256 ")[2].split()[0]
 
 
 def test_two_workers_and_a_server_that_is_killed_twice_do_every_cell_once(
     project: Path, start: Start, scheduler: str, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    (project / "cluster.toml").write_text(TOML)
+    write_study(project / "cluster.toml", VARIANTS, range(2), epochs=EPOCHS)
     sweep = ("python", "-m", "pipeline", "sweep", "cluster.toml", "--scheduler", scheduler, "--attempts", "5")
     driver = start(*sweep, MLFLOW_TRACKING_URI=server.uri)
     output = wait_for(driver, "cluster: 4 cells, 0 finished")

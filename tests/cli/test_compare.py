@@ -7,46 +7,33 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.study.experiment import hash_plan, load_experiment
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import call, enter, refuse, succeed
-from tests.tracking.planted import plant_run, plant_study
+from tests.conftest import call, entered, refuse, succeed
+from tests.tracking.planted import declare_frozen, plant_run, plant_study
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("undrawn", "store_uri")
 PAIRS = ("conv2_3x3", "conv2_3x3_reg", "conv3_3x3", "conv3_3x3_reg")
-TOML = """
+CLAIM = 'name = "gap", statement = "Regularisation closes the gap", estimand = "gap", direction = "lower"'
+TOML = f"""
 name = "study"
-variants = ["conv2_3x3", "conv2_3x3_reg", "conv3_3x3", "conv3_3x3_reg"]
+variants = {list(PAIRS)}
 seeds = [0, 1, 2, 3, 4]
-[settings]
-epochs = 4
-subset = 600
-[[claims]]
-name = "gap"
-statement = "Regularisation closes the gap"
-estimand = "gap"
-direction = "lower"
-smallest_effect = 0.01
+settings = {{ epochs = 4, subset = 600 }}
+claims = [ {{ {CLAIM}, smallest_effect = 0.01 }} ]
 """
 
 
 @pytest.fixture(scope="module")
 def study(store_folder: Path) -> str:
     """The id of an experiment with four variants and five seeds."""
-    with pytest.MonkeyPatch.context() as patch:
-        enter(store_folder, patch)
+    with entered(store_folder):
         return plant_study(open_store(), "study", PAIRS, range(5))
 
 
 @pytest.fixture
-def declared(study: str, store_uri: str, tmp_path: Path) -> str:
-    path = tmp_path / "study.toml"
-    path.write_text(TOML)
-    client = open_store().client
-    client.set_experiment_tag(study, FROZEN, json.dumps(hash_plan(load_experiment(path))))
-    client.set_experiment_tag(study, FROZEN_AT, "2020-01-01T00:00:00+00:00")
-    return str(path)
+def declared(study: str, tmp_path: Path) -> str:
+    return declare_frozen(tmp_path / "study.toml", TOML, study)
 
 
 def newest_compare_run(study: str) -> tuple[MlflowClient, str]:
@@ -55,7 +42,7 @@ def newest_compare_run(study: str) -> tuple[MlflowClient, str]:
     return client, run.info.run_id
 
 
-def test_the_table_has_all_rows_and_lists_what_it_leaves_out(study: str, store_uri: str) -> None:
+def test_the_table_has_all_rows_and_lists_what_it_leaves_out(study: str) -> None:
     result = call("compare", "study", "--epochs", "4", "--wide")
     lines = result.output.splitlines()
     assert result.exit_code == 0
@@ -153,7 +140,7 @@ def test_a_claim_that_changed_after_it_was_frozen_has_deviated(declared: str) ->
     assert call("compare", declared, "--wide").stdout.startswith("SUPPORTED: ")
 
 
-def test_every_number_can_be_traced(study: str, store_uri: str) -> None:
+def test_every_number_can_be_traced(study: str) -> None:
     result = call("compare", "study", "--epochs", "4", "--rule", "all-seeds", "--trace", "conv2_3x3", "TEST_LOSS")
     lines = result.output.splitlines()
     assert lines[0] == "conv2_3x3 TEST_LOSS = 0.53125, n = 5"
@@ -162,7 +149,7 @@ def test_every_number_can_be_traced(study: str, store_uri: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["csv", "markdown", "latex", "html", "json"])
-def test_a_format_goes_to_standard_output_or_a_file(study: str, store_uri: str, tmp_path: Path, form: str) -> None:
+def test_a_format_goes_to_standard_output_or_a_file(study: str, tmp_path: Path, form: str) -> None:
     path = tmp_path / "table"
     result = succeed("compare", "study", "--epochs", "4", "--format", form, "--output", str(path))
     assert result.stdout == ""
@@ -172,22 +159,19 @@ def test_a_format_goes_to_standard_output_or_a_file(study: str, store_uri: str, 
         assert f"http://127.0.0.1:5000/#/experiments/{study}/runs/" in text
 
 
-def test_the_gate_passes_the_same_weights_and_fails_others(study: str, store_uri: str, tmp_path: Path) -> None:
+def test_the_gate_passes_the_same_weights_and_fails_others(
+    study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stored = tmp_path / "result.json"
     arguments = ("study", "--epochs", "4", "--rule", "all-seeds", "--format", "json", "--output", str(stored))
     assert call("compare", *arguments).exit_code == 0
-    nothing_new = call("gate", "study", "--against", str(stored))
-    line = f"Error: the gate failed for {', '.join(PAIRS)}; see above\n"
-    assert (nothing_new.exit_code, nothing_new.stderr) == (1, line)
-    allowed = call("gate", "study", "--against", str(stored), "--allow-missing")
-    line = "Error: the gate judged nothing; see above\n"
-    assert (allowed.exit_code, allowed.stderr) == (1, line)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_EXPERIMENT_NAME", "study-again")
-        find_experiment(open_store(), create=True)
-        for name in PAIRS:
-            plant_run(open_store(), name, 3)
-        broken = plant_run(open_store(), "conv2_3x3", 2)
+    for options, reason in (((), f"failed for {', '.join(PAIRS)}"), (("--allow-missing",), "judged nothing")):
+        result = call("gate", "study", "--against", str(stored), *options)
+        assert (result.exit_code, result.stderr) == (1, f"Error: the gate {reason}; see above\n")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "study-again")
+    for name in PAIRS:
+        plant_run(open_store(), name, 3)
+    broken = plant_run(open_store(), "conv2_3x3", 2)
     reports = ("--junit", str(tmp_path / "gate.xml"), "--summary", str(tmp_path / "gate.md"))
     assert call("gate", "study-again", "--against", str(stored), *reports).exit_code == 0
     open_store().client.set_tag(broken, "weights.sha256", "f" * 64)
@@ -211,33 +195,27 @@ def test_the_gate_passes_the_same_weights_and_fails_others(study: str, store_uri
         (("missing.toml",), "Error: missing.toml: cannot be read (No such file or directory); give a TOML file"),
     ],
 )
-def test_what_cannot_be_compared_is_one_line(study: str, store_uri: str, arguments: tuple[str, ...], line: str) -> None:
+def test_what_cannot_be_compared_is_one_line(study: str, arguments: tuple[str, ...], line: str) -> None:
     find_experiment(open_store(), "empty-study", create=True)
     assert refuse("compare", *arguments).startswith(line)
 
 
-def test_a_damaged_result_file_is_one_line(study: str, store_uri: str, tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text("{}")
-    result = call("gate", "study", "--against", str(tmp_path / "result.json"))
-    assert result.exit_code == 1
-    assert result.output.startswith("Error: not a usable result file")
-    missing = call("gate", "study", "--against", str(tmp_path / "none.json"))
-    assert missing.output == f"Error: {tmp_path / 'none.json'}: No such file or directory\n"
-    (tmp_path / "binary.json").write_bytes(b"\x89PNG\xff")
-    binary = call("gate", "study", "--against", str(tmp_path / "binary.json"))
-    assert (
-        binary.output == f"Error: {tmp_path / 'binary.json'}: not a usable result file (no text); give one of compare\n"
-    )
+def test_a_damaged_result_file_is_one_line(study: str, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    for content, said in (
+        (b"{}", "not a usable result file"),
+        (b"\x89PNG\xff", f"{path}: not a usable result file (no text); give one of compare\n"),
+    ):
+        path.write_bytes(content)
+        assert refuse("gate", "study", "--against", str(path)).startswith(f"Error: {said}")
 
 
-def test_a_tolerance_gates_a_single_stored_seed(study: str, store_uri: str, tmp_path: Path) -> None:
+def test_a_tolerance_gates_a_single_stored_seed(study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = tmp_path / "one.json"
     assert call("compare", "study", "--epochs", "4", "--format", "json", "--output", str(stored)).exit_code == 0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_EXPERIMENT_NAME", "study-tolerance")
-        find_experiment(open_store(), create=True)
-        for name in PAIRS:
-            plant_run(open_store(), name, 5)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "study-tolerance")
+    for name in PAIRS:
+        plant_run(open_store(), name, 5)
     arguments = ("gate", "study-tolerance", "--against", str(stored), "--tolerance")
     assert call(*arguments, "final/test_loss=0.1", "--tolerance", "final/test_accuracy=0.1").exit_code == 0
     assert "failed for conv2_3x3 seed 5" in call(*arguments, "final/test_loss=0.001").stderr

@@ -9,15 +9,6 @@ from tests.conftest import call
 from tests.tracking.planted import plant_run
 
 
-def test_an_unknown_experiment_is_one_line(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_store()
-    for command in ("doctor", "status"):
-        result = call(command, "nowhere")
-        assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr.startswith('Error: no experiment "nowhere" in the store; it has ')
-        assert result.stderr.count("\n") == 1
-
-
 def test_a_file_names_its_experiment(store_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "tiny.toml"
     path.write_text('name = "examined"\nvariants = ["conv2_3x3"]\nseeds = [0]\n')

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from tests.conftest import SUBSET, call, enter, slow
+from tests.conftest import SUBSET, Start, call, enter
 
-Start = Callable[..., subprocess.Popen[str]]
 TRAIN = ("python", "-m", "pipeline", "train", "--data=tests/mnist-subset.npz", "--epochs=500")
 LAUNCH = ("mlflow", "run", ".", "--env-manager", "local", "-P", "data=tests/mnist-subset.npz", "-P", "epochs=500")
 
@@ -28,7 +28,6 @@ def read_only_run(project: Path) -> tuple[MlflowClient, Run]:
 
 def wait_for(process: subprocess.Popen[str], text: str) -> str:
     seen = ""
-    assert process.stdout is not None
     for line in process.stdout:
         seen += line
         if text in line:
@@ -57,7 +56,8 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("parameter", "reason"), [BAD[0], *slow(*BAD[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize(("parameter", "reason"), BAD)
 def test_a_bad_parameter_fails_the_run_with_the_reason(
     project: Path, start: Start, parameter: str, reason: str
 ) -> None:
@@ -73,7 +73,8 @@ def test_a_bad_parameter_fails_the_run_with_the_reason(
     assert "kind" not in run.data.tags  # no training began
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, *slow(signal.SIGINT, signal.SIGHUP)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_run_as_killed_with_whole_epochs(project: Path, start: Start, number: signal.Signals) -> None:
     if signal.getsignal(number) is signal.SIG_IGN:
         pytest.skip("these tests run under nohup, whose programs ignore it")
@@ -154,9 +155,6 @@ def test_plain_mlflow_ui_started_first_does_not_break_training(project: Path, st
 
 
 def default_experiment(project: Path) -> str:
-    import sqlite3
-    from contextlib import closing
-
     with closing(sqlite3.connect(project / "mlflow.db", timeout=20)) as connection:
         try:
             row = connection.execute("SELECT artifact_location FROM experiments WHERE experiment_id = 0").fetchone()

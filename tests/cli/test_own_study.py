@@ -19,7 +19,7 @@ from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.resume import find_resumable
 from tests.cli.test_resume import interrupt
-from tests.conftest import SUBSET, call, enter, read_run_id, refuse, succeed, undraw
+from tests.conftest import SUBSET, call, enter, entered, read_run_id, refuse, succeed, undraw
 from tests.serving.pictures import draw, save
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -58,41 +58,35 @@ def train(file: Path, arch: str, *more: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """Somebody's folder: the file of a study, the runs of its two cells, and one more that was interrupted."""
     folder = tmp_path_factory.mktemp("somebody")
     (folder / "mine.toml").write_text(STUDY)
-    with pytest.MonkeyPatch.context() as patch:
-        enter(folder, patch)
+    with entered(folder) as patch:
         patch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
         undraw(patch)
         results = {name: train(folder / "mine.toml", name) for name in ("tiny", "tiny_reg")}
         patch.setattr(Recorder, "end_epoch", interrupt)
         results["killed"] = train(folder / "mine.toml", "tiny", "--seed", "5")
     assert [result.exit_code for result in results.values()] == [0, 0, 143], results["tiny"].output
-    ids = {name: read_run_id(result.output) for name, result in results.items()}
-    (folder / "ids.json").write_text(json.dumps(ids))
-    return folder
+    return folder, {name: read_run_id(result.output) for name, result in results.items()}
 
 
 @pytest.fixture
-def ids(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def ids(made: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The run ids, in the folder and its store."""
-    enter(folder, monkeypatch)
-    return dict(json.loads((folder / "ids.json").read_text()))
+    enter(made[0], monkeypatch)
+    return made[1]
 
 
 def test_the_cells_that_train_has_made_are_done(ids: dict[str, str]) -> None:
-    result = call("plan", "mine.toml")
-    lines = [f"{'tiny-s0':<26}finished  {ids['tiny']}", f"{'tiny_reg-s0':<26}finished  {ids['tiny_reg']}"]
-    claim = (
-        "What the claims can come to with 1 seed:\n"
-        "  gap  UNTESTABLE: a verdict needs 5 seeds, and the experiment declares 1"
-    )
-    assert (result.output, result.exit_code) == (
-        "\n".join([*lines, "2 cells: 2 finished, 0 running, 0 stopped, 0 to do", claim, ""]),
-        0,
-    )
+    assert succeed("plan", "mine.toml").output.splitlines() == [
+        f"{'tiny-s0':<26}finished  {ids['tiny']}",
+        f"{'tiny_reg-s0':<26}finished  {ids['tiny_reg']}",
+        "2 cells: 2 finished, 0 running, 0 stopped, 0 to do",
+        "What the claims can come to with 1 seed:",
+        "  gap  UNTESTABLE: a verdict needs 5 seeds, and the experiment declares 1",
+    ]
 
 
 def test_compare_has_the_declared_rows_alone_and_finds_the_twins(ids: dict[str, str]) -> None:
@@ -107,12 +101,8 @@ def test_compare_has_the_declared_rows_alone_and_finds_the_twins(ids: dict[str, 
 
 
 def test_without_its_file_the_study_is_told_to_name_it(ids: dict[str, str]) -> None:
-    result = call("compare", "mine")
-    assert (result.output, result.exit_code) == (
-        "Error: no finished run to compare; train a variant first, or give the experiment's file, which declares "
-        "tiny, tiny_reg\n",
-        1,
-    )
+    remedy = "train a variant first, or give the experiment's file, which declares tiny, tiny_reg"
+    assert refuse("compare", "mine") == f"Error: no finished run to compare; {remedy}\n"
 
 
 def test_a_changed_row_is_no_longer_the_network_that_was_trained(ids: dict[str, str], tmp_path: Path) -> None:
@@ -126,9 +116,8 @@ def test_a_changed_row_is_no_longer_the_network_that_was_trained(ids: dict[str, 
     path.write_text(STUDY.replace('head = "16"', 'head = "24"').replace("twin =", "# twin ="))
     result = succeed("compare", str(path), "--wide")
     assert "DEVIATED (LATE): Regularisation closes the gap of a tiny network too\n" in result.stdout
-    assert re.search(
-        rf"Left out, another network of that name: parameters \d+, now \d+: 1 \({ids['tiny']}\)", result.stdout
-    )
+    left_out = rf"Left out, another network of that name: parameters \d+, now \d+: 1 \({ids['tiny']}\)"
+    assert re.search(left_out, result.stdout)
     assert "2 to do" not in call("plan", "mine.toml").output
     assert "2 cells: 1 finished, 0 running, 0 stopped, 1 to do" in call("plan", str(path)).output
 
@@ -151,17 +140,13 @@ def test_the_gate_judges_own_variants_by_their_file(ids: dict[str, str], monkeyp
     assert judged.output == "Gate passed: 1 passed, 0 failed, 1 not judged\n"
     assert re.search(r"tiny.*weights_sha256.*pass", Path("gate.md").read_text())
     unknown = call("gate", "--against", "result.json", "--allow-missing", "again")
-    assert (unknown.exit_code, unknown.output.splitlines()[-1]) == (
-        1,
-        "Error: the gate judged nothing; see above",
-    )
+    assert (unknown.exit_code, unknown.stderr) == (1, "Error: the gate judged nothing; see above\n")
 
 
 def test_an_own_network_predicts_by_run_and_by_variant(ids: dict[str, str], tmp_path: Path) -> None:
     picture = str(save(draw(read_path(SUBSET).x_test[0], 100, 30, dark_on_light=True), tmp_path / "one.png"))
-    by_run = call("predict", picture, "--run", ids["tiny_reg"])
+    by_run = succeed("predict", picture, "--run", ids["tiny_reg"])
     by_file = call("predict", picture, "--variant", "tiny_reg", "--experiment", "mine.toml")
-    assert by_run.exit_code == 0, by_run.output
     assert by_file.output == by_run.output
     assert by_run.stderr.startswith(f"tiny_reg, seed 0, 2 epochs; run {ids['tiny_reg']}\n")
 
@@ -182,14 +167,11 @@ def test_a_class_is_no_digit(ids: dict[str, str], tmp_path: Path) -> None:
     assert seen == image.tolist()  # not moved by a pixel
 
 
-def test_an_interrupted_run_goes_on_without_its_file(ids: dict[str, str], folder: Path) -> None:
+def test_an_interrupted_run_goes_on_without_its_file(ids: dict[str, str]) -> None:
     variant, settings = find_resumable(open_store(), ids["killed"])
     assert (variant.name, variant.features, variant.head, settings.seed) == ("tiny", "4 M 8 M", "16", 5)
-    refused = call("train", "--variants", "mine.toml", "--resume", ids["killed"])
-    assert (refused.output, refused.exit_code) == (
-        f"Error: run {ids['killed']} knows its own variant; leave --variants out beside --resume\n",
-        1,
-    )
+    line = f"Error: run {ids['killed']} knows its own variant; leave --variants out beside --resume\n"
+    assert refuse("train", "--variants", "mine.toml", "--resume", ids["killed"]) == line
     result = succeed("train", "--resume", ids["killed"])
     assert "tiny, seed 5, 2 epochs; resumes run" in result.output
 

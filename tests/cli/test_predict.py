@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -19,7 +17,7 @@ from pipeline.study.settings import Settings
 from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.files.registry import find_run, register_champion
 from pipeline.tracking.store import open_store
-from tests.conftest import SUBSET, call, read_run_id, refuse, slow, succeed
+from tests.conftest import SUBSET, call, entered, read_run_id, refuse, slow, succeed
 from tests.serving.pictures import draw, load_test_digits, save
 
 KINDS = {  # size, margin, dark on light, file
@@ -46,9 +44,7 @@ def seven(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def original(trained: tuple[str, str], store_folder: Path) -> np.ndarray:
     """What the run itself predicted for the test images."""
-    store_uri = f"sqlite:///{store_folder / 'mlflow.db'}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", store_uri)
+    with entered(store_folder):
         path = open_store().client.download_artifacts(trained[0], "predictions.npz")
     with np.load(Path(path)) as predictions:
         return np.asarray(predictions["predicted"])
@@ -142,12 +138,6 @@ def test_json_is_one_object_a_picture(run_id: str, seven: Path, tmp_path: Path) 
     assert "it shows 2 parts that may be digits; the largest was read" in both["warnings"]
 
 
-def test_two_digits_are_never_answered_without_a_word(run_id: str, tmp_path: Path) -> None:
-    two = save(Image.fromarray(np.hstack([*load_test_digits(2)])), tmp_path / "two.png")
-    result = call("predict", str(two), "--run", run_id)
-    assert f"Warning: {two}: it shows 2 parts that may be digits; the largest was read\n" in result.stderr
-
-
 def test_standard_input_is_a_picture(run_id: str, seven: Path) -> None:
     from pipeline.cli.main import main
 
@@ -175,13 +165,17 @@ def test_a_network_of_dark_ink_is_shown_dark_ink(undrawn: None, run_id: str, sev
     assert np.allclose(dark_request[0], dark_request[1], atol=5)
 
 
-def test_what_is_no_digit_is_said_to_be_unlike_the_training_images(run_id: str, seven: Path, tmp_path: Path) -> None:
+def test_two_digits_and_what_is_none_are_never_answered_without_a_word(
+    run_id: str, seven: Path, tmp_path: Path
+) -> None:
+    two = save(Image.fromarray(np.hstack([*load_test_digits(2)])), tmp_path / "two.png")
     fence = np.full((200, 200), 240, np.uint8)
     fence[100:112, 40:160] = 20
     for left in (40, 76, 112, 148):
         fence[40:160, left : left + 12] = 20
     path = save(Image.fromarray(fence), tmp_path / "fence.png")
-    result = call("predict", str(path), str(seven), "--run", run_id)
+    result = call("predict", str(path), str(seven), str(two), "--run", run_id)
+    assert f"Warning: {two}: it shows 2 parts that may be digits; the largest was read\n" in result.stderr
     assert f"Warning: {path}: unlike the images that the network learned from (likeness 0." in result.stderr
     assert f"{seven}: unlike" not in result.stderr
 
@@ -190,9 +184,8 @@ def test_the_logged_model_says_what_it_takes(run_id: str) -> None:
     model = Model.load(f"runs:/{run_id}/model")
     assert model.metadata["normalization"] == "l2"
     assert model.metadata["ink"] == "light"
-    assert model.metadata["input"].startswith(
-        "uint8 pixels (N, 28, 28) with light ink; the model normalises them: each"
-    )
+    taken = "uint8 pixels (N, 28, 28) with light ink; the model normalises them: each"
+    assert model.metadata["input"].startswith(taken)
     example = model.load_input_example(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model"))
     assert np.array_equal(example, load_test_digits(1))
 
@@ -255,59 +248,34 @@ def test_a_run_that_did_not_finish_is_refused(run_id: str, seven: Path) -> None:
     assert result.output == f"Error: run {run_id} is not a finished training (it is killed); name another\n"
 
 
-def test_weights_without_the_runs_hash_are_refused(run_id: str, seven: Path) -> None:
-    client = open_store().client
-    kept = client.get_run(run_id).data.tags["weights.sha256"]
-    client.set_tag(run_id, "weights.sha256", "0" * 64)
-    try:
-        result = call("predict", str(seven), "--run", run_id)
-    finally:
-        client.set_tag(run_id, "weights.sha256", kept)
-    assert result.exit_code == 1
-    assert result.stderr.endswith(f"Error: the weights of run {run_id} are not those that it logged; train it again\n")
-    assert result.stdout == ""
-
-
-@pytest.fixture
-def model(run_id: str, tmp_path: Path) -> Iterator[Path]:
-    """The logged model's file, put back as it was after the test."""
-    client = open_store().client
-    (logged,) = client.search_logged_models(["0"], f"source_run_id = '{run_id}'")
-    path = Path(re.sub(r"^file://", "", logged.artifact_location)) / "data" / "model.keras"
-    shutil.copy(path, tmp_path / "kept")
-    yield path
-    shutil.copy(tmp_path / "kept", path)
-
-
-def test_other_weights_and_another_network_are_refused(run_id: str, seven: Path, model: Path) -> None:
+def test_other_weights_and_another_network_are_refused(run_id: str, seven: Path, logged_model: Path) -> None:
     import keras
 
-    network = keras.saving.load_model(model)
+    def refuse_network(network: keras.Model, reason: str) -> None:
+        network.save(logged_model)
+        result = call("predict", str(seven), "--run", run_id)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.endswith(f"Error: the {reason}; train it again\n")
+
+    network = keras.saving.load_model(logged_model)
     weights = network.get_weights()
     network.set_weights([weights[0] + 1, *weights[1:]])
-    network.save(model)
-    changed = call("predict", str(seven), "--run", run_id)
-    assert changed.stderr.endswith(f"Error: the weights of run {run_id} are not those that it logged; train it again\n")
+    refuse_network(network, f"weights of run {run_id} are not those that it logged")
     network.set_weights(weights)
     network.get_layer("conv1").activation = keras.activations.tanh
-    network.save(model)
-    twisted = call("predict", str(seven), "--run", run_id)
-    assert twisted.stderr.endswith(
-        f"Error: the model of run {run_id} does not answer as conv2_3x3_reg does; train it again\n"
-    )
-    keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(model)
-    alien = call("predict", str(seven), "--run", run_id)
-    assert alien.stderr.endswith(f"Error: the model of run {run_id} is no conv2_3x3_reg; train it again\n")
+    refuse_network(network, f"model of run {run_id} does not answer as conv2_3x3_reg does")
+    alien = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    refuse_network(alien, f"model of run {run_id} is no conv2_3x3_reg")
 
 
-def test_a_model_of_an_earlier_version_is_given_normalised_images(run_id: str, seven: Path, model: Path) -> None:
+def test_a_model_of_an_earlier_version_is_given_normalised_images(run_id: str, seven: Path, logged_model: Path) -> None:
     """It was stored without its normalisation, and its run did not say what it takes."""
     pixels = json.loads(call("predict", str(seven), "--run", run_id, "--request").stdout)["inputs"]
     answer = call("predict", str(seven), "--run", run_id).stdout
     client = open_store().client
     network = load_verified(find_run(open_store(), run_id))
     network.optimizer.build(network.trainable_variables)
-    network.save(model)
+    network.save(logged_model)
     client.delete_tag(run_id, "model.input")
     try:
         request = json.loads(call("predict", str(seven), "--run", run_id, "--request").stdout)["inputs"]

@@ -16,20 +16,17 @@ import yaml
 from packaging.requirements import Requirement
 
 from pipeline.cli.main import main
-from tests.conftest import ROOT
+from tests.conftest import ROOT, call
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-
-
-def read_dependencies() -> list[str]:
-    return list(PROJECT["dependencies"])
+DEPENDENCIES = PROJECT["dependencies"]
 
 
 def test_conda_and_python_env_name_what_pyproject_names() -> None:
     conda = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
-    assert conda[-1] == {"pip": read_dependencies()}
-    assert conda[0] == "python" + tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
-    assert yaml.safe_load((ROOT / "python_env.yaml").read_text()) == {"dependencies": read_dependencies()}
+    assert conda[-1] == {"pip": DEPENDENCIES}
+    assert conda[0] == "python" + PROJECT["requires-python"]
+    assert yaml.safe_load((ROOT / "python_env.yaml").read_text()) == {"dependencies": DEPENDENCIES}
 
 
 find_packages = cache(metadata.packages_distributions)
@@ -53,8 +50,8 @@ def find_undeclared(folder: str, requirements: list[str]) -> set[str]:
 
 def test_every_package_that_is_imported_is_declared() -> None:
     extras = PROJECT["optional-dependencies"]
-    assert find_undeclared("pipeline", [*read_dependencies(), *extras["pdf"]]) == set()
-    everything = [*read_dependencies(), *(line for extra in extras.values() for line in extra)]
+    assert find_undeclared("pipeline", [*DEPENDENCIES, *extras["pdf"]]) == set()
+    everything = [*DEPENDENCIES, *(line for extra in extras.values() for line in extra)]
     assert find_undeclared("tests", everything) == set()
     assert find_undeclared("benchmarks", everything) == {"torch"}, "a peer, where it is there"
     assert "sqlalchemy" in find_undeclared("pipeline", [line for line in everything if "sqlalchemy" not in line])
@@ -102,27 +99,20 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_outputs_in_documents_are_what_the_commands_print(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unprobed: None
 ) -> None:
-    from tests.conftest import call
-
     written = "".join(path.read_text() for path in DOCUMENTS)
     shown = re.findall(r"```console\n\$ python -m pipeline (.*?)\n(.*?)```", written, re.DOTALL)
     assert len(shown) >= 13
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     for command, output in shown:
-        texts = [
-            re.sub(r"about .* with", "about so long with", text) for text in (call(*command.split()).output, output)
-        ]
-        assert texts[0] == texts[1], f"docs: what `python -m pipeline {command}` prints"
+        printed = call(*command.split()).output
+        said, wanted = (re.sub(r"about .* with", "about so long with", text) for text in (printed, output))
+        assert said == wanted, f"docs: what `python -m pipeline {command}` prints"
 
 
 def test_the_readmes_run_looks_like_a_run(trained: tuple[str, str]) -> None:
-    readme = (ROOT / "README.md").read_text()
-    shown = (
-        readme.partition("$ mlflow run . --env-manager local -P arch=conv2_3x3 -P epochs=3\n")[2]
-        .partition("```")[0]
-        .splitlines()
-    )
+    command = "$ mlflow run . --env-manager local -P arch=conv2_3x3 -P epochs=3\n"
+    shown = (ROOT / "README.md").read_text().partition(command)[2].partition("```")[0].splitlines()
 
     def blur(line: str) -> str:
         line = re.sub(r"conv2_3x3\w*|mnist|data-[0-9a-f]{12}", "NAME", line)

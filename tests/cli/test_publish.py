@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.report.text.numbers import format_effect
 from pipeline.workflows.compare import find_comparison
-from tests.conftest import ROOT, call, enter, succeed
+from tests.conftest import ROOT, call, entered, succeed
 
 EVIDENCE = sorted((ROOT / "experiments" / "results").glob("*.zip"))
 
@@ -19,10 +19,8 @@ EVIDENCE = sorted((ROOT / "experiments" / "results").glob("*.zip"))
 def imported(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a store with the repository's evidence."""
     folder = tmp_path_factory.mktemp("evidence")
-    with pytest.MonkeyPatch.context() as patch:
-        enter(folder, patch)
-        result = call("bundle", "import", *map(str, EVIDENCE))
-    assert result.exit_code == 0, result.output
+    with entered(folder):
+        result = succeed("bundle", "import", *map(str, EVIDENCE))
     assert len(re.findall(r"^[\w.-]+-s\d+: run [0-9a-f]{32}$", result.output, re.MULTILINE)) > 1
     return f"sqlite:///{folder / 'mlflow.db'}"
 
@@ -49,11 +47,8 @@ def test_the_published_results_are_those_of_the_evidence(store: None, tmp_path: 
 
 
 def test_evidence_counts_as_finished(store: None, unprobed: None) -> None:
-    done = re.search(
-        r"^14 cells: (\d+) finished, 0 running, 0 stopped, (\d+) to do$",
-        call("plan", "experiments/mnist14.toml").output,
-        re.M,
-    )
+    plan = call("plan", "experiments/mnist14.toml").output
+    done = re.search(r"^14 cells: (\d+) finished, 0 running, 0 stopped, (\d+) to do$", plan, re.M)
     assert done
     assert int(done[1]) + int(done[2]) == 14
     assert int(done[1]) > 1

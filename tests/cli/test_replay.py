@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pipeline.workflows.replay import COMPARED
-from tests.conftest import call, copy_database, enter
+from tests.conftest import call, copy_database, enter, execute
 
 
 @pytest.fixture
@@ -20,14 +18,9 @@ def database(trained: tuple[str, str], store_folder: Path, tmp_path: Path, monke
     return tmp_path / "mlflow.db"
 
 
-def write(database: Path, statement: str, *values: object) -> None:
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute(statement, values)
-
-
 def test_what_a_run_did_not_log_is_named_and_the_rest_is_compared(trained: tuple[str, str], database: Path) -> None:
     run_id = trained[0]
-    write(database, "DELETE FROM metrics WHERE run_uuid = ? AND key IN ('gap/notebook', 'test/accuracy')", run_id)
+    execute(database, "DELETE FROM metrics WHERE run_uuid = ? AND key IN ('gap/notebook', 'test/accuracy')", run_id)
     result = call("replay", "Default", "--variant", "conv2_3x3_reg")
     assert result.stderr.endswith("Not compared, as the run did not log it: test/accuracy, gap/notebook\n")
     assert result.stdout.endswith(
@@ -35,7 +28,7 @@ def test_what_a_run_did_not_log_is_named_and_the_rest_is_compared(trained: tuple
         "on the same type of processor\n"
     )
     assert result.exit_code == 0
-    write(database, "UPDATE metrics SET value = 0.5 WHERE run_uuid = ? AND key = 'test/loss'", run_id)
+    execute(database, "UPDATE metrics SET value = 0.5 WHERE run_uuid = ? AND key = 'test/loss'", run_id)
     result = call("replay", "Default", "--variant", "conv2_3x3_reg")
     assert result.exit_code == 1
     assert "test/loss of epoch 1 is" in result.stderr

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.study.experiment import hash_plan, load_experiment
-from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import call, enter, refuse, succeed
+from tests.conftest import entered, refuse, succeed
 from tests.report.pages import Page
-from tests.tracking.planted import plant_study
+from tests.tracking.planted import declare_frozen, plant_study
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("undrawn", "store_uri")
 NAME = "study-reported"
 EVIL = '<script>alert("1")</script>'
 TOML = f"""
@@ -23,23 +21,15 @@ name = "{NAME}"
 description = "Two twins <b>planted</b>"
 variants = ["conv2_3x3", "conv2_3x3_reg"]
 seeds = [0, 1, 2, 3, 4]
-[settings]
-epochs = 4
-subset = 600
-[[claims]]
-name = "gap"
-statement = "Regularisation closes the gap"
-estimand = "gap"
-direction = "lower"
-smallest_effect = 0.01
+settings = {{ epochs = 4, subset = 600 }}
+claims = [ {{ name = "gap", statement = "It closes", estimand = "gap", direction = "lower", smallest_effect = 0.01 }} ]
 """
 
 
 @pytest.fixture(scope="module")
 def study(store_folder: Path) -> str:
     """The id of an experiment with one pair of twins and five seeds, one run of it with a hostile name and commit."""
-    with pytest.MonkeyPatch.context() as patch:
-        enter(store_folder, patch)
+    with entered(store_folder):
         store = open_store()
         experiment_id = plant_study(store, NAME, ("conv2_3x3", "conv2_3x3_reg"), range(5))
         runs = read_runs(store, experiment_id).query("variant == 'conv2_3x3' and seed == 0 and epochs == 4")
@@ -52,14 +42,9 @@ def study(store_folder: Path) -> str:
 
 
 @pytest.fixture
-def declared(study: str, store_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def declared(study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "study.toml"
-    path.write_text(TOML)
-    client = open_store().client
-    client.set_experiment_tag(study, FROZEN, json.dumps(hash_plan(load_experiment(path))))
-    client.set_experiment_tag(study, FROZEN_AT, "2020-01-01T00:00:00+00:00")
-    return str(path)
+    return declare_frozen(tmp_path / "study.toml", TOML, study)
 
 
 def test_a_report_is_one_file_and_logged_with_its_comparison(study: str, declared: str, tmp_path: Path) -> None:
@@ -88,9 +73,7 @@ def test_a_report_is_one_file_and_logged_with_its_comparison(study: str, declare
                 assert f'data-value="{entry["value"]!r}"' in text
 
 
-def test_without_claims_it_describes_and_asks_in_the_words_of_compare(
-    study: str, store_uri: str, tmp_path: Path
-) -> None:
+def test_without_claims_it_describes_and_asks_in_the_words_of_compare(study: str, tmp_path: Path) -> None:
     path = tmp_path / "named.html"
     succeed("report", NAME, "--epochs", "4", "--rule", "best", "--output", str(path))
     text = path.read_text()
@@ -114,9 +97,8 @@ def test_pdf_without_its_library_is_one_line_and_no_run(
     monkeypatch.setitem(sys.modules, "plutoprint", None)
     client = open_store().client
     before = len(client.search_runs([study]))
-    result = call("report", declared, "--format", "pdf")
     line = "Error: PDF output needs an extra package: pip install 'mnist-study-pipeline[pdf]'\n"
-    assert (result.exit_code, result.output) == (1, line)
+    assert refuse("report", declared, "--format", "pdf") == line
     assert len(client.search_runs([study])) == before
 
 
@@ -129,9 +111,7 @@ def test_pdf_without_its_library_is_one_line_and_no_run(
         ((NAME, "--format", "docx"), 2, "Error: Invalid value for '--format': 'docx' is not one of 'html', 'pdf'."),
     ],
 )
-def test_what_cannot_be_reported_is_one_line(
-    study: str, store_uri: str, arguments: tuple[str, ...], code: int, line: str
-) -> None:
+def test_what_cannot_be_reported_is_one_line(study: str, arguments: tuple[str, ...], code: int, line: str) -> None:
     client = open_store().client
     find_experiment(open_store(), "empty-reported", create=True)
     before = len(client.search_runs([study]))

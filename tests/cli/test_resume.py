@@ -19,7 +19,7 @@ from pipeline.tracking.store import open_store
 from pipeline.tracking.write.recorder import Recorder
 from pipeline.tracking.write.resume import ResumedRecorder, find_resumable, locate_checkpoints, resume_run
 from pipeline.workflows.train import _ViolinImages
-from tests.conftest import SUBSET, call, enter, read_run_id, refuse
+from tests.conftest import SUBSET, call, entered, read_run_id, refuse
 
 OPTIONS = ("--arch", "conv2_3x3_reg", "--epochs", "2", "--data", str(SUBSET))
 Histories = dict[str, list[tuple[int, int, float]]]
@@ -28,8 +28,7 @@ Histories = dict[str, list[tuple[int, int, float]]]
 @pytest.fixture(scope="module")
 def interrupted(store_folder: Path) -> str:
     """The id of a run that ended between the checkpoint of its first epoch and the store."""
-    with pytest.MonkeyPatch.context() as patch:
-        enter(store_folder, patch)
+    with entered(store_folder) as patch:
         patch.setenv("MLFLOW_EXPERIMENT_NAME", "interrupted")  # which the resume is not told
         patch.setattr(Recorder, "end_epoch", interrupt)
         result = call("train", *OPTIONS)
@@ -44,8 +43,7 @@ def interrupt(*_arguments: object) -> None:
 @pytest.fixture(scope="module")
 def resumed(interrupted: str, store_folder: Path) -> tuple[str, str, Result]:
     """(run id, id of the launcher's run, result) of resuming it under a launcher that gives every default too."""
-    with pytest.MonkeyPatch.context() as patch:
-        enter(store_folder, patch)
+    with entered(store_folder) as patch:
         launched = open_store().client.create_run("0").info.run_id
         patch.setenv("MLFLOW_RUN_ID", launched)
         patch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])  # half of the time, and no more to see
@@ -148,13 +146,11 @@ def test_a_run_that_cannot_go_on_is_refused_in_one_line(client: MlflowClient, ca
 def test_a_deleted_run_and_one_without_a_checkpoint_are_refused(client: MlflowClient) -> None:
     run_id = plant(client)
     shutil.rmtree(locate_checkpoints(open_store(), run_id))
-    assert call("train", "--resume", run_id).output == (
-        f"Error: run {run_id} has no checkpoint on this machine; train it again\n"
-    )
+    line = f"Error: run {run_id} has no checkpoint on this machine; train it again\n"
+    assert refuse("train", "--resume", run_id) == line
     client.delete_run(run_id)
-    assert call("train", "--resume", run_id).output == (
-        f"Error: run {run_id} is deleted; restore it with `mlflow runs restore`\n"
-    )
+    line = f"Error: run {run_id} is deleted; restore it with `mlflow runs restore`\n"
+    assert refuse("train", "--resume", run_id) == line
 
 
 @pytest.mark.parametrize("case", DEAD)

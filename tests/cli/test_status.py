@@ -14,10 +14,9 @@ from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking.process import identify_process
 from pipeline.tracking.store import open_store
-from pipeline.tracking.write.journal import locate_journals
 from pipeline.tracking.write.recorder import record_run
 from tests.conftest import call
-from tests.tracking.planted import plant_run
+from tests.tracking.planted import plant_journal, plant_run
 
 
 def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,9 +38,7 @@ def test_every_experiment_and_every_running_run_is_shown(empty: Path, monkeypatc
         recorder.end_epoch(3, {"test/accuracy": 0.98765})
         tags = {"epoch": "3/25", "heartbeat": heartbeat, "host": "here"}
         store.client.log_batch(recorder.run_id, tags=[RunTag(*tag) for tag in tags.items()])
-        journal = locate_journals(store) / f"{recorder.run_id}.jsonl"
-        journal.parent.mkdir(exist_ok=True)
-        journal.touch()
+        journal = plant_journal(store, recorder.run_id)
         result = call("status")
         journal.unlink()
         store.client.log_batch(recorder.run_id, tags=[RunTag("host", identify_process()["host"])])

@@ -11,27 +11,17 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from tests.conftest import SUBSET, slow
+from tests.conftest import SUBSET, clear_environment, slow, write_study
 from tests.rig.terminal import CTRL_C, Terminal
 
-TOML = f"""
-variants = ["conv2_3x3"]
-seeds = [0, 1, 2]
-settings = {{ epochs = 500, subset = 600, threads = 1, data = "{SUBSET}" }}
-"""
 TRAIN = ("train", "--epochs=500", "--subset=600", f"--data={SUBSET}")
 NOISE = re.compile("Traceback|WARNING|distributed|still alive")
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    return {**kept, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
-
-
-@pytest.fixture
-def open_terminal(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
+def open_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     """Start a command in a terminal; it is killed if the test leaves it."""
+    environment = clear_environment(MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'mlflow.db'}")
     opened: list[Terminal] = []
 
     def start(*words: str) -> Terminal:
@@ -91,7 +81,7 @@ def test_a_training_that_is_stopped_before_an_epoch_says_so(
 def test_a_sweep_that_is_stopped_says_how_far_it_came(
     tmp_path: Path, open_terminal: Callable[..., Terminal], way: str
 ) -> None:
-    (tmp_path / "tiny study.toml").write_text(TOML)
+    write_study(tmp_path / "tiny study.toml", seeds=range(3), epochs=500)
     workers = "1" if way == "ctrl-c" else "2"
     terminal = open_terminal("sweep", "--workers", workers, "tiny study.toml")
     terminal.read_until("3 cells" if way == "at once" else r"epoch \d+/500")

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.tracking.files.artifacts import ARTIFACTS
 from tests.cli.test_mlflow_run import wait_for
-from tests.conftest import ROOT, SUBSET
+from tests.conftest import ROOT, SUBSET, Start
 from tests.rig.postgres import PostgreSQL
 from tests.rig.proxy import Proxy
 from tests.rig.server import Server
@@ -23,7 +22,6 @@ from tests.rig.server import Server
 pytest_plugins = ("tests.rig.fixtures",)
 pytestmark = pytest.mark.slow
 
-Start = Callable[..., subprocess.Popen[str]]
 Points = dict[str, list[tuple[int, float]]]
 EPOCHS = 7
 OPTIONS = ("--arch=conv2_3x3", f"--epochs={EPOCHS}", "--subset=600", "--threads=1", f"--data={SUBSET}")
@@ -41,7 +39,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Points, str, 
 
 
 @pytest.fixture
-def experiment() -> Iterator[str]:
+def experiment() -> str:
     """The name of an experiment of the test's own."""
     return f"away-{uuid.uuid4().hex}"
 
@@ -106,6 +104,7 @@ def test_a_server_that_is_gone_for_good_leaves_a_run_that_sync_completes(
     _, run = read_only_run(server.uri, experiment)
     assert run.info.run_id in last
     assert list((project / "mlruns" / ".checkpoints" / run.info.run_id).glob("epoch-*"))
+    assert [path.stem for path in project.glob("mlruns/.journal/*.jsonl")] == [run.info.run_id]
     output, _ = (synced := start(*SYNC, **surroundings)).communicate(timeout=200)
     assert synced.returncode == 0, output
     assert read_run(server.uri, experiment) == undisturbed

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
@@ -18,8 +19,6 @@ def test_a_file_is_named_by_its_contents_and_shaped_for_keras() -> None:
 
 
 def test_l2_is_what_keras_calls_normalize_along_axis_1() -> None:
-    import keras
-
     images = read_path(SUBSET).x_train
     ours = normalise(images, "l2")[..., 0]
     np.testing.assert_allclose(ours, keras.utils.normalize(images, axis=1), atol=1e-6)

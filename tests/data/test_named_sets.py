@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import shutil
-import struct
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -19,6 +18,7 @@ from pipeline.data.datasets import load_data, shows_digits
 from pipeline.data.formats import read_path
 from pipeline.errors import DataError
 from tests.conftest import SUBSET
+from tests.made import encode_idx
 
 STEMS = {part: f"{name}.gz" for part, name in IDX_FILES.items()}
 
@@ -27,8 +27,7 @@ def write_idx(images: ImageSet, folder: Path) -> Path:
     """The four files as Debian and Keras have them."""
     folder.mkdir()
     for name, array in images:
-        header = struct.pack(f">{array.ndim + 1}I", 0x0800 + array.ndim, *array.shape)
-        (folder / STEMS[name]).write_bytes(gzip.compress(header + array.tobytes(), 1))
+        (folder / STEMS[name]).write_bytes(gzip.compress(encode_idx(array), 1))
     return folder
 
 

@@ -30,10 +30,7 @@ async def order(address: str, operation: str) -> str:
 async def attack(ports: list[str]) -> None:
     """Try every port in every way, all at once."""
     ways = [(f"{scheme}://127.0.0.1:{port}", each) for port in ports for scheme in ("tcp", "tls") for each in RUN]
-    found = await asyncio.gather(
-        *(asyncio.wait_for(order(*way), SECONDS) for way in ways),
-        return_exceptions=True,
-    )
+    found = await asyncio.gather(*(asyncio.wait_for(order(*way), SECONDS) for way in ways), return_exceptions=True)
     print("\n".join(sorted({each for each in found if isinstance(each, str) and each})))
 
 

@@ -102,9 +102,9 @@ def endless(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_a_pipe_or_device_is_not_read(endless: Path, store_uri: str) -> None:
-    with pytest.raises(DataError, match="not a regular file"):
+    with pytest.raises(DataError, match=r"not a regular file; name an \.npz or CSV file, or a folder"):
         read_path(endless)
-    with pytest.raises(DataError, match="not a regular file"):
+    with pytest.raises(DataError, match="not a regular file; give a picture file"):
         read_grey(endless)
     with pytest.raises((PipelineError, OSError), match="not a regular file"), open_bundle(endless):
         pass

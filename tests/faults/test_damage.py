@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,21 +16,18 @@ from pipeline.tracking.files.hashes import FILE, REMEDY, demand_recorded_metrics
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.write.survey import look_up_run
 from pipeline.workflows.report import _find_claims
-from tests.conftest import SUBSET, call, enter, execute
+from tests.conftest import SUBSET, call, enter, entered, execute, flip_middle, refuse, succeed, write_study
 from tests.tracking.planted import plant_study
 
 pytestmark = pytest.mark.usefixtures("undrawn")
-Spoil = Callable[[Path, Path, str], str]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a store with one real training."""
     folder = tmp_path_factory.mktemp("damage")
-    with pytest.MonkeyPatch.context() as patch:
-        enter(folder, patch)
-        result = call("train", "--data", str(SUBSET), "--subset=600", "--epochs=1", "--batch-size=300")
-    assert result.exit_code == 0, result.output
+    with entered(folder):
+        succeed("train", "--data", str(SUBSET), "--subset=600", "--epochs=1", "--batch-size=300")
     return folder
 
 
@@ -60,55 +57,41 @@ def run_id(store: Store, folder: Path) -> Iterator[str]:
             connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})", rows)
 
 
-def remove(pattern: str, said: str) -> Spoil:
-    def spoil(folder: Path, _database: Path, _run_id: str) -> str:
-        (path,) = folder.glob(pattern)
-        path.unlink()
-        return f"{said} is missing"
-
-    return spoil
-
-
-def flip(pattern: str, said: str) -> Spoil:
-    def spoil(folder: Path, _database: Path, _run_id: str) -> str:
-        (path,) = folder.glob(pattern)
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
-        return f"{said} is changed"
-
-    return spoil
-
-
-def change(statement: str) -> Spoil:
-    def spoil(_folder: Path, database: Path, run_id: str) -> str:
-        execute(database, statement, run_id)
-        return "its metric points are changed"
-
-    return spoil
-
-
 WHERE = "WHERE run_uuid = ? AND key = 'final/test_accuracy'"
-SPOILT: dict[str, Spoil] = {
-    "no network": remove("models/*/artifacts/data/model.keras", "model/data/model.keras"),
-    "network": flip("models/*/artifacts/data/model.keras", "model/data/model.keras"),
-    "MLmodel": flip("models/*/artifacts/MLmodel", "model/MLmodel"),
-    "predictions": flip("*/artifacts/predictions.npz", "predictions.npz"),
-    "config": flip("*/artifacts/config.json", "config.json"),
-    "figure": flip("*/artifacts/figures/loss.png", "figures/loss.png"),
-    "image": remove("*/artifacts/images/weights*+step+1+*.png", "images/weights"),
-    "no hashes": remove(f"*/artifacts/{FILE}", FILE),
-    "hashes": flip(f"*/artifacts/{FILE}", FILE),
-    "halved": change(f"UPDATE metrics SET value = value / 2 {WHERE}"),
-    "halved in the table": change(f"UPDATE latest_metrics SET value = value / 2 {WHERE}"),
-    "lost point": change(f"DELETE FROM metrics {WHERE}"),
-    "other time": change(f"UPDATE metrics SET timestamp = timestamp + 1 {WHERE}"),
+NETWORK = ("models/*/artifacts/data/model.keras", "model/data/model.keras")
+FILES = {  # what happens to which file, and how it is named
+    "no network": ("missing", *NETWORK),
+    "network": ("changed", *NETWORK),
+    "MLmodel": ("changed", "models/*/artifacts/MLmodel", "model/MLmodel"),
+    "predictions": ("changed", "*/artifacts/predictions.npz", "predictions.npz"),
+    "config": ("changed", "*/artifacts/config.json", "config.json"),
+    "figure": ("changed", "*/artifacts/figures/loss.png", "figures/loss.png"),
+    "image": ("missing", "*/artifacts/images/weights*+step+1+*.png", "images/weights"),
+    "no hashes": ("missing", f"*/artifacts/{FILE}", FILE),
+    "hashes": ("changed", f"*/artifacts/{FILE}", FILE),
+}
+POINTS = {
+    "halved": f"UPDATE metrics SET value = value / 2 {WHERE}",
+    "halved in the table": f"UPDATE latest_metrics SET value = value / 2 {WHERE}",
+    "lost point": f"DELETE FROM metrics {WHERE}",
+    "other time": f"UPDATE metrics SET timestamp = timestamp + 1 {WHERE}",
 }
 
 
-@pytest.mark.parametrize("case", SPOILT)
+def spoil(case: str, folder: Path, run_id: str) -> str:
+    """Damage the run; what is to be said of it."""
+    if case in POINTS:
+        execute(folder / "mlflow.db", POINTS[case], run_id)
+        return "its metric points are changed"
+    state, pattern, name = FILES[case]
+    (path,) = (folder / "mlruns" / "0").glob(pattern)
+    path.unlink() if state == "missing" else flip_middle(path)
+    return f"{name} is {state}"
+
+
+@pytest.mark.parametrize("case", [*FILES, *POINTS])
 def test_damage_is_named_and_not_passed_on(store: Store, run_id: str, folder: Path, tmp_path: Path, case: str) -> None:
-    said = SPOILT[case](folder / "mlruns" / "0", folder / "mlflow.db", run_id).split(" is ")[0]
+    said = spoil(case, folder, run_id).partition(" is ")[0]
     result = call("doctor", "--deep")
     assert result.exit_code == 1
     if case == "no network":  # seen without a look into any file
@@ -137,7 +120,7 @@ def test_nothing_is_judged_from_metrics_that_were_not_recorded(
     stored = folder / "stored.json"
     assert call("compare", "--format", "json", "--output", str(stored)).exit_code == 0
     logged = len(store.client.search_runs(["0"]))
-    said = SPOILT[case](folder / "mlruns" / "0", folder / "mlflow.db", run_id)
+    said = spoil(case, folder, run_id)
     for command in (("compare",), ("compare", "--trace", "conv2_3x3", "TEST_LOSS"), ("gate", "--against", str(stored))):
         result = call(*command)
         if case == "figure":  # which no number comes from
@@ -153,23 +136,20 @@ def test_nothing_is_published_of_metrics_that_were_not_recorded(
 ) -> None:
     """Also where the table is of another experiment than the claims, of which there may be no run yet."""
     for name in ("Default", "none"):
-        settings = f'{{ data = "{SUBSET}", subset = 600, epochs = 1, batch_size = 300 }}'
-        text = f'name = "{name}"\nvariants = ["conv2_3x3"]\nseeds = [0]\nsettings = {settings}\n'
-        (tmp_path / f"{name}.toml").write_text(text)
+        write_study(tmp_path / f"{name}.toml", epochs=1, batch_size=300, threads=2)
     judged, _ = _find_claims(str(tmp_path / "none.toml"))
     assert judged is None
-    SPOILT["halved"](folder / "mlruns" / "0", folder / "mlflow.db", run_id)
+    spoil("halved", folder, run_id)
     with pytest.raises(RunsDamaged, match="its metric points are changed"):
         _find_claims(str(tmp_path / "Default.toml"))
     files = ("--table", str(tmp_path / "Default.toml"), "--claims", str(tmp_path / "none.toml"))
-    refused = call("publish", *files, "--output", str(tmp_path / "page.md"))
-    assert refused.exit_code == 1
-    assert f"run {run_id} is damaged: its metric points are changed" in refused.stderr
+    refused = refuse("publish", *files, "--output", str(tmp_path / "page.md"))
+    assert f"run {run_id} is damaged: its metric points are changed" in refused
     assert not (tmp_path / "page.md").exists()
 
 
 def test_many_runs_whose_metrics_were_not_recorded_are_one_line(store: Store, run_id: str, folder: Path) -> None:
-    SPOILT["halved"](folder / "mlruns" / "0", folder / "mlflow.db", run_id)
+    spoil("halved", folder, run_id)
     with pytest.raises(StoreError, match=r"points are changed and 2 more; `python") as caught:
         demand_recorded_metrics(store, "0", [run_id] * 7)
     assert str(caught.value).count(run_id) == 5
@@ -204,17 +184,16 @@ def test_a_whole_run_is_healthy_also_with_files_that_came_later(store: Store, ru
 def test_an_imported_run_keeps_its_hashes(
     store: Store, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert call("bundle", "export", "Default", str(tmp_path / "b.zip")).exit_code == 0
+    succeed("bundle", "export", "Default", str(tmp_path / "b.zip"))
     enter(tmp_path, monkeypatch)
-    assert call("bundle", "import", str(tmp_path / "b.zip")).exit_code == 0
+    succeed("bundle", "import", str(tmp_path / "b.zip"))
     (run,) = open_store().client.search_runs(["0"])
     record = look_up_run(open_store(), run.info.run_id)
-    assert record is not None
     assert find_changes(open_store(), record) == []
 
 
 def test_one_fix_ends_a_damaged_run(store: Store, run_id: str, folder: Path) -> None:
-    SPOILT["figure"](folder / "mlruns" / "0", folder / "mlflow.db", run_id)
+    spoil("figure", folder, run_id)
     result = call("doctor", "--deep", "--fix")
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "1 found, 1 fixed")
     run = store.client.get_run(run_id)
@@ -225,9 +204,8 @@ def test_one_fix_ends_a_damaged_run(store: Store, run_id: str, folder: Path) -> 
 
 
 def test_a_run_of_an_earlier_version_has_no_hashes_and_is_not_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    empty: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    enter(tmp_path, monkeypatch)
     plant_study(open_store(), "old", ("conv2_3x3", "conv2_3x3_reg"), range(1))
     with caplog.at_level(logging.WARNING):
         assert call("report", "old", "--epochs", "4").exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -11,24 +12,33 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking.store import open_store
 from pipeline.training.checkpoint import find_checkpoints, load_newest
-from tests.conftest import ROOT, SUBSET, call, copy_database, enter, run_python
+from tests.conftest import ROOT, SUBSET, call, make_empty_store, refuse, run_python
 from tests.training.test_checkpoint import CONFIG, save_epochs
 
 LEVELS = {"read-only": 0, "database": 60, "checkpoint": 4500, "artifact": 7500}
 """Free KiB on the disk by what then fails first, after the tables are made."""
 
 
-def test_a_full_disk_keeps_the_previous_checkpoint_and_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", ["write", "sync"])
+def test_a_full_disk_keeps_the_previous_checkpoint_and_is_named(tmp_path: Path, step: str) -> None:
     save_epochs(tmp_path, 1, 2)
-    (tmp_path / "epoch-00003.unfinished").symlink_to("/dev/full")  # every write to it finds no space
-    with pytest.raises(OSError, match="No space left on device") as caught:
-        save_epochs(tmp_path, 3, 3)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patch:
+        if step == "write":
+            (tmp_path / "epoch-00003.unfinished").symlink_to("/dev/full")  # every write to it finds no space
+        else:
+            patch.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            save_epochs(tmp_path, 3, 3)
     assert caught.value.filename == str(tmp_path / "epoch-00003.unfinished")
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["epoch-00001.checkpoint", "epoch-00002.checkpoint"]
+    assert set(tmp_path.iterdir()) == set(before)  # before any is read: /dev/full has no end
+    assert {path: path.read_bytes() for path in before} == before
     found, refused = load_newest(tmp_path, CONFIG)
-    assert found is not None
     assert (found.name, refused) == ("epoch-00002.checkpoint", [])
     save_epochs(tmp_path, 3, 3)  # there is room again
     assert find_checkpoints(tmp_path)[0].name == "epoch-00003.checkpoint"
@@ -40,9 +50,8 @@ def test_a_training_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_ro
         pytest.skip("this machine lets no user mount a small disk")
     command = ["unshare", "-Urm", sys.executable, "-m", "tests.faults.full_disk", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PIPELINE_STORE_PATIENCE": "1"}
-    done = subprocess.run(
-        [*command, *map(str, LEVELS.values())], env=environment, capture_output=True, text=True, timeout=500
-    )
+    command += map(str, LEVELS.values())
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     cases = dict(zip(LEVELS, map(json.loads, done.stdout.splitlines()), strict=True))
     for name, case in cases.items():
@@ -58,50 +67,28 @@ def test_a_training_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_ro
     assert len({case["more"].split("weights sha256 ")[1] for case in cases.values()}) == 1
 
 
-def test_a_folder_of_runs_that_is_a_file_is_one_line_before_any_training(
-    tmp_path: Path, store_uri: str, store_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy_store(store_folder, tmp_path)
-    (tmp_path / "mlruns").write_text("a file where a folder should be")
-    enter(tmp_path, monkeypatch)
+def test_a_folder_of_runs_that_is_a_file_is_one_line_before_any_training(empty: Path) -> None:
+    (empty / "mlflow.db").write_bytes(make_empty_store())
+    (empty / "mlruns").write_text("a file where a folder should be")
     result = call("train", "--data", str(SUBSET))
-    assert_one_line(result.exit_code, result.stderr, "mlruns")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "mlruns" in result.stderr
     assert "epoch" not in result.stdout.partition("epochs")[2]
 
 
 def test_a_missing_folder_of_the_store_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'nowhere' / 'mlflow.db'}")
-    result = call("train", "--data", str(SUBSET))
-    assert_one_line(result.exit_code, result.stderr, str(tmp_path / "nowhere"))
+    assert str(tmp_path / "nowhere") in refuse("train", "--data", str(SUBSET))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_that_cannot_be_opened_is_one_line(
-    tmp_path: Path, store_uri: str, store_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy_store(store_folder, tmp_path)
-    lock = tmp_path / ".mlflow.db.lock"
+def test_a_lock_that_cannot_be_opened_is_one_line(empty: Path) -> None:
+    lock = empty / ".mlflow.db.lock"
     if os.geteuid():
         lock.touch(0)
     else:
         lock.mkdir()  # for root every file can be written
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    result = call("train", "--data", str(SUBSET), "--subset=600", "--epochs=1")
-    assert_one_line(result.exit_code, result.stderr, str(lock))
-
-
-def copy_store(store_folder: Path, folder: Path) -> None:
-    """A store of its own, which takes seconds to make again."""
-    open_store()
-    copy_database(store_folder / "mlflow.db", folder)
-
-
-def assert_one_line(code: int, said: str, place: str) -> None:
-    assert code == 1
-    lines = said.splitlines()
-    assert [line for line in lines if line.startswith("Error: ")] == lines, said
-    assert len(lines) == 1
-    assert place in lines[0]
+    assert str(lock) in refuse("train", "--data", str(SUBSET))
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -20,7 +21,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.sweep.execute import open_cluster
-from tests.conftest import ROOT, SUBSET, slow
+from tests.conftest import ROOT, SUBSET, Start, clear_environment, slow
 
 SHORT = ("--subset=600", "--epochs=1", "--batch-size=300", f"--data={SUBSET}")
 WORKER = "multiprocessing.spawn"
@@ -78,11 +79,16 @@ def test_a_worker_that_dies_while_it_restarts_is_replaced() -> None:
     gc.collect()
 
 
+TRAIN = (sys.executable, "-m", "pipeline", "train", *SHORT)
+
+
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    return {**kept, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": uri, "OPENBLAS_NUM_THREADS": "1"}
+def start(tmp_path: Path) -> Start:
+    """Start a program with pipes, and with a store in a folder of its own."""
+    more = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}", "OPENBLAS_NUM_THREADS": "1"}
+    environment = clear_environment(PYTHONPATH=str(ROOT), **more)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return partial(subprocess.Popen, cwd=tmp_path, env=environment, **pipes)
 
 
 def read_states(folder: Path) -> list[tuple[str, str]]:
@@ -92,17 +98,8 @@ def read_states(folder: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_a_reader_that_leaves_ends_no_training(tmp_path: Path, environment: dict[str, str]) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "train", *SHORT],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
+def test_a_reader_that_leaves_ends_no_training(tmp_path: Path, start: Start) -> None:
+    process = start(TRAIN)
     assert process.stdout.readline().startswith("conv2_3x3, seed 0")
     process.stdout.close()  # as `| head -1` does
     said = process.stderr.read()
@@ -111,32 +108,25 @@ def test_a_reader_that_leaves_ends_no_training(tmp_path: Path, environment: dict
     assert read_states(tmp_path) == [("FINISHED", "finished")]
 
 
-def test_a_list_that_nobody_reads_to_its_end_is_no_failure(environment: dict[str, str]) -> None:
+def test_a_list_that_nobody_reads_to_its_end_is_no_failure(start: Start) -> None:
     command = f"{shlex.quote(sys.executable)} -m pipeline variants | true; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
+    process = start(["bash", "-c", command])
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")
 
 
 @pytest.mark.slow
-def test_a_folder_of_runs_that_is_read_only_leaves_no_run_open(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_folder_of_runs_that_is_read_only_leaves_no_run_open(tmp_path: Path, start: Start) -> None:
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-Urm", "true"], check=False).returncode:
         pytest.skip("this machine lets no user mount a folder")
-    train = shlex.join([sys.executable, "-m", "pipeline", "train", *SHORT])
     lock = "mount --bind mlruns mlruns && mount -o remount,bind,ro mlruns"
     make = shlex.join([sys.executable, "-c", "from pipeline.tracking.store import open_store; open_store()"])
-    script = f"{make} && {lock} && {train}"
-    done = subprocess.run(
-        ["unshare", "-Urm", "bash", "-c", script],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 1
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    process = start(["unshare", "-Urm", "bash", "-c", f"{make} && {lock} && {shlex.join(TRAIN)}"])
+    _, said = process.communicate(timeout=200)
+    assert process.returncode == 1
+    (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
     assert "mlruns" in line
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in said
     assert [status for status, _ in read_states(tmp_path)] in ([], ["FAILED"])
 
 
@@ -145,18 +135,9 @@ def limit(megabytes: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("megabytes", [400, *slow(1000)])
-def test_a_library_that_finds_no_memory_is_one_line(
-    tmp_path: Path, environment: dict[str, str], megabytes: int
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "train", *SHORT],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        preexec_fn=limit(megabytes),
-    )
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    assert [line for line in done.stderr.splitlines() if line.startswith("Error: ")], done.stderr
+def test_a_library_that_finds_no_memory_is_one_line(start: Start, megabytes: int) -> None:
+    process = start(TRAIN, preexec_fn=limit(megabytes))
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    assert "Traceback" not in said
+    assert [line for line in said.splitlines() if line.startswith("Error: ")], said

@@ -1,24 +1,15 @@
-"""Files that lie: data and downloads that are cut, changed or bombs."""
+"""Files that lie: data that are changed, or bombs."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import shutil
 import struct
-import threading
-import time
-import urllib.request
 import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from pipeline.data import fetch
-from pipeline.data.datasets import load_data
 from pipeline.data.formats import read_path
 from pipeline.errors import DataError
 from tests.conftest import SUBSET, run_python
@@ -86,74 +77,3 @@ def test_a_bomb_is_refused_in_bounded_memory(tmp_path: Path) -> None:
     assert "GiB to train on, and this machine has" in lines[0]
     assert all(" is damaged or not an image set (" in line for line in lines[1:3]), done.stdout
     assert lines[3:] == ["read"]
-
-
-class Mirror(BaseHTTPRequestHandler):
-    """Serves the subset at /whole, and what its path asks for instead: cut at a per cent, stalling, without an end."""
-
-    def do_GET(self) -> None:
-        content = SUBSET.read_bytes()
-        kind, _, number = self.path[1:].partition("-")
-        self.send_response(200)
-        if kind != "unsized" and kind != "endless":
-            self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        try:
-            if kind == "endless":
-                while True:
-                    self.wfile.write(bytes(2**20))
-            self.wfile.write(content[: len(content) * int(number or 100) // 100])
-            if kind == "stall":
-                time.sleep(2)
-        except OSError:
-            pass  # the client has had enough
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def mirror() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(fetch, "cache_path", lambda: tmp_path / "mnist.npz")
-    monkeypatch.setattr(fetch, "ARRAY_SHA256", read_path(SUBSET).hash_arrays())
-    return tmp_path / "mnist.npz"
-
-
-LIES = ["cut-0", "cut-1", "cut-50", "cut-99", "unsized-50", "stall-50", "endless"]
-
-
-@pytest.mark.parametrize("lie", LIES)
-def test_a_download_that_goes_wrong_falls_to_the_next_source(
-    mirror: str, cache: Path, monkeypatch: pytest.MonkeyPatch, lie: str
-) -> None:
-    monkeypatch.setattr(fetch, "CONNECT_SECONDS", 0.5)
-    monkeypatch.setattr(fetch, "ARCHIVE_LIMIT", 4 * 2**20)
-    monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{mirror}/{lie}")
-
-    def fetch_whole(folder: Path, _console: object) -> object:
-        assert not cache.exists()
-        urllib.request.urlretrieve(f"{mirror}/whole", folder / "mnist.npz")
-        return read_path(folder / "mnist.npz")
-
-    monkeypatch.setattr(fetch, "SOURCES", {"Keras's archive": fetch.fetch_keras_archive, "the next": fetch_whole})
-    assert load_data().source == "the next"
-    assert load_data().source == "cache"
-    monkeypatch.setattr(fetch, "SOURCES", {"Keras's archive": fetch.fetch_keras_archive})
-    cache.unlink()
-    with pytest.raises(DataError, match=r"MNIST could not be fetched \(Keras's archive: "):
-        load_data()
-    assert [path.name for path in cache.parent.glob("*.npz")] == []
-
-
-def test_a_file_that_is_there_is_never_asked_for_again(mirror: str, cache: Path) -> None:
-    shutil.copy(SUBSET, cache)
-    assert load_data().source == "cache"

@@ -15,7 +15,8 @@ import pytest
 from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.tracking import reach
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import SUBSET, call, copy_database, execute, run_python
+from pipeline.tracking.write.adoption import create_run
+from tests.conftest import SUBSET, execute, make_empty_store, refuse, run_python
 
 
 def test_a_deleted_experiment_says_how_it_comes_back(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,12 +25,9 @@ def test_a_deleted_experiment_says_how_it_comes_back(store_uri: str, monkeypatch
     store.client.delete_experiment(experiment_id)
     remedy = f"bring it back with `mlflow experiments restore --experiment-id {experiment_id}`, or start afresh under"
     for name, value in (("MLFLOW_EXPERIMENT_NAME", "deleted"), ("MLFLOW_EXPERIMENT_ID", experiment_id)):
-        with pytest.MonkeyPatch.context() as patch:
+        with monkeypatch.context() as patch:
             patch.setenv(name, value)
-            result = call("train", "--data", str(SUBSET))
-            assert result.exit_code == 1
-            assert result.stderr.count("\n") == 1
-            assert f'the experiment "deleted" is deleted; {remedy}' in result.stderr
+            assert f'the experiment "deleted" is deleted; {remedy}' in refuse("train", "--data", str(SUBSET))
 
 
 def test_a_server_that_never_answers_is_waited_for_aloud_and_shortly(
@@ -86,7 +84,10 @@ def test_a_server_that_drips_is_given_up(whole: bytes, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"root:x:0:0:root:/root:/bin/bash\n", "is not a SQLite database; set MLFLOW_TRACKING_URI to the file of a"),
+        (
+            b"root:x:0:0:root:/root:/bin/bash\n" * 300,
+            "is not a SQLite database; set MLFLOW_TRACKING_URI to the file of a",
+        ),
         (None, "is the database of another program; set MLFLOW_TRACKING_URI to the file of a store, or to a new one"),
         ("folder", "is not a regular file; set MLFLOW_TRACKING_URI to"),
         ("pipe", "is not a regular file; set MLFLOW_TRACKING_URI to"),
@@ -121,56 +122,35 @@ def test_a_store_of_another_kind_is_refused_at_once(uri: str, monkeypatch: pytes
         open_store()
 
 
-def test_a_store_of_a_newer_mlflow_says_so(
-    tmp_path: Path, store_uri: str, store_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    open_store()
-    copy_database(store_folder / "mlflow.db", tmp_path)
-    execute(tmp_path / "mlflow.db", "UPDATE alembic_version SET version_num = 'ffffffffffff'")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    result = call("status")
-    assert result.exit_code == 1
-    assert "a newer MLflow than the 3." in result.stderr
-    assert "pip install --upgrade mlflow" in result.stderr
-    assert "db upgrade" not in result.stderr
+def test_a_store_of_a_newer_mlflow_says_so(empty: Path) -> None:
+    (empty / "mlflow.db").write_bytes(make_empty_store())
+    execute(empty / "mlflow.db", "UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    said = refuse("status")
+    assert "a newer MLflow than the 3." in said
+    assert "pip install --upgrade mlflow" in said
+    assert "db upgrade" not in said
 
 
 @pytest.mark.slow
-def test_a_database_that_another_program_holds_is_named(tmp_path: Path, store_uri: str, store_folder: Path) -> None:
+def test_a_database_that_another_program_holds_is_named(empty: Path) -> None:
     open_store()
-    copy_database(store_folder / "mlflow.db", tmp_path)
-    database = tmp_path / "mlflow.db"
+    database = empty / "mlflow.db"
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute("BEGIN EXCLUSIVE")
-        words = ("-m", "pipeline", "train", f"--data={SUBSET}")
-        done = run_python(tmp_path, *words, MLFLOW_TRACKING_URI=f"sqlite:///{database}")
+        done = run_python(empty, "-m", "pipeline", "train", f"--data={SUBSET}")
     assert done.returncode in (1, 74)
     assert f"another program holds {database} (locked); close it" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
-def test_a_database_that_is_held_just_when_a_run_is_made_is_named(store_uri: str, store_folder: Path) -> None:
-    from pipeline.tracking.write.adoption import create_run
-
-    store, held, ended = open_store(), threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with closing(sqlite3.connect(store_folder / "mlflow.db", isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            held.set()
-            ended.wait(300)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert held.wait(10)
-    try:
+def test_a_database_that_is_held_just_when_a_run_is_made_is_named(empty: Path) -> None:
+    store = open_store()
+    with closing(sqlite3.connect(empty / "mlflow.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnreachable, match=r"another program holds .*mlflow\.db \(locked\); close it"):
             create_run(store, "name", "0")
-    finally:
-        ended.set()
-        thread.join()
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody makes a file")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ import pytest
 from pipeline.errors import StoreError
 from pipeline.study.settings import Settings
 from pipeline.tracking.files.model import verify_run
-from pipeline.tracking.store import open_store
-from tests.conftest import SUBSET
+from tests.conftest import SUBSET, flip_middle
 
 SETTINGS = Settings(data=str(SUBSET))
-Spoil = Callable[[Path, Path], None]
+Spoil = Callable[[Path, Path], object]
 
 
 def rewrite(model: Path, change: Callable[[dict[str, bytes]], None]) -> None:
@@ -32,6 +30,17 @@ def rewrite(model: Path, change: Callable[[dict[str, bytes]], None]) -> None:
     with zipfile.ZipFile(model, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
+
+
+def change_layer(model: Path, place: int, **changes: object) -> None:
+    """Change what the network's configuration says of one of its layers."""
+
+    def change(members: dict[str, bytes]) -> None:
+        config: dict[str, Any] = json.loads(members["config.json"])
+        config["config"]["layers"][place].update({"registered_name": None, **changes})
+        members["config.json"] = json.dumps(config).encode()
+
+    rewrite(model, change)
 
 
 def add_lambda(model: Path, mark: Path) -> None:
@@ -46,15 +55,7 @@ def add_lambda(model: Path, mark: Path) -> None:
 
 def call_system(model: Path, mark: Path) -> None:
     """A first layer whose class is os.system."""
-
-    def change(members: dict[str, bytes]) -> None:
-        config: dict[str, Any] = json.loads(members["config.json"])
-        first = config["config"]["layers"][0]
-        first.update({"module": "os", "class_name": "system", "registered_name": None})
-        first["config"] = {"command": f"touch {mark}"}
-        members["config.json"] = json.dumps(config).encode()
-
-    rewrite(model, change)
+    change_layer(model, 0, module="os", class_name="system", config={"command": f"touch {mark}"})
 
 
 def link_outside(model: Path, mark: Path) -> None:
@@ -78,20 +79,6 @@ def link_outside(model: Path, mark: Path) -> None:
     rewrite(model, change)
 
 
-def cut(model: Path, mark: Path) -> None:
-    model.write_bytes(model.read_bytes()[:-1000])
-
-
-def flip(model: Path, mark: Path) -> None:
-    content = bytearray(model.read_bytes())
-    content[len(content) // 2] ^= 1
-    model.write_bytes(content)
-
-
-def empty(model: Path, mark: Path) -> None:
-    model.write_bytes(b"")
-
-
 def claim_saved_model(model: Path, mark: Path) -> None:
     """An MLmodel that makes MLflow load a TensorFlow graph, which may write files and knows no safe mode."""
     description = model.parents[1] / "MLmodel"
@@ -111,38 +98,17 @@ def fill_yaml(model: Path, mark: Path) -> None:
 
 def wrap_torch(model: Path, mark: Path) -> None:
     """A layer that is a module of another library, which Keras would unpickle."""
-
-    def change(members: dict[str, bytes]) -> None:
-        config: dict[str, Any] = json.loads(members["config.json"])
-        first = config["config"]["layers"][1]
-        first.update({"module": "keras.layers", "class_name": "TorchModuleWrapper", "registered_name": None})
-        first["config"] = {"module": {"class_name": "__bytes__", "config": {"value": "gASVIQ=="}}, "name": "torch"}
-        members["config.json"] = json.dumps(config).encode()
-
-    rewrite(model, change)
-
-
-@pytest.fixture
-def model(trained: tuple[str, str], store_uri: str, tmp_path: Path) -> Iterator[Path]:
-    """The logged model's file, put back as it was after the test."""
-    client = open_store().client
-    (logged,) = client.search_logged_models(
-        [client.get_run(trained[0]).info.experiment_id], f"source_run_id = '{trained[0]}'"
-    )
-    folder = Path(logged.artifact_location)
-    shutil.copytree(folder, tmp_path / "kept")
-    yield folder / "data" / "model.keras"
-    shutil.rmtree(folder)
-    shutil.copytree(tmp_path / "kept", folder)
+    config = {"module": {"class_name": "__bytes__", "config": {"value": "gASVIQ=="}}, "name": "torch"}
+    change_layer(model, 1, module="keras.layers", class_name="TorchModuleWrapper", config=config)
 
 
 SPOILT: dict[str, tuple[Spoil, str]] = {
     "lambda": (add_lambda, "Lambda"),
     "os.system": (call_system, ""),
     "external link": (link_outside, ""),
-    "cut": (cut, ""),
-    "flipped": (flip, ""),
-    "empty": (empty, ""),
+    "cut": (lambda model, mark: model.write_bytes(model.read_bytes()[:-1000]), ""),
+    "flipped": (lambda model, mark: flip_middle(model), ""),
+    "empty": (lambda model, mark: model.write_bytes(b""), ""),
     "yaml tag": (tag_yaml, ""),
     "huge yaml": (fill_yaml, "its MLmodel file has more than 1,000,000 bytes"),
     "torch": (wrap_torch, ""),
@@ -152,11 +118,11 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
 
 @pytest.mark.parametrize("case", SPOILT)
 def test_an_exchanged_model_is_refused_in_one_line(
-    trained: tuple[str, str], model: Path, tmp_path: Path, case: str
+    trained: tuple[str, str], logged_model: Path, tmp_path: Path, case: str
 ) -> None:
     spoil, reason = SPOILT[case]
     mark = tmp_path / "executed"
-    spoil(model, mark)
+    spoil(logged_model, mark)
     with pytest.raises(StoreError) as caught:
         verify_run(trained[0], SETTINGS)
     assert not mark.exists()

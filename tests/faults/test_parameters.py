@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.cli.main import main
 from pipeline.data.formats import read_path
 from pipeline.errors import DataError
+from pipeline.plain import escape_controls
 from pipeline.study.settings import RULES, name_option
 from pipeline.study.variants import TABLE
 from pipeline.tracking.store import open_store
@@ -72,16 +73,12 @@ def add_nasty(parameter: str) -> Callable[[Callable[..., None]], Callable[..., N
 @given(value=TEXT)
 @add_nasty("value")
 def test_every_parameter_of_main_arrives_as_it_was_given(run_entry_point: Run, value: str) -> None:
-    names = list(load_main_parameters())
+    names = list(load_project(str(ROOT)).get_entry_point("main").parameters)
     arguments = run_entry_point("main", {name: f"{value}{number}" for number, name in enumerate(names)})
     assert arguments == [
         *("-m", "pipeline", "train"),
         *(f"--{name}={value}{number}" for number, name in enumerate(names)),
     ]
-
-
-def load_main_parameters() -> Iterator[str]:
-    yield from load_project(str(ROOT)).get_entry_point("main").parameters
 
 
 @MANY
@@ -132,7 +129,7 @@ def test_an_option_that_is_no_number_or_choice_is_refused(value: str) -> None:
 def test_an_arch_that_is_no_variant_is_refused(value: str) -> None:
     result = refuse("train", f"--arch={value}")
     assert result.exit_code == 1
-    assert "is not a variant; " in result.stderr
+    assert result.stderr.startswith(f'Error: "{escape_controls(value)}" is not a variant; ')
 
 
 @settings(MANY, max_examples=30)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +16,7 @@ from pipeline.tracking.store import open_store
 from pipeline.tracking.tracking_uri import name_database
 from pipeline.tracking.write.recorder import record_run
 from pipeline.tracking.write.survey import survey_store
-from tests.conftest import PROJECT_FILES, ROOT, SUBSET, call, enter, run_python, slow
+from tests.conftest import PROJECT_FILES, ROOT, SUBSET, call, run_python, slow, start_program, write_study
 
 FOLDERS = ("my project", "jörg", "run#2", "50%off", "what?", "a%20b")
 SHORT = ("--subset=600", "--epochs=1")
@@ -37,28 +34,13 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return place
 
 
-def start_there(folder: Path, *command: str) -> str:
-    """Run a program of the environment in a folder, on the default store; its output."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**kept, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
 @pytest.mark.parametrize("launched", [False, *slow(True)])
 def test_a_folder_of_any_name_can_be_trained_in(folder: Path, monkeypatch: pytest.MonkeyPatch, launched: bool) -> None:
     if launched:
         options = [word for name in ("data=subset.npz", "epochs=1", "subset=600") for word in ("-P", name)]
-        start_there(folder, "mlflow", "run", ".", "--env-manager", "local", *options)
+        process = start_program(folder, "mlflow", "run", ".", "--env-manager", "local", *options)
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, said
     for made_by_the_launcher in set(folder.parent.iterdir()) - {folder}:  # MLflow's own, as of 3.17
         made_by_the_launcher.rmdir()
     monkeypatch.chdir(folder)
@@ -75,13 +57,6 @@ def test_a_folder_of_any_name_can_be_trained_in(folder: Path, monkeypatch: pytes
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]  # MLflow made no "what%3F" beside it
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current folder that is not the project's."""
-    enter(tmp_path, monkeypatch)
-    return tmp_path
-
-
 @pytest.mark.parametrize(
     ("uri", "name"),
     [
@@ -93,28 +68,25 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_an_address_is_absolute_from_the_door_on(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, uri: str, name: str
+    empty: Path, monkeypatch: pytest.MonkeyPatch, uri: str, name: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with record_run(open_store(), find_variant("conv2_3x3"), Settings()) as recorder:
         pass
-    assert open_store().database == elsewhere / name
+    assert open_store().database == empty / name
     monkeypatch.chdir(ROOT)  # as the processes of a sweep do
-    assert open_store().database == elsewhere / name
+    assert open_store().database == empty / name
     assert MlflowClient().get_run(recorder.run_id).info.status == "FINISHED"
-    assert {path.name for path in elsewhere.glob("*.db")} == {name}
+    assert {path.name for path in empty.glob("*.db")} == {name}
 
 
 @pytest.mark.slow
-def test_a_sweep_from_another_folder_writes_to_the_store_that_was_named(elsewhere: Path) -> None:
-    (elsewhere / "tiny.toml").write_text(
-        'variants = ["conv2_3x3"]\nseeds = [0]\n'
-        f'settings = {{ epochs = 1, subset = 600, threads = 1, data = "{SUBSET}" }}\n'
-    )
+def test_a_sweep_from_another_folder_writes_to_the_store_that_was_named(empty: Path) -> None:
+    write_study(empty / "tiny.toml", epochs=1)
     words = ("-m", "pipeline", "sweep", "tiny.toml", "--workers=1")
-    done = run_python(elsewhere, *words, MLFLOW_TRACKING_URI="sqlite:///mine.db")
+    done = run_python(empty, *words, MLFLOW_TRACKING_URI="sqlite:///mine.db")
     assert done.returncode == 0, done.stderr
     assert not (ROOT / "mine.db").exists()
-    client = MlflowClient(f"sqlite:///{elsewhere / 'mine.db'}")
+    client = MlflowClient(f"sqlite:///{empty / 'mine.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
     assert run.data.tags["outcome"] == "finished"

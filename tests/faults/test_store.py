@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -17,31 +16,23 @@ from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.write.recorder import Recorder, record_run
 from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import find_checkpoints
-from tests.conftest import SUBSET, call, copy_database, enter, execute, read_run_id, run_python, succeed
+from tests.conftest import SUBSET, call, copy_database, enter, execute, read_run_id, refuse, run_python, succeed
 
 LOCKED_SECONDS = 25  # MLflow waits 20 for a lock
 EPOCHS = 3
 
 
-def delete_run(client: MlflowClient, run_id: str) -> None:
-    client.delete_run(run_id)
-
-
-def delete_experiment(client: MlflowClient, run_id: str) -> None:
-    client.delete_experiment(client.get_run(run_id).info.experiment_id)
-
-
-@pytest.mark.parametrize("delete", [delete_run, delete_experiment])
+@pytest.mark.parametrize("deleted", ["run", "experiment"])
 def test_a_run_that_is_deleted_while_it_trains_is_one_line_and_keeps_its_checkpoint(
-    store_uri: str, undrawn: None, monkeypatch: pytest.MonkeyPatch, delete: Callable[[MlflowClient, str], None]
+    client: MlflowClient, undrawn: None, monkeypatch: pytest.MonkeyPatch, deleted: str
 ) -> None:
-    experiment_id = find_experiment(open_store(), delete.__name__, create=True)
+    experiment_id = find_experiment(open_store(), f"deleted {deleted}", create=True)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment_id)
     end_epoch = Recorder.end_epoch
 
     def end_and_delete(recorder: Recorder, epoch: int, *more: object) -> None:
         end_epoch(recorder, epoch, *more)  # type: ignore[arg-type]
-        delete(MlflowClient(store_uri), recorder.run_id)
+        client.delete_run(recorder.run_id) if deleted == "run" else client.delete_experiment(experiment_id)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recorder, "end_epoch", end_and_delete)
@@ -52,7 +43,7 @@ def test_a_run_that_is_deleted_while_it_trains_is_one_line_and_keeps_its_checkpo
     assert "deleted" in result.stderr
     store = open_store()
     assert find_checkpoints(locate_checkpoints(store, run_id))
-    if delete is delete_run:
+    if deleted == "run":
         store.client.restore_run(run_id)
         store.client.set_tag(run_id, "pid_started", "1.00")  # its process is dead, as it would be but for this test
         succeed("train", "--resume", run_id)
@@ -60,13 +51,12 @@ def test_a_run_that_is_deleted_while_it_trains_is_one_line_and_keeps_its_checkpo
 
 
 @pytest.mark.slow
-def test_a_database_that_is_locked_for_long_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    enter(tmp_path, monkeypatch)
+def test_a_database_that_is_locked_for_long_loses_nothing(empty: Path) -> None:
     store = open_store()
     locked, ended = threading.Event(), threading.Event()
 
     def lock() -> None:
-        with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as connection:
+        with closing(sqlite3.connect(empty / "mlflow.db", isolation_level=None)) as connection:
             connection.execute("BEGIN EXCLUSIVE")
             locked.set()
             ended.wait(LOCKED_SECONDS)
@@ -99,14 +89,12 @@ def test_a_kill_while_the_tables_are_made_is_made_good(tmp_path: Path) -> None:
     assert set(outcomes) <= {"opened", "opened after what the error said"}, done.stdout
 
 
-def test_a_database_of_another_version_says_what_to_run(tmp_path: Path, store_uri: str, store_folder: Path) -> None:
-    open_store()
+def test_a_database_of_another_version_says_what_to_run(
+    client: MlflowClient, tmp_path: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy_database(store_folder / "mlflow.db", tmp_path)
     execute(tmp_path / "mlflow.db", "UPDATE alembic_version SET version_num = 'bd07f7e963c5'")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-        result = call("compare", "Default")
-    assert result.exit_code == 1
-    assert result.output.startswith(f"Error: the tracking store sqlite:///{tmp_path / 'mlflow.db'} ")
-    assert result.output.count("\n") == 1
-    assert "mlflow db upgrade" in result.output
+    enter(tmp_path, monkeypatch)
+    said = refuse("compare", "Default")
+    assert said.startswith(f"Error: the tracking store sqlite:///{tmp_path / 'mlflow.db'} ")
+    assert "mlflow db upgrade" in said

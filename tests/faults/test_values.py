@@ -20,7 +20,7 @@ from pipeline.tracking.frozen import FROZEN, FROZEN_AT, freeze_plan
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.values import read_moment
-from tests.conftest import ROOT, SUBSET, call, copy_database, enter, execute, succeed
+from tests.conftest import ROOT, SUBSET, call, copy_database, enter, entered, execute, succeed
 from tests.tracking.planted import plant_study
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -42,8 +42,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store and a study in it, and the study's file."""
     folder = tmp_path_factory.mktemp("values")
     (folder / "told.toml").write_text(TOML)
-    with pytest.MonkeyPatch.context() as patch:
-        enter(folder, patch)
+    with entered(folder):
         experiment_id = plant_study(open_store(), "told", NAMES, SEEDS)
         freeze_plan(open_store(), experiment_id, load_experiment(str(folder / "told.toml")))
     return folder
@@ -63,24 +62,17 @@ def study(planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def set_param(name: str, value: str) -> Bad:
-    def change(client: MlflowClient, experiment_id: str, run_id: str) -> None:
-        execute(DATABASE, "UPDATE params SET value = ? WHERE key = ? AND run_uuid = ?", value, name, run_id)
-
-    return change
+    statement = "UPDATE params SET value = ? WHERE key = ? AND run_uuid = ?"
+    return lambda client, experiment_id, run_id: execute(DATABASE, statement, value, name, run_id)
 
 
 def set_tag(**tags: str) -> Bad:
-    def change(client: MlflowClient, experiment_id: str, run_id: str) -> None:
-        client.log_batch(run_id, tags=[RunTag(name.replace("__", "."), value) for name, value in tags.items()])
-
-    return change
+    entities = [RunTag(name.replace("__", "."), value) for name, value in tags.items()]
+    return lambda client, experiment_id, run_id: client.log_batch(run_id, tags=entities)
 
 
 def set_on_experiment(name: str, value: str) -> Bad:
-    def change(client: MlflowClient, experiment_id: str, run_id: str) -> None:
-        client.set_experiment_tag(experiment_id, name, value)
-
-    return change
+    return lambda client, experiment_id, run_id: client.set_experiment_tag(experiment_id, name, value)
 
 
 def set_metric(value: object) -> Bad:

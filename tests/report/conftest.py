@@ -7,16 +7,16 @@ from tests.frames import make_runs
 from tests.report.pages import ERROR, GAP, TWINS, WHOLE, Page, compare, render
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def study() -> Comparison:
     return compare(make_runs(TWINS, seeds=range(5)), GAP, ERROR, WHOLE)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def text(study: Comparison) -> str:
     return render(study)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def page(text: str) -> Page:
     return Page(text)

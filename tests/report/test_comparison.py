@@ -12,13 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pipeline.errors import AnalysisError
-from pipeline.report.figures.comparison import (
-    QUANTITIES,
-    plot_accuracy,
-    plot_gap,
-    plot_loss_curves,
-    plot_seeds,
-)
+from pipeline.report.figures.comparison import QUANTITIES, plot_accuracy, plot_gap, plot_loss_curves, plot_seeds
 from pipeline.report.figures.verdicts import plot_onset, plot_spread
 from pipeline.study.variants import VARIANTS
 from tests.frames import PUBLISHED_NAMES, make_history, make_onsets, make_runs

@@ -20,6 +20,8 @@ from pipeline.report.text.sentences import say_verdict
 from tests.frames import make_runs
 from tests.report.pages import EVIL, GAP, PNG, TWINS, WRITTEN, Page, compare, describe, render
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_the_page_can_be_read_without_seeing_it(page: Page) -> None:
     assert page.all("html")[0]["lang"] == "en"
@@ -151,6 +153,7 @@ def test_every_run_has_its_finals_command_commit_and_checkout(study: Comparison,
     assert commands.count("<td>clean</td>") == commands.count("c" * 12) == 20
 
 
+@pytest.mark.drawn
 def test_the_same_runs_give_the_same_page_but_for_one_line(study: Comparison, text: str) -> None:
     later = render(study, written="2030-09-09 09:09:09 UTC")
     changed = [pair for pair in zip(text.splitlines(), later.splitlines(), strict=True) if pair[0] != pair[1]]

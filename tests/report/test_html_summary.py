@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from dataclasses import replace
 
+import pytest
+
 from pipeline.analysis.comparison import Comparison
 from pipeline.report.figures.comparison import plot_gap
 from pipeline.report.figures.illustrations import embed_figure, say_interval
@@ -16,6 +18,8 @@ from pipeline.report.text.numbers import SYMBOLS
 from pipeline.report.text.sentences import say_finding
 from tests.frames import make_runs
 from tests.report.pages import TWINS, Page, render
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def list_heads(text: str, table: str) -> list[str]:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from html.parser import HTMLParser
 
 import pytest
 
@@ -16,6 +15,7 @@ from pipeline.report.text.escape import escape_latex, escape_markdown
 from pipeline.study.metrics import FINALS
 from pipeline.study.variants import VARIANTS
 from tests.frames import PUBLISHED_NAMES, make_runs
+from tests.report.pages import Page
 
 HEADER = (
     "#ConvNets,#Kernels/Filters,Padding,Stride,Dropout,BatchNormalization,Regularization,"
@@ -27,21 +27,6 @@ LINK = "http://localhost:5000/#/runs/{run_id}"
 
 def build(runs=None, rule="newest", **options):
     return conclude(select_runs(make_runs() if runs is None else runs, rule=rule), **options)
-
-
-class Page(HTMLParser):
-    """What the tests look at in a page: tags with their attributes, and text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.texts = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.texts.append(data)
 
 
 def test_csv_is_the_notebooks_table_to_the_letter():
@@ -131,10 +116,8 @@ def test_columns_stand_by_what_they_hold():
     marks = ["r" if mark.strip() == "---:" else "l" for mark in ruler.strip("|").split("|")]
     assert marks.pop(0) == "l"
     assert "".join(marks) == f"{'l' * 7}{'r' * 4}{truth}{'r' * 8}"
-    heads = [attributes for tag, attributes in Page(render_table(conclusion, "html")).tags if tag == "th"][
-        1 : 1 + len(marks)
-    ]
-    assert "".join("r" if attributes.get("class") == "number" else "l" for attributes in heads) == "".join(marks)
+    heads = Page(render_table(conclusion, "html")).all("th")[1 : 1 + len(marks)]
+    assert "".join("r" if head.get("class") == "number" else "l" for head in heads) == "".join(marks)
 
 
 def test_nasty_names_are_plain_text_in_latex():
@@ -153,9 +136,9 @@ def test_nasty_names_are_plain_text_in_html():
     runs.loc[3, ["outcome", "reason"]] = ["failed", '</li><script>alert("2")</script>']
     text = render_table(build(runs), "html", "http://localhost/{run_name}")
     page = Page(text)
-    assert not [tag for tag, _ in page.tags if tag == "script"]
-    assert NASTY in page.texts
-    hrefs = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    assert not page.all("script")
+    assert NASTY in page.all("html")[0]["text"]
+    hrefs = {link["href"] for link in page.all("a")}
     assert len(hrefs) == 1
     assert re.fullmatch(r"http://localhost/[\w%.~-]+", hrefs.pop())
 
@@ -180,29 +163,27 @@ def test_escapes(value, latex, markdown):
 
 
 def test_html_table_is_accessible_and_loads_nothing():
-    text = render_table(build(), "html")
-    page = Page(text)
-    tags = [tag for tag, _ in page.tags]
-    assert ("html", {"lang": "en"}) in page.tags
-    assert tags.count("caption") == tags.count("table") == 2
-    assert all(attributes.get("scope") in ("row", "col") for tag, attributes in page.tags if tag == "th")
-    assert not {"script", "link", "img", "iframe", "a"} & set(tags)
-    heads = [text for text in page.texts if text in HEADER.split(",")]
+    page = Page(render_table(build(), "html"))
+    assert page.all("html")[0]["lang"] == "en"
+    assert len(page.all("caption")) == len(page.all("table")) == 2
+    assert all(head["scope"] in ("row", "col") for head in page.all("th"))
+    assert not page.all("script", "link", "img", "iframe", "a")
+    heads = [head["text"] for head in page.all("th") if head["text"] in HEADER.split(",")]
     assert ",".join(heads) == HEADER
 
 
 def test_html_numbers_link_to_their_runs():
     runs = make_runs()
     page = Page(render_table(build(runs), "html", LINK))
-    hrefs = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    hrefs = [link["href"] for link in page.all("a")]
     assert set(hrefs) == {LINK.format(run_id=run_id) for run_id in runs["run_id"]}
     assert len(hrefs) == 14 * 4 + 14
 
 
 def test_html_means_link_to_the_list_of_their_runs():
     page = Page(render_table(build(make_runs(seeds=range(3)), rule="all-seeds"), "html", LINK))
-    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
-    targets = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a" and attributes["href"][0] == "#"}
+    ids = {element["id"] for element in page.elements if "id" in element}
+    targets = {link["href"][1:] for link in page.all("a") if link["href"][0] == "#"}
     assert targets == ids == {f"runs-{name}" for name in PUBLISHED_NAMES}
 
 

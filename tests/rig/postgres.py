@@ -69,7 +69,6 @@ class PostgreSQL:
 
     def stop(self, *, immediate: bool = False) -> None:
         """End it: every connection is cut; `immediate` is a crash, after which it has to recover."""
-        assert self.process is not None
         self.process.send_signal(signal.SIGQUIT if immediate else signal.SIGINT)
         self.process.wait(START_SECONDS)
 

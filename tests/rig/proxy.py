@@ -44,7 +44,6 @@ class Proxy:
 
     @property
     def uri(self) -> str:
-        """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
     def pass_on(self) -> None:
@@ -72,7 +71,6 @@ class Proxy:
         return loss
 
     def close(self) -> None:
-        """End it."""
         self.refuse()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)

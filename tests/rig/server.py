@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import clear_environment
 from tests.rig.postgres import find_free_port
 
 START_SECONDS = 120
@@ -33,17 +34,13 @@ class Server:
 
     @property
     def uri(self) -> str:
-        """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
-    def launch(self) -> None:
-        """Start it, and do not wait."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-        environment |= {
-            "MLFLOW_BACKEND_STORE_URI": self.database,
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
+    def start(self) -> None:
+        """Start it and wait until it answers; the test fails if it does not."""
+        environment = clear_environment(
+            MLFLOW_BACKEND_STORE_URI=self.database, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"
+        )
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", "1", "--artifacts-destination", str(self.folder / "artifacts")]
         with (self.folder / "server.log").open("ab") as log:
@@ -51,23 +48,14 @@ class Server:
                 command, env=environment, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
             )
 
-    def await_answer(self) -> None:
-        """Wait until it answers; the test fails if it does not."""
-        assert self.process is not None
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"mlflow server does not start:\n{(self.folder / 'server.log').read_text()}")
             time.sleep(0.1)
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        self.launch()
-        self.await_answer()
-
     def kill(self) -> None:
         """SIGKILL to it and its worker."""
-        assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(START_SECONDS)
 

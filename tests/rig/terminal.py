@@ -45,7 +45,6 @@ class Terminal:
             assert self._read(), f"it has ended: {self.output[-3000:]}"
 
     def type(self, keys: bytes) -> None:
-        """Type keys."""
         os.write(self.master, keys)
 
     def hang_up(self) -> None:

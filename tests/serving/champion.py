@@ -20,10 +20,7 @@ TOML = """
 name = "{name}"
 variants = ["conv2_3x3", "conv2_3x3_reg"]
 seeds = [0, 1, 2, 3, 4]
-[settings]
-epochs = 4
-subset = 600
-threads = 1
+settings = {{ epochs = 4, subset = 600, threads = 1 }}
 [[claims]]
 name = "loss"
 statement = "No more test loss"

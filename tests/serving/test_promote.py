@@ -13,14 +13,11 @@ from pipeline.errors import AnalysisError, UnknownVariant
 from pipeline.serving.card import Source, write_card
 from pipeline.serving.promote import choose_run
 from pipeline.study.claims import Claim
+from tests.analysis.studies import ERROR, GAP
 from tests.frames import make_history, make_runs
 
 PAIRS = ("conv2_3x3", "conv2_3x3_reg", "conv3_3x3", "conv3_3x3_reg")
-ERROR = Claim(
-    name="error", statement="no more errors", estimand="test_error", direction="not_higher", smallest_effect=0.001
-)
 LOSS = replace(ERROR, name="loss", statement="no more loss", estimand="test_loss", smallest_effect=0.01)
-GAP = Claim(name="gap", statement="the gap shrinks", estimand="gap", direction="lower", smallest_effect=0.005)
 
 
 def compare(

@@ -102,107 +102,89 @@ def test_a_file_says_what_differs_and_the_protocol_says_the_rest(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("variants = [", ": not valid TOML (Invalid value (at end of document)); fix that line"),
-        ("seeds = [0]", ": variants: missing; add it"),
-        (
-            HEAD + "epochs = 3",
-            ": epochs: unknown key; choose one of name, description, variants, seeds, looks, settings, claims, variant",
-        ),
-        (
-            HEAD + "[settings]\nseed = 3",
-            f": settings.seed: unknown key; choose one of {', '.join(SETTINGS_KEYS)}",
-        ),
-        (HEAD + "[settings]\nepochs = 0", ": settings.epochs: 0 does not fit; give a whole number from 1 to 10000"),
-        (
-            HEAD + "[settings]\nepochs = true",
-            ": settings.epochs: True does not fit; give a whole number from 1 to 10000",
-        ),
-        (
-            HEAD + '[settings]\nbatch_size = "128"',
-            ": settings.batch_size: '128' does not fit; give a whole number from 1 to 60000",
-        ),
-        (
-            HEAD + '[settings]\nnormalization = "l3"',
-            ': settings.normalization: \'l3\' does not fit; give one of "l2", "scale"',
-        ),
-        (HEAD.replace("[0]", "[0, 0]"), ": seeds: [0, 0] does not fit; give a list of different whole numbers from 0"),
-        (HEAD.replace("[0]", "[-1]"), ": seeds: [-1] does not fit; give a list of different whole numbers from 0"),
-        (HEAD.replace("[0]", "[]"), ": seeds: [] does not fit; give a list of different whole numbers from 0"),
-        (
-            'name = "a/b"\n' + HEAD,
-            ": name: 'a/b' does not fit; give letters, digits, dot, dash and underscore alone",
-        ),
-        (
-            HEAD + CLAIM + "margin = 1",
-            ": claims[C1].margin: unknown key; choose one of name, statement, estimand, "
-            "contrast, by, direction, smallest_effect, reference, epochs, smallest_rise, at, over, alpha, family, "
-            "all_of",
-        ),
-        (HEAD + CLAIM.replace("0.005", "0"), ": claims[C1].smallest_effect: 0 does not fit; give a number above 0"),
-        (HEAD + CLAIM.replace("0.005", "nan"), ": claims[C1].smallest_effect: nan does not fit; give a number above 0"),
-        (HEAD + CLAIM + "alpha = 0.5", ": claims[C1].alpha: 0.5 does not fit; give a number between 0 and 0.5"),
-        (
-            HEAD + CLAIM.replace('"lower"', '"down"'),
-            ': claims[C1].direction: \'down\' does not fit; give one of "lower", "higher", "not_higher"',
-        ),
-        (HEAD + CLAIM + CLAIM, ": claims[C1].name: taken by another claim; give each its own"),
-        (HEAD + CLAIM.replace('name = "C1"\n', ""), ": claims[1].name: missing; add it"),
-        (HEAD + CLAIM.replace('estimand = "gap"\n', ""), ": claims[C1].estimand: missing; add it"),
-        (HEAD + CLAIM + "epochs = [1, 2]", ": claims[C1].epochs: belongs to an onset alone; drop it"),
-        (HEAD + CLAIM + "reference = 0.5", ": claims[C1].reference: a contrast is held against 0; drop it"),
-        (HEAD + LEVEL, ": claims[C1].reference: missing; add it"),
-        (HEAD + LEVEL.replace("smallest_rise = 0.005\n", ""), ": claims[C1].smallest_rise: missing; add it"),
-        (
-            HEAD + LEVEL.replace('"lower"', '"not_higher"') + "reference = 0.5",
-            ": claims[C1].direction: a level has a reference, not a margin; give lower or higher",
-        ),
-        (
-            HEAD + LEVEL + 'reference = 0.5\nby = "depth"',
-            ': claims[C1].by: needs the contrast "regularised - plain"; drop it',
-        ),
-        (
-            HEAD + "[settings]\nepochs = 12\n" + LEVEL + "reference = 0.5",
-            ": claims[C1].epochs: ends too late: an onset shows 3 epochs later, and the last epoch is 12; "
-            "end it at 9 or train longer",
-        ),
-        (
-            HEAD + LEVEL.replace("[10, 15]", "[15, 10]") + "reference = 0.5",
-            ": claims[C1].epochs: [15, 10] does not fit; give two epochs, as [10, 15]",
-        ),
-        (
-            HEAD + CLAIM + CLAIM.replace("C1", "C2") + "alpha = 0.01",
-            ': claims[C2].alpha: family "claims" has another; give it one alpha',
-        ),
-        (
-            HEAD + CLAIM + '[[claims]]\nname = "all"\nstatement = "all hold"\nall_of = ["C1", "C3"]',
-            ': claims[all].all_of: "C3" is not a claim; choose from C1',
-        ),
-        (
-            HEAD + CLAIM + '[[claims]]\nname = "all"\nstatement = "all hold"\nall_of = ["C1"]\nfamily = "x"',
-            ": claims[all].family: unknown key; choose one of name, statement, alpha, all_of",
-        ),
-        (HEAD + "looks = [5]\n", ": looks: there are no claims to look at; drop it"),
-        (
-            HEAD + "looks = [5, 4]\n" + CLAIM,
-            ": looks: [5, 4] does not fit; give a list of different numbers of seeds, 5 or more",
-        ),
-        (LOOKS.format("[7, 5]") + CLAIM, ": looks: must rise, and end with all 7 seeds"),
-        (LOOKS.format("[5]") + CLAIM, ": looks: must rise, and end with all 7 seeds"),
-        (
-            HEAD + CLAIM + 'over = "seeds and images"',
-            ": claims[C1].over: only a test loss or test error has images to cover; drop it",
-        ),
-        (
-            HEAD + "[settings]\nepochs = 18\n" + LEVEL + 'reference = 0.5\nat = "last epoch"',
-            ": claims[C1].at: an onset is read off the whole curve; drop it",
-        ),
-        (HEAD + "claims = 3", ": claims: 3 does not fit; give tables, as [[claims]]"),
-        (HEAD + "settings = 3", ": settings: 3 does not fit; give a table, as [settings]"),
-    ],
-)
+ALL = '[[claims]]\nname = "all"\nstatement = "all hold"\n'
+BROKEN = [
+    ("variants = [", ": not valid TOML (Invalid value (at end of document)); fix that line"),
+    ("seeds = [0]", ": variants: missing; add it"),
+    (HEAD.replace("[0]", "[0, 0]"), ": seeds: [0, 0] does not fit; give a list of different whole numbers from 0"),
+    (HEAD.replace("[0]", "[-1]"), ": seeds: [-1] does not fit; give a list of different whole numbers from 0"),
+    (HEAD.replace("[0]", "[]"), ": seeds: [] does not fit; give a list of different whole numbers from 0"),
+    ('name = "a/b"\n' + HEAD, ": name: 'a/b' does not fit; give letters, digits, dot, dash and underscore alone"),
+    (LOOKS.format("[7, 5]") + CLAIM, ": looks: must rise, and end with all 7 seeds"),
+    (LOOKS.format("[5]") + CLAIM, ": looks: must rise, and end with all 7 seeds"),
+]
+ADDED = [  # to HEAD
+    (
+        "epochs = 3",
+        ": epochs: unknown key; choose one of name, description, variants, seeds, looks, settings, claims, variant",
+    ),
+    ("[settings]\nseed = 3", f": settings.seed: unknown key; choose one of {', '.join(SETTINGS_KEYS)}"),
+    ("[settings]\nepochs = 0", ": settings.epochs: 0 does not fit; give a whole number from 1 to 10000"),
+    ("[settings]\nepochs = true", ": settings.epochs: True does not fit; give a whole number from 1 to 10000"),
+    (
+        '[settings]\nbatch_size = "128"',
+        ": settings.batch_size: '128' does not fit; give a whole number from 1 to 60000",
+    ),
+    ('[settings]\nnormalization = "l3"', ': settings.normalization: \'l3\' does not fit; give one of "l2", "scale"'),
+    (
+        CLAIM + "margin = 1",
+        ": claims[C1].margin: unknown key; choose one of name, statement, estimand, "
+        "contrast, by, direction, smallest_effect, reference, epochs, smallest_rise, at, over, alpha, family, "
+        "all_of",
+    ),
+    (CLAIM.replace("0.005", "0"), ": claims[C1].smallest_effect: 0 does not fit; give a number above 0"),
+    (CLAIM.replace("0.005", "nan"), ": claims[C1].smallest_effect: nan does not fit; give a number above 0"),
+    (CLAIM + "alpha = 0.5", ": claims[C1].alpha: 0.5 does not fit; give a number between 0 and 0.5"),
+    (
+        CLAIM.replace('"lower"', '"down"'),
+        ': claims[C1].direction: \'down\' does not fit; give one of "lower", "higher", "not_higher"',
+    ),
+    (CLAIM + CLAIM, ": claims[C1].name: taken by another claim; give each its own"),
+    (CLAIM.replace('name = "C1"\n', ""), ": claims[1].name: missing; add it"),
+    (CLAIM.replace('estimand = "gap"\n', ""), ": claims[C1].estimand: missing; add it"),
+    (CLAIM + "epochs = [1, 2]", ": claims[C1].epochs: belongs to an onset alone; drop it"),
+    (CLAIM + "reference = 0.5", ": claims[C1].reference: a contrast is held against 0; drop it"),
+    (LEVEL, ": claims[C1].reference: missing; add it"),
+    (LEVEL.replace("smallest_rise = 0.005\n", ""), ": claims[C1].smallest_rise: missing; add it"),
+    (
+        LEVEL.replace('"lower"', '"not_higher"') + "reference = 0.5",
+        ": claims[C1].direction: a level has a reference, not a margin; give lower or higher",
+    ),
+    (LEVEL + 'reference = 0.5\nby = "depth"', ': claims[C1].by: needs the contrast "regularised - plain"; drop it'),
+    (
+        "[settings]\nepochs = 12\n" + LEVEL + "reference = 0.5",
+        ": claims[C1].epochs: ends too late: an onset shows 3 epochs later, and the last epoch is 12; "
+        "end it at 9 or train longer",
+    ),
+    (
+        LEVEL.replace("[10, 15]", "[15, 10]") + "reference = 0.5",
+        ": claims[C1].epochs: [15, 10] does not fit; give two epochs, as [10, 15]",
+    ),
+    (
+        CLAIM + CLAIM.replace("C1", "C2") + "alpha = 0.01",
+        ': claims[C2].alpha: family "claims" has another; give it one alpha',
+    ),
+    (CLAIM + ALL + 'all_of = ["C1", "C3"]', ': claims[all].all_of: "C3" is not a claim; choose from C1'),
+    (
+        CLAIM + ALL + 'all_of = ["C1"]\nfamily = "x"',
+        ": claims[all].family: unknown key; choose one of name, statement, alpha, all_of",
+    ),
+    ("looks = [5]\n", ": looks: there are no claims to look at; drop it"),
+    ("looks = [5, 4]\n" + CLAIM, ": looks: [5, 4] does not fit; give a list of different numbers of seeds, 5 or more"),
+    (
+        CLAIM + 'over = "seeds and images"',
+        ": claims[C1].over: only a test loss or test error has images to cover; drop it",
+    ),
+    (
+        "[settings]\nepochs = 18\n" + LEVEL + 'reference = 0.5\nat = "last epoch"',
+        ": claims[C1].at: an onset is read off the whole curve; drop it",
+    ),
+    ("claims = 3", ": claims: 3 does not fit; give tables, as [[claims]]"),
+    ("settings = 3", ": settings: 3 does not fit; give a table, as [settings]"),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), [*BROKEN, *((HEAD + text, line) for text, line in ADDED)])
 def test_a_broken_file_gets_one_line_with_key_and_remedy(tmp_path, text, line):
     assert read_error(tmp_path, text) == line
 

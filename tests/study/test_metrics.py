@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +20,7 @@ from pipeline.study.metrics import (
     format_value,
 )
 from pipeline.workflows.replay import COMPARED
-from tests.conftest import SUBSET
+from tests.conftest import SUBSET, run_python
 
 ROW = """TEST_ERRORS = Metric("test/errors", "wrong test images", "images", better="lower", column="errors", later=True)
 
@@ -34,9 +31,8 @@ RUN = ("train", "--arch", "conv2_3x3", "--epochs", "1", "--threads", "1", "--dat
 
 def run(folder: Path, *words: str) -> str:
     """What a command of the copy prints, with its errors; it must succeed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", *words], cwd=folder, env=environment, capture_output=True, text=True
+    done = run_python(
+        folder, "-m", "pipeline", *words, PYTHONPATH=str(folder), MLFLOW_TRACKING_URI=f"sqlite:///{folder}/mlflow.db"
     )
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr

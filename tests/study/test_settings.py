@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from pipeline.errors import ExperimentError
 from pipeline.study.facts import describe_settings, restore_settings
 from pipeline.study.settings import RULES, Settings, make_settings
+from tests.conftest import run_python, slow
 
 WHOLE = 'dropout_rate: int = setting(50, "Percent that a dropout takes.", low=1, high=99, later=True)'
 FRACTION = 'dropout_rate: float = setting(0.5, "Share that a dropout takes.", low=0.01, high=0.99, later=True)'
@@ -84,7 +83,7 @@ assert list(chosen.left_out["reason"]) == [f"dropout_rate {old.dropout_rate}, as
 
 @pytest.mark.parametrize(
     ("row", "values"),
-    [(WHOLE, ("30", "100", "030", "30")), (FRACTION, ("0.3", "1.5", "0.30", "0.3"))],
+    [(WHOLE, ("30", "100", "030", "30")), *slow((FRACTION, ("0.3", "1.5", "0.30", "0.3")))],
     ids=["a whole number", "a number with a point"],
 )
 def test_a_setting_is_one_row(project: Path, row: str, values: tuple[str, ...]) -> None:
@@ -96,9 +95,7 @@ def test_a_setting_is_one_row(project: Path, row: str, values: tuple[str, ...]) 
     table.write_text(before.replace("\n\nRULES: Mapping", f"    {row}\n\n\nRULES: Mapping"))
     assert table.read_text() != before
     same = fingerprint_training(find_variant("conv2_3x3"), Settings(), "a")  # a cell at the default stays finished
-    done = subprocess.run(
-        [sys.executable, "-c", ASK, same, *values], cwd=project, capture_output=True, text=True, timeout=120
-    )
+    done = run_python(project, "-c", ASK, same, *values, PYTHONPATH=str(project))
     assert done.returncode == 0, done.stderr
 
 

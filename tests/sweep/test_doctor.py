@@ -50,14 +50,12 @@ def training(study: str) -> Iterator[subprocess.Popen[str]]:
     yield process
     process.kill()
     process.wait()
-    assert process.stdout is not None
     process.stdout.close()
 
 
 def test_a_run_whose_process_was_killed_is_ended_and_a_live_one_left(
     store: Store, study: str, training: subprocess.Popen[str]
 ) -> None:
-    assert training.stdout is not None
     run_id = training.stdout.readline().strip()
     check_left(study, 1)
     assert read_end(store, run_id) == ("RUNNING", "running", "")

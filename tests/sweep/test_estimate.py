@@ -12,13 +12,7 @@ from pipeline.study.experiment import Experiment
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.sweep.cells import plan_cells
-from pipeline.sweep.estimate import (
-    count_cores,
-    count_work,
-    estimate_cells,
-    order_cells,
-    take_within,
-)
+from pipeline.sweep.estimate import count_cores, count_work, estimate_cells, order_cells, take_within
 from tests.conftest import ROOT
 from tests.sweep.test_cells import NO_RUNS
 
@@ -52,11 +46,9 @@ def test_work_counts_multiply_adds_forwards_and_backwards() -> None:
 
 def test_an_estimate_scales_with_work_and_leaves_out_what_is_done() -> None:
     estimate = estimate_cells(CELLS[:1], seen(2.0))
-    assert estimate is not None
     assert estimate.middle == pytest.approx(10 * 2.0 + REST)
     ratio = count_work(find_variant("conv7_5x5"), 1) / count_work(find_variant("conv2_3x3"), 1)
     both = estimate_cells(CELLS[:2], seen(2.0))
-    assert both is not None
     assert both.middle == pytest.approx(20.0 * (1 + ratio) + 2 * REST)
 
 
@@ -81,7 +73,6 @@ def test_the_longest_cell_of_each_seed_starts_first() -> None:
 
 def test_a_budget_takes_the_first_cells_that_fit() -> None:
     whole = estimate_cells(CELLS, seen(2.0))
-    assert whole is not None
     assert take_within(CELLS, seen(2.0), whole.high) == CELLS
     assert take_within(CELLS, seen(2.0), whole.high - 1) == CELLS[:3]
     assert take_within(CELLS, seen(2.0), 1.0) == []

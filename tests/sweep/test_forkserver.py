@@ -15,13 +15,8 @@ import pytest
 from pipeline.interrupts import FOLLOW
 from pipeline.sweep import forkserver
 from pipeline.sweep.forkserver import ForkServer, run_cell
-from tests.conftest import ROOT, SUBSET
+from tests.conftest import ROOT, run_python, write_study
 
-TOML = f"""
-variants = ["conv2_3x3_reg"]
-seeds = [0, 1]
-settings = {{ epochs = 1, subset = 600, threads = 1, data = "{SUBSET}" }}
-"""
 SERVER = """
 import os, signal, sys
 from pipeline import interrupts
@@ -43,9 +38,7 @@ print("ended")
 
 @pytest.fixture
 def words(tmp_path: Path) -> list[str]:
-    path = tmp_path / "tiny.toml"
-    path.write_text(TOML)
-    return [str(path), "conv2_3x3_reg"]
+    return [str(write_study(tmp_path / "tiny.toml", ["conv2_3x3_reg"], range(2), epochs=1)), "conv2_3x3_reg"]
 
 
 @pytest.fixture
@@ -78,10 +71,10 @@ def test_a_fork_follows_its_fork_server_and_not_the_worker(monkeypatch: pytest.M
     assert ask('["follow"]\n').stdout.splitlines()[0] == '[0, "alone\\n"]'
 
 
+@pytest.mark.slow
 def test_a_cell_whose_launcher_died_before_it_began_trains_nothing(words: list[str], tmp_path: Path) -> None:
-    environment = {**os.environ, FOLLOW: "1", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
-    command = [sys.executable, "-m", "pipeline", "cell", *words, "0"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    more = {FOLLOW: "1", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    done = run_python(ROOT, "-m", "pipeline", "cell", *words, "0", **more)
     assert done.returncode == 143, done.stderr
     assert not (tmp_path / "mlflow.db").exists()
 

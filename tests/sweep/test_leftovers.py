@@ -11,7 +11,6 @@ from filelock import FileLock
 from pipeline.sweep.doctor import find_faults
 from pipeline.tracking.process import identify_process
 from pipeline.tracking.store import Store, find_experiment
-from pipeline.tracking.write.journal import locate_journals
 from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.tracking.write.survey import survey_store
 from tests.sweep.sick import (
@@ -26,6 +25,7 @@ from tests.sweep.sick import (
     read_end,
     set_tags,
 )
+from tests.tracking.planted import plant_journal
 
 
 def test_checkpoints_of_a_finished_run_are_removed(store: Store, study: str, dead: dict[str, str]) -> None:
@@ -78,9 +78,8 @@ def test_an_undelivered_journal_of_a_dead_process_is_delivered_and_its_run_ended
     store: Store, study: str, dead: dict[str, str]
 ) -> None:
     run_id = plant_running(store, dead)
-    journal = locate_journals(store) / f"{run_id}.jsonl"
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    journal.write_text('{"metrics": [["test/loss", 0.5, 1000, 1]], "tags": {"epoch": "1"}}\n')
+    text = '{"metrics": [["test/loss", 0.5, 1000, 1]], "tags": {"epoch": "1"}}\n'
+    journal = plant_journal(store, run_id, text)
     set_tags(store, run_id, **identify_process())
     check_left(study, 1)
     set_tags(store, run_id, **dead)
@@ -99,9 +98,8 @@ def test_an_undelivered_journal_of_a_dead_process_is_delivered_and_its_run_ended
 
 def test_a_journal_may_hold_that_a_run_was_taken_up(store: Store, study: str) -> None:
     run_id = plant_launched(store, study, hours=2)
-    journal = locate_journals(store) / f"{run_id}.jsonl"
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    journal.write_text('{"metrics": [], "tags": {"kind": "train", "outcome": "killed", "outcome.reason": "SIGTERM"}}\n')
+    text = '{"metrics": [], "tags": {"kind": "train", "outcome": "killed", "outcome.reason": "SIGTERM"}}\n'
+    plant_journal(store, run_id, text)
     assert diagnose(study, "--fix")[1][-1] == "2 found, 2 fixed"  # delivered, and the status set that it says
     assert read_end(store, run_id)[1:] == ("killed", "SIGTERM")
 
@@ -111,9 +109,7 @@ def test_a_claim_of_a_dead_process_is_removed(store: Store, study: str, dead: di
     store.client.set_experiment_tag(experiment_id, "lease.aa.1", json.dumps({**dead, "held": "yes"}))
     store.client.set_experiment_tag(experiment_id, "lease.bb.2", json.dumps({**identify_process(), "held": "yes"}))
     check_fixed(
-        study,
-        f"experiment {study}: lease.aa.1 is of process {dead['pid']} on {dead['host']}, which died",
-        "removed",
+        study, f"experiment {study}: lease.aa.1 is of process {dead['pid']} on {dead['host']}, which died", "removed"
     )
     store.client.set_experiment_tag(experiment_id, "lease.cc.3", "no claim")
     check_fixed(study, f"experiment {study}: lease.cc.3 is of nobody", "removed")

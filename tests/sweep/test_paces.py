@@ -10,16 +10,14 @@ from pipeline.study.variants import find_variant
 from pipeline.sweep.estimate import estimate_epoch
 from pipeline.sweep.paces import read_epoch, read_paces
 from pipeline.tracking.store import open_store
-from tests.conftest import SUBSET, call
+from tests.conftest import call, write_study
 from tests.tracking.planted import plant_run, plant_study
 
 
 def test_runs_of_every_experiment_time_the_machine(
     empty: Path, unprobed: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = empty / "tiny.toml"
-    settings = f'settings = {{ epochs = 2, subset = 600, data = "{SUBSET}" }}'
-    path.write_text(f'variants = ["conv2_3x3"]\nseeds = [0, 1]\n{settings}\n')
+    path = write_study(empty / "tiny.toml", seeds=range(2), epochs=2)
     last = call("plan", str(path)).output.splitlines()[-1]
     assert last.endswith(", judging by some seconds of conv2_3x3: no training has finished on this machine")
     plant_study(open_store(), "first", ("conv2_3x3",), range(1))

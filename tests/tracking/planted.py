@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
+from pathlib import Path
 
+from pipeline.study.experiment import hash_plan, load_experiment
 from pipeline.study.facts import describe_settings, describe_variant
 from pipeline.study.metrics import FINALS
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.store import Store, find_experiment
+from pipeline.tracking.frozen import FROZEN, FROZEN_AT
+from pipeline.tracking.store import Store, find_experiment, open_store
+from pipeline.tracking.write.journal import locate_journals
 from pipeline.tracking.write.recorder import open_run, record_run
 
-SETTINGS = Settings(epochs=4, subset=600, threads=1)
 SHA256 = "5" * 64
 
 
@@ -34,6 +38,23 @@ def plant_run(store: Store, name: str, seed: int, *, epochs: int = 4, finished: 
         finals |= {"final/honest_test_loss": train + gap, "final/honest_train_loss": train, "final/gap_honest": gap}
         recorder.log(finals, {"weights.sha256": f"{seed:064}"}, step=epochs)
     return recorder.run_id
+
+
+def plant_journal(store: Store, run_id: str, text: str = "") -> Path:
+    """A journal as a process leaves it that has not delivered this to the store."""
+    path = locate_journals(store) / f"{run_id}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def declare_frozen(path: Path, text: str, experiment_id: str) -> str:
+    """The file of an experiment that is in the store, frozen long before its runs."""
+    path.write_text(text)
+    client = open_store().client
+    client.set_experiment_tag(experiment_id, FROZEN, json.dumps(hash_plan(load_experiment(path))))
+    client.set_experiment_tag(experiment_id, FROZEN_AT, "2020-01-01T00:00:00+00:00")
+    return str(path)
 
 
 def plant_study(store: Store, experiment: str, variants: tuple[str, ...], seeds: range) -> str:

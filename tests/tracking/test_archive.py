@@ -91,6 +91,16 @@ def forge(path: Path, entries: list[tuple[str | zipfile.ZipInfo, bytes]]) -> Non
     path.write_bytes(body + hashlib.sha256(body).hexdigest().encode())
 
 
+def forge_manifest(path: Path, table: Any, *more: tuple[str, bytes]) -> None:
+    """The same bundle with another manifest, and maybe one more entry."""
+    text = json.dumps(table, sort_keys=True, indent=1) + "\n"
+    forge(path, [*read_entries(path)[:-1], *more, ("manifest.json", text.encode())])
+
+
+def read_manifest(path: Path) -> Any:
+    return json.loads(dict(read_entries(path))["manifest.json"])
+
+
 def read_entries(path: Path) -> list[tuple[str | zipfile.ZipInfo, bytes]]:
     with zipfile.ZipFile(path) as archive:
         return [(name, archive.read(name)) for name in archive.namelist()]
@@ -150,19 +160,16 @@ def test_entries_that_no_export_writes_are_refused(path: Path) -> None:
 
 
 def test_a_bomb_is_refused(path: Path) -> None:
-    good = read_entries(path)
+    content = random.Random(0).randbytes(100_000)
+    sha256 = hashlib.sha256(content).hexdigest()
+    good, table = read_entries(path), read_manifest(path)
+    table["runs"][0]["files"] = [{"path": str(place), "sha256": sha256, "size": 100_000} for place in range(2_000)]
+    forge_manifest(path, table, (f"files/{sha256}", content))
+    refuse(path, f"it unpacks to more than {RATIO} times its size")
     forge(path, [*good, (f"files/{'0' * 64}", bytes(50_000_000))])
     refuse(path, f"it unpacks to more than {RATIO} times its size")
     forge(path, [("manifest.json", b" " * (2**25 + 1))])
     refuse(path, "its manifest has 33,554,433 bytes, 33,554,432 are allowed")
-    content = random.Random(0).randbytes(100_000)
-    sha256 = hashlib.sha256(content).hexdigest()
-    table = json.loads(dict(good)["manifest.json"])
-    copies = [{"path": str(number), "sha256": sha256, "size": len(content)} for number in range(2_000)]
-    table["runs"][0]["files"] = copies
-    text = (json.dumps(table, sort_keys=True, indent=1) + "\n").encode()
-    forge(path, [*good[:-1], (f"files/{sha256}", content), ("manifest.json", text)])
-    refuse(path, f"it unpacks to more than {RATIO} times its size")
     with pytest.raises(BundleError, match="its manifest is no JSON"):
         decode_manifest(b"[" * 100_000)
 
@@ -244,19 +251,16 @@ HOSTILE = [
 
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
 def test_a_hostile_manifest_is_refused(path: Path, number: int) -> None:
-    good = read_entries(path)
-    table = json.loads(dict(good)["manifest.json"])
+    table = read_manifest(path)
     HOSTILE[number](table)
-    text = json.dumps(table, sort_keys=True, indent=1) + "\n"
-    forge(path, [*good[:-1], ("manifest.json", text.encode())])
+    forge_manifest(path, table)
     refuse(path, "")
 
 
 def test_a_harmless_change_of_the_manifest_is_read(path: Path) -> None:
-    good = read_entries(path)
-    table = json.loads(dict(good)["manifest.json"])
+    table = read_manifest(path)
     change(*FILE, "path", to="images/weights+step+1 (2).png")(table)
-    forge(path, [*good[:-1], ("manifest.json", (json.dumps(table, sort_keys=True, indent=1) + "\n").encode())])
+    forge_manifest(path, table)
     with open_bundle(path) as reader:
         assert reader.manifest.runs[0].files[0].path == "images/weights+step+1 (2).png"
 

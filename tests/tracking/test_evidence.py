@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import SUBSET, call, copy_database, succeed
+from tests.conftest import SUBSET, call, copy_database, refuse, succeed
+from tests.serving.pictures import draw, load_test_digits, save
 from tests.tracking.carried import open_in
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -76,20 +77,14 @@ def test_commands_work_on_evidence_or_say_what_is_missing(
     assert there in compared.stderr.splitlines()
     assert call("report", "--epochs", "2").exit_code == 0
     picture = tmp_path / "digit.png"
-    from tests.serving.pictures import draw, load_test_digits, save
-
     save(draw(load_test_digits(1)[0], 100, 20), picture)
-    refused = call("predict", str(picture), "--variant", "conv2_3x3_reg", "--experiment", "Default")
-    assert refused.exit_code == 1
+    refused = refuse("predict", str(picture), "--variant", "conv2_3x3_reg", "--experiment", "Default")
     again = "`mlflow run . --env-manager local --experiment-name Default -P arch=conv2_3x3_reg"
-    assert f" came as evidence only, without its model; {again}" in refused.stderr
-    assert str(SUBSET) in refused.stderr
+    assert f" came as evidence only, without its model; {again}" in refused
+    assert str(SUBSET) in refused
 
 
 def test_evidence_of_seeds_that_have_no_run_is_refused(store_uri: str, trained: object, tmp_path: Path) -> None:
-    result = call("bundle", "export", "Default", str(tmp_path / "none.zip"), "--evidence", "--seeds", "77")
-    assert (result.exit_code, result.stderr) == (
-        1,
-        'Error: no finished run in "Default"; train one first\n',
-    )
+    words = ("bundle", "export", "Default", str(tmp_path / "none.zip"), "--evidence", "--seeds", "77")
+    assert refuse(*words) == 'Error: no finished run in "Default"; train one first\n'
     assert not (tmp_path / "none.zip").exists()

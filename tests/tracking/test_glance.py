@@ -6,10 +6,10 @@ import pytest
 
 from pipeline.tracking import quick
 from pipeline.tracking.store import open_store
-from pipeline.tracking.write.journal import find_journals, locate_journals
+from pipeline.tracking.write.journal import find_journals
 from pipeline.tracking.write.survey import survey_store
 from tests.conftest import execute
-from tests.tracking.planted import plant_study
+from tests.tracking.planted import plant_journal, plant_study
 
 
 @pytest.fixture
@@ -28,9 +28,7 @@ def test_a_glance_sees_what_mlflow_sees(database: Path) -> None:
     trainings = quick.read_trainings(database, experiments)
     assert len(trainings) == 6
     assert trainings == [run for run in survey.runs if run.is_training]
-    journal = locate_journals(open_store()) / "a.jsonl"
-    journal.parent.mkdir(exist_ok=True, parents=True)
-    journal.touch()
+    plant_journal(open_store(), "a")
     assert quick.find_journals(database) == find_journals(open_store()) == ["a"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
 import mlflow
@@ -19,6 +20,7 @@ from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.process import hold_lease
 from pipeline.tracking.runs import read_history, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
+from tests.cli.test_resume import read_histories
 from tests.conftest import run_python, slow
 from tests.rig.server import Server
 from tests.tracking.carried import export, open_in, take
@@ -63,16 +65,9 @@ def test_a_training_comes_back_with_all_it_had(cluster: Store, laptop: Store, tr
     old, new = cluster.client.get_run(trained[0]), laptop.client.get_run(new_id)
     assert new.data.tags == {**old.data.tags, "bundle.source_run_id": trained[0]}
     assert (new.data.params, new.data.metrics) == (old.data.params, old.data.metrics)
-    assert [getattr(new.info, key) for key in ("run_name", "status", "start_time", "end_time", "user_id")] == [
-        getattr(old.info, key) for key in ("run_name", "status", "start_time", "end_time", "user_id")
-    ]
-    for key in old.data.metrics:
-        assert [
-            (point.step, point.timestamp, point.value) for point in laptop.client.get_metric_history(new_id, key)
-        ] == [
-            (point.step, point.timestamp, point.value)
-            for point in cluster.client.get_metric_history(old.info.run_id, key)
-        ]
+    read_facts = attrgetter("run_name", "status", "start_time", "end_time", "user_id")
+    assert read_facts(new.info) == read_facts(old.info)
+    assert read_histories(laptop.client, new_id) == read_histories(cluster.client, old.info.run_id)
     assert new.inputs.to_dictionary() == old.inputs.to_dictionary()
     network = load_network(new_id)
     with np.load(laptop.client.download_artifacts(new_id, "predictions.npz")) as logged:

@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.errors import StoreUnreachable
 from pipeline.tracking.store import Store, is_unreachable, open_store
 from pipeline.tracking.write.journal import Journal, find_journals, locate_journals
+from tests.tracking.planted import plant_journal
 
 
 @pytest.fixture
@@ -77,9 +78,7 @@ def test_a_refusal_is_no_absence(store: Store) -> None:
 
 def test_a_line_that_a_death_cut_short_is_left_out(store: Store) -> None:
     run_id = store.client.create_run("0").info.run_id
-    path = locate_journals(store) / f"{run_id}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text('{"metrics": [["loss", 0.5, 1000, 1]], "tags": {}}\n{"metrics": [["loss", 0.')
+    plant_journal(store, run_id, '{"metrics": [["loss", 0.5, 1000, 1]], "tags": {}}\n{"metrics": [["loss", 0.')
     assert Journal(store, run_id).deliver()
     assert read_points(store, run_id) == [(1, 1000, 0.5)]
 

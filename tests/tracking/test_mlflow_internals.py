@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +16,7 @@ from mlflow.tracking.context.git_context import GitRunContext
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLOW_GIT_REPO_URL
 
 from pipeline.tracking import mlflow_internals as room
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_python
 
 SUPPORTED = ("3.17", "3.18")
 
@@ -56,8 +54,7 @@ def test_tables_are_known_by_their_version_without_mlflow(database: Path, tmp_pa
     code = f"import sys; from pathlib import Path; from pipeline.tracking import mlflow_internals as room; \
 print(room.knows_tables(Path({str(database)!r})), room.query_experiments(Path({str(database)!r}))); \
 print({{'mlflow', 'pandas'}} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "True []\nset()\n"
+    assert run_python(ROOT, "-c", code).stdout == "True []\nset()\n"
 
 
 def test_experiments_and_trainings_are_those_of_the_client(client: MlflowClient, tmp_path: Path) -> None:
@@ -76,12 +73,12 @@ def test_experiments_and_trainings_are_those_of_the_client(client: MlflowClient,
     assert said == {table: {ids[0]: values} for table, values in data.items()}
 
 
+@pytest.mark.slow
 def test_the_web_application_is_loaded_on_a_store(database: Path, tmp_path: Path) -> None:
     code = f"from pathlib import Path; from pipeline.tracking.mlflow_internals import load_application; \
 apps = load_application('sqlite:///{database}', Path({str(tmp_path)!r}), '127.0.0.1:9'); \
 print([type(app).__name__ for app in apps])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "['FastAPI', 'Flask']\n"
+    assert run_python(ROOT, "-c", code).stdout == "['FastAPI', 'Flask']\n"
 
 
 def test_rows_and_points_are_those_of_the_client(client: MlflowClient, tmp_path: Path) -> None:

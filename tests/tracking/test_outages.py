@@ -153,19 +153,6 @@ def test_a_training_goes_on_while_the_store_is_away(server: Server, proxy: Proxy
     assert len(list_files(client, run, "images")) == 2 * len(IMAGED)
 
 
-def test_a_store_that_stays_away_leaves_a_run_that_sync_delivers(
-    server: Server, proxy: Proxy, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PIPELINE_STORE_PATIENCE", "1")
-    with pytest.raises(StoreUnreachable) as caught:
-        record_epochs(proxy.uri, {3: proxy.refuse})
-    _, run = read_only_run(server.uri, "RUNNING")
-    assert run.info.run_id in str(caught.value)
-    assert "`python -m pipeline sync` delivers it once the store answers" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert [path.stem for path in folder.glob("mlruns/.journal/*.jsonl")] == [run.info.run_id]
-
-
 def test_a_slow_network_changes_nothing(server: Server, proxy: Proxy, folder: Path) -> None:
     proxy.delay(0.1)
     record_epochs(proxy.uri, {2: lambda: proxy.delay(2), 4: lambda: proxy.delay(0.1)})
@@ -205,17 +192,6 @@ def test_a_run_that_was_deleted_meanwhile_is_not_waited_for(server: Server, fold
         record_epochs(server.uri, {3: delete})
     assert not isinstance(caught.value, StoreUnreachable)  # which it would be after some patience
     assert "deleted" in str(caught.value)
-
-
-def test_a_server_that_is_killed_and_comes_back_has_everything(server: Server, folder: Path) -> None:
-    def kill_and_launch() -> None:
-        server.kill()
-        server.launch()
-
-    record_epochs(server.uri, {0: kill_and_launch, 3: kill_and_launch}, images=True)
-    server.await_answer()
-    client, run = assert_whole(server.uri, folder)
-    assert len(list_files(client, run, "images")) == 2 * len(IMAGED)
 
 
 @pytest.mark.parametrize(("store", "rounds"), [("postgres", 3), ("sqlite", 2)])

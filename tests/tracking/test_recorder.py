@@ -4,6 +4,7 @@ import dataclasses
 import json
 import signal
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -65,8 +66,7 @@ def test_every_artifact_is_there_and_readable(client: MlflowClient, trained: tup
     said = [environment[name] for name in ("backend", "image_data_format", "floatx", "threads")]
     assert said == ["tensorflow", "channels_last", "float32", 2]
     assert any(package.startswith("tensorflow==") for package in environment["packages"])
-    steps = {file.path.split("+")[2] for file in client.list_artifacts(run_id, "images")}
-    assert steps == {"0", "1", "2"}
+    assert {file.path.split("+")[2] for file in client.list_artifacts(run_id, "images")} == {"0", "1", "2"}
 
 
 def test_the_saved_model_predicts_what_was_logged(client: MlflowClient, trained: tuple[str, str]) -> None:
@@ -168,10 +168,17 @@ def test_a_launchers_run_that_nobody_took_up_is_failed_with_the_reason(
     assert (run.info.status, run.data.tags["outcome.reason"]) == ("FAILED", "epochs must be positive")
 
 
-def test_a_signal_between_a_run_and_its_guard_still_ends_it(
-    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def handled() -> Iterator[None]:
+    """Signals are handled as in a training, from the first one on."""
     interrupts.install()
+    yield
+    interrupts.install()
+
+
+def test_a_signal_between_a_run_and_its_guard_still_ends_it(
+    client: MlflowClient, handled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     created = recorder_module.create_run
     ids = []
 
@@ -185,13 +192,11 @@ def test_a_signal_between_a_run_and_its_guard_still_ends_it(
         pytest.fail("the signal came before the block")
     run = client.get_run(ids[0])
     assert (run.info.status, run.data.tags["outcome"]) == ("KILLED", "killed")
-    interrupts.install()
 
 
 def test_a_signal_in_the_middle_of_a_write_waits_for_its_end(
-    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, handled: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupts.install()
     ids = []
 
     def train() -> None:
@@ -212,11 +217,10 @@ def test_a_signal_in_the_middle_of_a_write_waits_for_its_end(
     run = client.get_run(ids[0])
     assert run.data.metrics["test/loss"] == 0.5
     assert (run.info.status, run.data.tags["outcome.reason"]) == ("KILLED", "SIGINT")
-    interrupts.install()
 
 
 def test_a_run_with_a_loss_that_is_not_finite_fails_with_epoch_and_batch(
-    client: MlflowClient, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.training.network.LEARNING_RATE", 1e30)
     result = call("train", "--data", str(SUBSET), "--subset", "600", "--epochs", "1")

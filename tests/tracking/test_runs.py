@@ -1,13 +1,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +16,8 @@ from pipeline.tracking.columns import RESULTS, type_columns
 from pipeline.tracking.process import identify_process
 from pipeline.tracking.runs import _search_runs, read_history, read_origins, read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store
-from tests.conftest import enter
+from tests.conftest import entered
+from tests.rig.server import Server
 from tests.tracking.planted import SHA256, plant_study
 
 VARIANTS = ("conv2_3x3", "conv2_3x3_reg", "conv3_3x3")
@@ -36,8 +31,7 @@ def store(store_uri: str) -> Store:
 @pytest.fixture(scope="module")
 def planted(store_folder: Path) -> str:
     """The id of an experiment with 8 training runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        enter(store_folder, patch)
+    with entered(store_folder):
         return plant_study(open_store(), "planted", VARIANTS, range(2))
 
 
@@ -117,12 +111,7 @@ def test_a_run_that_failed_before_its_params_is_read_with_unknown_settings(store
     client.delete_run(deleted)
     runs = read_runs(store, experiment_id)
     assert runs["run_id"].tolist() == [run_id]
-    assert (runs["variant"][0], runs["seed"][0], runs["epochs"][0], runs["status"][0]) == (
-        "conv2_3x3",
-        -1,
-        -1,
-        "RUNNING",
-    )
+    assert runs.loc[0, ["variant", "seed", "epochs", "status"]].tolist() == ["conv2_3x3", -1, -1, "RUNNING"]
     assert pd.isna(runs["ended"][0])
     searched = type_columns(_search_runs(store, experiment_id, RESULTS)).assign(experiment="early", alive=False)
     pd.testing.assert_frame_equal(runs, searched[runs.columns], check_exact=True)
@@ -144,37 +133,14 @@ def test_an_empty_experiment_has_no_rows_and_all_columns(store: Store, planted: 
 
 
 @pytest.fixture
-def server(store_folder: Path) -> Iterator[str]:
-    """A real `mlflow server` on the shared store."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environment = {
-        **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{store_folder / 'mlflow.db'}",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        cwd=store_folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
-            break
-        except OSError:
-            time.sleep(0.3)
-    yield f"http://127.0.0.1:{port}"
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(timeout=60)
+def server(store_uri: str, tmp_path: Path) -> Iterator[str]:
+    """The address of a real `mlflow server` on the shared store."""
+    server = Server(store_uri, tmp_path)
+    yield server.uri
+    server.kill()
 
 
+@pytest.mark.slow
 def test_through_a_server_the_answer_is_the_same(
     store: Store, planted: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +10,15 @@ from pipeline.study.settings import Settings
 from pipeline.study.variants import Variant, find_variant
 from pipeline.training import fingerprint as room
 from pipeline.training.fingerprint import fingerprint_training, identify_training
+from tests.conftest import run_python
 
 VARIANT, SETTINGS = find_variant("conv2_3x3"), Settings()
+ASK = """
+from pipeline.study.settings import Settings
+from pipeline.study.variants import find_variant
+from pipeline.training.fingerprint import fingerprint_training
+print(fingerprint_training(find_variant("conv2_3x3"), Settings(), "a"))
+"""
 
 
 @pytest.mark.parametrize(
@@ -27,6 +32,7 @@ VARIANT, SETTINGS = find_variant("conv2_3x3"), Settings()
         (VARIANT, replace(SETTINGS, subset=600), "a"),
         (VARIANT, replace(SETTINGS, threads=1), "a"),
         (VARIANT, replace(SETTINGS, precision="mixed_bfloat16"), "a"),
+        (VARIANT, replace(SETTINGS, precision="mixed_float16"), "a"),
         (VARIANT, replace(SETTINGS, jit="on"), "a"),
         (VARIANT, SETTINGS, "b"),
     ],
@@ -101,15 +107,8 @@ def test_finished_cells_stay_finished() -> None:
 
 
 def test_a_docstring_in_every_file_that_trains_changes_no_fingerprint(project: Path) -> None:
-    ask = "from tests_ask import *"
-    (project / "tests_ask.py").write_text(
-        "from pipeline.study.settings import Settings\n"
-        "from pipeline.study.variants import find_variant\n"
-        "from pipeline.training.fingerprint import fingerprint_training\n"
-        "print(fingerprint_training(find_variant('conv2_3x3'), Settings(), 'a'))\n"
-    )
     for path in (*(project / "pipeline" / "training").glob("*.py"), *(project / "pipeline" / "data").glob("*.py")):
         path.write_text(re.sub(r'^"""', '"""Reworded. ', path.read_text(), count=1))
-    done = subprocess.run([sys.executable, "-c", ask], cwd=project, capture_output=True, text=True, timeout=60)
+    done = run_python(project, "-c", ASK, PYTHONPATH=str(project))
     assert done.stdout.strip() == fingerprint_training(VARIANT, SETTINGS, "a"), done.stderr
     assert "Reworded. " in (project / "pipeline" / "training" / "step.py").read_text()

@@ -14,8 +14,12 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.data.datasets import Dataset, load_data
 from pipeline.errors import RunKilled
+from pipeline.serving.predict import load_verified
 from pipeline.study.settings import RULES, Settings
 from pipeline.study.variants import find_variant
+from pipeline.tracking.files.registry import find_run
+from pipeline.tracking.runs import read_runs
+from pipeline.tracking.store import find_experiment, open_store
 from pipeline.training.checkpoint import hold_checkpoints
 from pipeline.training.fingerprint import identify_training
 from pipeline.training.network import build_network, collect_state
@@ -109,16 +113,7 @@ def test_a_resumed_mixed_training_ends_with_the_same_bits(dataset: Dataset, tmp_
         assert np.array_equal(values, states[1][name]), name
 
 
-def test_each_choice_has_a_fingerprint_of_its_own(dataset: Dataset) -> None:
-    choices = [*(replace(SETTINGS, precision=name) for name in RULES["precision"].choices), replace(SETTINGS, jit="on")]
-    configs = [identify_training(VARIANT, settings, dataset.sha256) for settings in choices]
-    assert len({tuple(config.items()) for config in configs}) == len(choices)
-
-
 def test_a_run_of_an_earlier_version_is_of_the_only_kind_there_was(store_uri: str) -> None:
-    from pipeline.tracking.runs import read_runs
-    from pipeline.tracking.store import find_experiment, open_store
-
     store = open_store()
     experiment_id = find_experiment(store, "earlier", create=True)
     run = store.client.create_run(experiment_id, tags={"kind": "train", "outcome": "finished", "variant": "conv2_3x3"})
@@ -128,13 +123,8 @@ def test_a_run_of_an_earlier_version_is_of_the_only_kind_there_was(store_uri: st
 
 @pytest.mark.slow
 def test_the_command_takes_both_options_and_the_model_is_served(store_uri: str, undrawn: None) -> None:
-    from pipeline.serving.predict import load_verified
-    from pipeline.tracking.files.registry import find_run
-    from pipeline.tracking.store import open_store
-
-    result = succeed(
-        "train", "--epochs=1", "--subset=300", f"--data={SUBSET}", "--precision=mixed_bfloat16", "--jit=on"
-    )
+    options = ("--precision=mixed_bfloat16", "--jit=on")
+    result = succeed("train", "--epochs=1", "--subset=300", f"--data={SUBSET}", *options)
     run_id = read_run_id(result.output)
     params = MlflowClient().get_run(run_id).data.params
     assert (params["precision"], params["jit"]) == ("mixed_bfloat16", "on")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.datasets import load_data
+from pipeline.data.datasets import Dataset, load_data
 from pipeline.errors import TrainingError
 from pipeline.study.metrics import BY_EPOCH
 from pipeline.study.settings import Settings
@@ -19,10 +19,12 @@ from pipeline.study.variants import find_variant
 from pipeline.training.evaluation import compile_evaluation, measure_penalty
 from pipeline.training.network import build_network
 from pipeline.training.observer import Observer
-from pipeline.training.run import train_run
+from pipeline.training.randomness import draw_order
+from pipeline.training.run import Result, train_run
 from pipeline.training.runtime import prepare_runtime
 from tests.conftest import ROOT, SUBSET, run_python
 
+VARIANT = find_variant("conv2_3x3")
 SMALL = Settings(epochs=1, subset=600, data=str(SUBSET))
 TRAIN = """
 import sys
@@ -65,23 +67,26 @@ def test_a_seed_decides_the_bits_whatever_surrounds_the_process(tmp_path: Path) 
     assert (tmp_path / ".keras" / "keras.json").read_text() == KERAS_JSON
 
 
-def test_another_seed_gives_other_weights() -> None:
-    dataset = load_data(str(SUBSET), subset=600)
-    same, other = (train_run(find_variant("conv2_3x3"), replace(SMALL, seed=seed), dataset) for seed in (0, 1))
-    assert same.weights_sha256 != other.weights_sha256
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return load_data(str(SUBSET), subset=600)
+
+
+@pytest.fixture(scope="module")
+def whole(dataset: Dataset) -> Result:
+    """One training of the plain network."""
+    return train_run(VARIANT, SMALL, dataset)
+
+
+def test_another_seed_gives_other_weights(dataset: Dataset, whole: Result) -> None:
+    assert train_run(VARIANT, replace(SMALL, seed=1), dataset).weights_sha256 != whole.weights_sha256
 
 
 @pytest.mark.slow
 def test_a_tensorflow_that_was_imported_before_with_other_settings_is_refused() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF_E", "KERAS_"))}
-    done = subprocess.run(
-        [sys.executable, "-c", f"import tensorflow\n{TRAIN}", str(SUBSET), "0"],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = [sys.executable, "-c", f"import tensorflow\n{TRAIN}", str(SUBSET), "0"]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.stderr.splitlines()[-1] == (
         "pipeline.errors.TrainingError: TensorFlow or Keras was imported before pipeline, with another "
         "TF_ENABLE_ONEDNN_OPTS; import pipeline first, in a new process"
@@ -103,32 +108,26 @@ def test_evaluation_is_what_keras_says_without_the_penalty() -> None:
     )
 
 
-def test_finals_are_of_all_training_images_where_epochs_look_at_some(monkeypatch) -> None:
-    dataset = load_data(str(SUBSET), subset=600)
-    whole = train_run(find_variant("conv2_3x3"), SMALL, dataset)
+def test_finals_are_of_all_training_images_where_epochs_look_at_some(
+    dataset: Dataset, whole: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert whole.finals["final/honest_train_loss"] == whole.history[-1]["honest/train_loss"]
     monkeypatch.setattr("pipeline.training.run.PROBE_SIZE", 100)
-    result = train_run(find_variant("conv2_3x3"), SMALL, dataset)
+    result = train_run(VARIANT, SMALL, dataset)
     assert result.history[-1]["honest/train_loss"] != whole.history[-1]["honest/train_loss"]
     assert result.finals["final/honest_train_loss"] == whole.finals["final/honest_train_loss"]
     assert result.finals["final/honest_test_loss"] == whole.finals["final/honest_test_loss"]
 
 
-def test_the_training_metrics_are_those_of_keras_fit() -> None:
-    dataset = load_data(str(SUBSET), subset=600)
-    variant = find_variant("conv2_3x3")
-    result = train_run(variant, SMALL, dataset)
-
-    from pipeline.training.randomness import draw_order
-
+def test_the_training_metrics_are_those_of_keras_fit(dataset: Dataset, whole: Result) -> None:
     order = draw_order(SMALL.seed, 1, 600)
-    network = build_network(variant, SMALL.seed)
+    network = build_network(VARIANT, SMALL.seed)
     targets = np.eye(10, dtype=np.float32)[dataset.y_train]
     test = dataset.x_test, np.eye(10, dtype=np.float32)[dataset.y_test]
     fit = network.fit(
         dataset.x_train[order], targets[order], batch_size=128, shuffle=False, validation_data=test, verbose=0
     )
-    metrics = result.history[0]
+    metrics = whole.history[0]
     assert metrics["train/loss"] == pytest.approx(fit.history["loss"][0], rel=1e-5)
     assert metrics["train/accuracy"] == pytest.approx(fit.history["accuracy"][0], rel=1e-5)
     assert metrics["test/loss"] == pytest.approx(fit.history["val_loss"][0], rel=1e-4)
@@ -154,20 +153,17 @@ def test_an_observer_hears_every_batch_and_epoch() -> None:
 
     diary = Diary()
     dataset = load_data(str(SUBSET), subset=300)
-    train_run(find_variant("conv2_3x3"), replace(SMALL, epochs=3), dataset, [diary])
+    train_run(VARIANT, replace(SMALL, epochs=3), dataset, [diary])
     names = sorted(map(str, BY_EPOCH))
     epochs = [[*((epoch, batch, 3) for batch in (1, 2, 3)), (epoch, names), epoch] for epoch in (1, 2, 3)]
     assert diary.heard == [True, 0, *epochs[0], *epochs[1], *epochs[2]]
 
 
-def test_a_loss_that_is_not_finite_stops_with_epoch_and_batch() -> None:
-    dataset = load_data(str(SUBSET), subset=600)
+def test_a_loss_that_is_not_finite_stops_with_epoch_and_batch(dataset: Dataset) -> None:
     broken = dataset.x_train.copy()
-    from pipeline.training.randomness import draw_order
-
     broken[draw_order(0, 1, 600)[300]] = np.nan  # shown in the third batch of the first epoch
     with pytest.raises(TrainingError, match="no longer finite at epoch 1, batch 3"):
-        train_run(find_variant("conv2_3x3"), SMALL, replace(dataset, x_train=broken))
+        train_run(VARIANT, SMALL, replace(dataset, x_train=broken))
 
 
 def test_another_number_of_threads_wants_a_new_process() -> None:
