@@ -17,7 +17,7 @@ from pipeline.cli.terminal import close, outliving_terminal, quiet_stderr
 from pipeline.plain import count, format_duration
 from pipeline.study import metrics
 from pipeline.sweep.estimate import count_cell_work
-from pipeline.sweep.paces import LEAST_SHARE, Pace, expect_epoch, read_epoch, read_running
+from pipeline.sweep.paces import LEAST_SHARE, Pace, expect_epoch, read_running
 from pipeline.training.observer import Epoch, Kernels
 from pipeline.workflows.train import LOADING, TRAINING, RunProgress
 
@@ -159,11 +159,6 @@ class CellLines(ExitStack):
         self.work = {cell.name: count_cell_work(cell) for cell in cells}
         self.console = Lines()
         self.done = dict.fromkeys(self.work, 0.0)
-        for cell in cells if self.console.is_terminal else ():
-            if cell.state in ("started", "running"):  # epochs from an earlier sweep are not work of this one
-                share = read_epoch(sweep.store, cell.run_id) / cell.settings.epochs
-                self.done[cell.name] = self.work[cell.name] * share
-        self.before = sum(self.done.values())
         self.started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[says]}"))
         hidden = not self.console.is_terminal or not cells
@@ -196,13 +191,13 @@ class CellLines(ExitStack):
         for name, (epoch, accuracy) in running.items():
             if name not in self.cells or name in ended:
                 continue
-            epochs = self.cells[name].settings.epochs
+            epochs, before = self.cells[name].settings.epochs, self.cells[name].last_epoch
             accurate = metrics.format_value(metrics.TEST_ACCURACY, accuracy)
             says = f"epoch {epoch}/{epochs}, test accuracy {accurate}" if epoch else "starts"
             if epoch == epochs:
                 says = "logging figures and the model"
             self.bars.update(self.tasks[name], visible=True, completed=epoch, total=epochs, says=says)
-            self.done[name] = max(self.done[name], self.work[name] * epoch / epochs)
+            self.done[name] = max(self.done[name], self.work[name] * (epoch - before) / max(epochs - before, 1))
         for name in ended:
             self.bars.update(self.tasks[name], visible=False)
         left = say_left(self.estimate_left())
@@ -213,8 +208,8 @@ class CellLines(ExitStack):
         """Seconds left: by what this sweep has done, before it has done enough by earlier runs; None if unknown."""
         passed = time.monotonic() - self.started
         done, whole = sum(self.done.values()), sum(self.work.values())
-        if done - self.before >= LEAST_SHARE * (whole - self.before) > 0:
-            return passed * (whole - done) / (done - self.before)
+        if done >= LEAST_SHARE * whole > 0:
+            return passed * (whole - done) / done
         return None if self.expected is None else max(self.expected - passed, 0.0)
 
 

@@ -17,17 +17,22 @@ from pipeline.training.fingerprint import fingerprint_training
 
 State = Literal["done", "running", "started", "to do"]
 STATES: tuple[State, ...] = get_args(State)
+NOTHING: tuple[State, str, int] = "to do", "", 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One variant with one seed in one experiment; `run_id` is its run, where it has one that can serve."""
+    """One variant with one seed in one experiment; `run_id` is its run, where it has one that can serve.
+
+    `last_epoch` is the last one that this run has finished.
+    """
 
     variant: Variant
     settings: Settings
     fingerprint: str
     state: State = "to do"
     run_id: str = ""
+    last_epoch: int = 0
     images: Images = MNIST
 
     @property
@@ -48,22 +53,22 @@ def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame, ima
         for name in experiment.variants:
             variant, settings = find_variant(name, experiment.table), experiment.settings_for(seed)
             fingerprint = fingerprint_training(variant, settings, data_sha256)
-            state, run_id = judged.get(fingerprint, ("to do", ""))
+            state, run_id, last = judged.get(fingerprint, NOTHING)
             known = Cell(variant=variant, settings=settings, fingerprint=fingerprint, images=images)
-            cells.append(replace(known, state=state, run_id=run_id))
+            cells.append(replace(known, state=state, run_id=run_id, last_epoch=min(last, settings.epochs)))
     return cells
 
 
-def _judge_runs(runs: pd.DataFrame) -> dict[str, tuple[State, str]]:
-    """What the runs of each fingerprint make of its cell, and the run that counts; one pass, oldest run first."""
-    judged: dict[str, tuple[State, str]] = {}
+def _judge_runs(runs: pd.DataFrame) -> dict[str, tuple[State, str, int]]:
+    """By fingerprint a cell's state, the run that counts and its last epoch; one pass, oldest run first."""
+    judged: dict[str, tuple[State, str, int]] = {}
     ordered = runs.sort_values("started", kind="stable")
-    columns = (ordered[name] for name in ("fingerprint", "outcome", "alive", "run_id"))
-    for fingerprint, outcome, alive, run_id in zip(*columns, strict=True):
+    columns = (ordered[name] for name in ("fingerprint", "outcome", "alive", "run_id", "last_epoch"))
+    for fingerprint, outcome, alive, run_id, last in zip(*columns, strict=True):
         if outcome == "finished":
-            judged[fingerprint] = "done", run_id
-        elif judged.get(fingerprint, ("to do", ""))[0] != "done":
-            judged[fingerprint] = "running" if alive else "started", run_id
+            judged[fingerprint] = "done", run_id, last
+        elif judged.get(fingerprint, NOTHING)[0] != "done":
+            judged[fingerprint] = "running" if alive else "started", run_id, max(last, 0)
     return judged
 
 

@@ -59,8 +59,9 @@ def count_work(variant: Variant, number: int, images: Images = MNIST) -> float:
 
 
 def count_cell_work(cell: Cell) -> float:
-    """Multiply-adds of all epochs of a cell."""
-    return cell.settings.epochs * count_work(cell.variant, cell.settings.subset or WHOLE, cell.images)
+    """Multiply-adds of the epochs that a cell has left."""
+    epochs = cell.settings.epochs - cell.last_epoch
+    return epochs * count_work(cell.variant, cell.settings.subset or WHOLE, cell.images)
 
 
 def order_cells(cells: Sequence[Cell]) -> list[Cell]:

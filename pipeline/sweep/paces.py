@@ -63,14 +63,6 @@ def _list_experiments(store: Store) -> list[str]:
     return [each.experiment_id for each in read_pages(store.client.search_experiments)]
 
 
-def read_epoch(store: Store, run_id: str) -> int:
-    """The last epoch that a run has finished, 0 for none; raises StoreError."""
-    from pipeline.tracking.write.survey import look_up_run
-
-    run = look_up_run(store, run_id)
-    return (read_count(run.tags.get(EPOCH)) if run else None) or 0
-
-
 def read_running(store: Store, experiment_id: str) -> dict[str, tuple[int, float]]:
     """(last finished epoch, its test accuracy) of every run that is under way, by the run's name.
 

@@ -32,6 +32,7 @@ TAGS: Mapping[str, str] = {
     tags.WEIGHTS_SHA256: "weights_sha256",
     tags.FINGERPRINT: "fingerprint",
     tags.HOST: "host",
+    tags.EPOCH: "last_epoch",
     tags.EVIDENCE: "evidence",
     tags.ORIGIN: "origin",
 }
@@ -55,8 +56,8 @@ CURVES = (
     *(metrics.TRAIN_LOSS, metrics.TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.HONEST_TEST_LOSS),
     metrics.TEST_ACCURACY,
 )
-NUMBERS = ("depth_called", "depth_counted", "kernel", "parameters", "trainable_parameters", "classes")
-TEXTS = (*TAGS.values(), "data_sha256", "data_name", "image_shape", "status")
+NUMBERS = ("depth_called", "depth_counted", "kernel", "parameters", "trainable_parameters", "classes", "last_epoch")
+TEXTS = (*(name for name in TAGS.values() if name not in NUMBERS), "data_sha256", "data_name", "image_shape", "status")
 UNKNOWN = -1
 
 

@@ -57,7 +57,7 @@ def test_before_the_first_batches_earlier_runs_tell_the_time_left(clock: Clock) 
     assert pace.estimate_left(0.5, 9) != 60 * 10 - 10, "batches that were seen count more"
 
 
-def make_cell(seed: int, **more: str) -> Cell:
+def make_cell(seed: int, **more: str | int) -> Cell:
     settings = Settings(epochs=10, subset=600, seed=seed)
     return Cell(variant=find_variant("conv2_3x3"), settings=settings, fingerprint=str(seed), **more)
 
@@ -66,8 +66,7 @@ def test_what_an_earlier_sweep_has_trained_of_a_cell_is_no_work_of_this_one(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "Lines", lambda: Console(file=io.StringIO(), force_terminal=True))
-    monkeypatch.setattr(progress, "read_epoch", lambda _store, run_id: {"7": 8}[run_id])
-    cells = [make_cell(0, state="started", run_id="7"), make_cell(1)]
+    cells = [make_cell(0, state="started", last_epoch=8), make_cell(1)]
     lines = CellLines(SimpleNamespace(store=None), cells, [], expected=600.0)
     clock.now = 100.0
     assert lines.estimate_left() == 500.0, "nothing has been done yet"

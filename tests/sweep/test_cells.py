@@ -13,7 +13,8 @@ from tests.conftest import ROOT
 
 VARIANT, SETTINGS = find_variant("conv2_3x3"), Settings()
 STUDY = Experiment(name="study", variants=("conv2_3x3", "conv2_3x3_reg"), seeds=(0, 1), settings=SETTINGS)
-NO_RUNS = pd.DataFrame({"fingerprint": [], "outcome": [], "run_id": [], "started": [], "alive": []})
+COLUMNS = ["fingerprint", "outcome", "run_id", "started", "alive", "last_epoch"]
+NO_RUNS = pd.DataFrame(columns=COLUMNS)
 
 
 def test_cells_come_whole_seeds_first_with_the_state_of_their_runs() -> None:
@@ -22,21 +23,21 @@ def test_cells_come_whole_seeds_first_with_the_state_of_their_runs() -> None:
     assert count_states(fresh) == {"done": 0, "running": 0, "started": 0, "to do": 4}
     runs = pd.DataFrame(
         [
-            (fresh[0].fingerprint, "finished", "old", 1, False),
-            (fresh[0].fingerprint, "running", "later", 2, True),
-            (fresh[1].fingerprint, "killed", "first", 1, False),
-            (fresh[1].fingerprint, "running", "second", 2, False),
-            (fresh[2].fingerprint, "running", "third", 2, True),
-            ("another code's", "finished", "foreign", 3, False),
+            (fresh[0].fingerprint, "finished", "old", 1, False, 25),
+            (fresh[0].fingerprint, "running", "later", 2, True, 3),
+            (fresh[1].fingerprint, "killed", "first", 1, False, 24),
+            (fresh[1].fingerprint, "running", "second", 2, False, 9),
+            (fresh[2].fingerprint, "running", "third", 2, True, -1),
+            ("another code's", "finished", "foreign", 3, False, 25),
         ],
-        columns=["fingerprint", "outcome", "run_id", "started", "alive"],
+        columns=COLUMNS,
     )
     planned = plan_cells(STUDY, "a", runs)
-    assert [(cell.state, cell.run_id) for cell in planned] == [
-        ("done", "old"),
-        ("started", "second"),
-        ("running", "third"),
-        ("to do", ""),
+    assert [(cell.state, cell.run_id, cell.last_epoch) for cell in planned] == [
+        ("done", "old", 25),
+        ("started", "second", 9),
+        ("running", "third", 0),
+        ("to do", "", 0),
     ]
 
 
@@ -54,7 +55,14 @@ def test_runs_of_an_earlier_version_are_found_and_kept_only_if_asked() -> None:
     cells = plan_cells(STUDY, "a", NO_RUNS)
     facts = {**describe_settings(SETTINGS), **describe_variant(VARIANT)}
     settings = {name: getattr(SETTINGS, name) for name in RULES}
-    run = {"variant": "conv2_3x3", "data_sha256": "a", "outcome": "finished", "fingerprint": "old", "started": 1}
+    run = {
+        "variant": "conv2_3x3",
+        "data_sha256": "a",
+        "outcome": "finished",
+        "fingerprint": "old",
+        "started": 1,
+        "last_epoch": 25,
+    }
     runs = pd.DataFrame(
         [
             {**run, **settings, "run_id": "older"},

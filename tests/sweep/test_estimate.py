@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -50,6 +51,8 @@ def test_an_estimate_scales_with_work_and_leaves_out_what_is_done() -> None:
     ratio = count_work(find_variant("conv7_5x5"), 1) / count_work(find_variant("conv2_3x3"), 1)
     both = estimate_cells(CELLS[:2], seen(2.0))
     assert both.middle == pytest.approx(20.0 * (1 + ratio) + 2 * REST)
+    stopped = estimate_cells([replace(CELLS[0], state="started", last_epoch=7)], seen(2.0))
+    assert stopped.middle == pytest.approx(3 * 2.0 + REST)
 
 
 def test_other_machines_and_unfinished_runs_tell_nothing() -> None:

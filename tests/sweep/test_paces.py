@@ -8,7 +8,7 @@ import pytest
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.sweep.estimate import estimate_epoch
-from pipeline.sweep.paces import read_epoch, read_paces
+from pipeline.sweep.paces import read_paces
 from pipeline.tracking.store import open_store
 from tests.conftest import call, write_study
 from tests.tracking.planted import plant_run, plant_study
@@ -22,7 +22,7 @@ def test_runs_of_every_experiment_time_the_machine(
     assert last.endswith(", judging by some seconds of conv2_3x3: no training has finished on this machine")
     plant_study(open_store(), "first", ("conv2_3x3",), range(1))
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "second")
-    last = plant_run(open_store(), "conv2_3x3_reg", 0)
+    plant_run(open_store(), "conv2_3x3_reg", 0)
     paces = read_paces(open_store())
     assert sorted(paces["outcome"]) == ["finished"] * 3  # one was interrupted before it had a time
     assert set(paces["host"]) == {socket.gethostname()}
@@ -31,6 +31,5 @@ def test_runs_of_every_experiment_time_the_machine(
     small, large = (estimate_epoch(variant, Settings(subset=size), paces) for size in (600, 6000))
     assert small == pytest.approx(0.5, rel=0.1)  # what plant_run says that an epoch took
     assert large == pytest.approx(10 * small)
-    assert read_epoch(open_store(), last) == 4
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
     assert call("plan", str(path), "--workers", "1").output.splitlines()[-1].startswith("time left: about 2 s with")
