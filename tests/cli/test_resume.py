@@ -46,6 +46,7 @@ def resumed(interrupted: str, store_folder: Path) -> tuple[str, str, Result]:
     with entered(store_folder) as patch:
         launched = open_store().client.create_run("0").info.run_id
         patch.setenv("MLFLOW_RUN_ID", launched)
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
         patch.setattr("pipeline.workflows.train.draw_figures", lambda *_: [])  # half of the time, and no more to see
         result = call("train", "--arch=conv2_3x3", "--epochs=25", "--threads=2", f"--resume={interrupted}")
     return interrupted, launched, result

@@ -97,15 +97,15 @@ def describe_input(dataset: Dataset) -> str:
 
 @contextmanager
 def _set_experiment(experiment_id: str) -> Iterator[None]:
-    """Name the run's own experiment in MLflow's environment: Model.log looks there for a model's place."""
-    before = os.environ.get("MLFLOW_EXPERIMENT_ID")
+    """Name the run's own experiment alone in MLflow's environment: Model.log looks there for a model's place."""
+    names = "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
     os.environ["MLFLOW_EXPERIMENT_ID"] = experiment_id
     try:
         yield
     finally:
-        os.environ.pop("MLFLOW_EXPERIMENT_ID")
-        if before is not None:
-            os.environ["MLFLOW_EXPERIMENT_ID"] = before
+        del os.environ["MLFLOW_EXPERIMENT_ID"]
+        os.environ.update(before)
 
 
 def verify_run(run_id: str, settings: Settings) -> None:
