@@ -75,7 +75,7 @@ def read_archive(path: Path) -> Found:
         used = {part: members for part, members in parts.items() if part in PARTS} or {
             part: members for part, members in parts.items() if part in ("x", "y")
         }
-        if not {"x_train", "y_train"} <= set(used) and set(used) != {"x", "y"}:
+        if set(used) not in ({"x", "y"}, {"x_train", "y_train"}, set(PARTS)):
             held = ", ".join(name.removesuffix(".npy") for name in names) or "no array"
             raise DataError(f"holds {held}; x_train, y_train, x_test and y_test are wanted")
         for part, members in used.items():
@@ -150,7 +150,7 @@ def _read_tables(tables: list[Path]) -> Found:
     images, labels = _read_table(whens["train"][0] if whens["train"] else tables[0])
     if labels is None:
         raise DataError(f"{tables[0].name} has no column of labels; give one named label")
-    if not whens["test"]:
+    if not whens["test"] or len(tables) == 1:
         return Found(arrays={"x": images, "y": labels})
     test_images, test_labels = _read_table(whens["test"][0])
     if test_labels is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -198,6 +199,17 @@ def test_a_set_without_a_test_part_loses_a_seventh_by_seed(tmp_path: Path) -> No
     assert alone.hash_arrays() == images.hash_arrays()
     np.savez(tmp_path / "xy.npz", x=X, y=Y)
     assert describe_path(tmp_path / "xy.npz")[0].hash_arrays() == images.hash_arrays()
+    (tmp_path / "one").mkdir()
+    shutil.copy(tmp_path / "mnist_train.csv", tmp_path / "one" / "test.csv")  # whatever it is called
+    only = describe_path(tmp_path / "one")
+    assert (only[0].hash_arrays(), only[1]) == (images.hash_arrays(), (held,))
+
+
+@pytest.mark.parametrize("part", ["x_test", "y_test"])
+def test_half_a_test_part_is_named(tmp_path: Path, part: str) -> None:
+    np.savez(tmp_path / "half.npz", **{"x_train": X, "y_train": Y, part: X if part == "x_test" else Y})
+    with pytest.raises(DataError, match=rf"half.npz holds x_train, y_train, {part}; x_train, y_train, x_test and "):
+        describe_path(tmp_path / "half.npz")
 
 
 def test_two_files_for_one_part_are_both_named(tmp_path: Path) -> None:
