@@ -62,18 +62,17 @@ def _vary(verdict: Verdict, records: Records, design: Design) -> Iterator[Choice
         blocks = weighed.blocks
         if weighed.draft.reason:
             continue
-        yield _judge(label, weighed, verdict)
+        yield from _judge(label, weighed, verdict)
         for plain, _ in blocks.twins:
             others = {row.name for row, _ in blocks.twins} - {plain.name}
             rest = weigh_blocks(weighed, blocks.restrict(blocks.seeds, others), records)
-            if not rest.draft.reason:
-                yield _judge(f"{label}, without {plain.name} and its twin", rest, verdict)
+            yield from _judge(f"{label}, without {plain.name} and its twin", rest, verdict)
         for without in _part_seeds(blocks.seeds):
             seeds = set(blocks.seeds) - set(without)
             if len(seeds) >= FEWEST_SEEDS:
                 rest = weigh_blocks(weighed, blocks.restrict(seeds), records)
                 name = f"seed {without[0]}" if len(without) == 1 else f"seeds {without[0]} to {without[-1]}"
-                yield _judge(f"{label}, without {name}", rest, verdict)
+                yield from _judge(f"{label}, without {name}", rest, verdict)
 
 
 def _part_seeds(seeds: Sequence[int]) -> list[list[int]]:
@@ -91,7 +90,10 @@ def _list_readings(claim: Claim) -> Iterator[tuple[str, Claim]]:
             yield place, replace(claim, at=place)
 
 
-def _judge(label: str, weighed: Weighed, verdict: Verdict) -> Choice:
+def _judge(label: str, weighed: Weighed, verdict: Verdict) -> Iterator[Choice]:
+    """The choice, unless it leaves nothing that can be tested."""
+    if weighed.draft.reason:
+        return
     low, high = weighed.bound(1 - verdict.level)
     outcome = decide(weighed.draft.claim, (low, high))
-    return Choice(label=label, effect=weighed.draft.effect, low=low, high=high, outcome=outcome)
+    yield Choice(label=label, effect=weighed.draft.effect, low=low, high=high, outcome=outcome)
