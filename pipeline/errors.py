@@ -44,7 +44,8 @@ class UnknownExperiment(StoreError):
         close = difflib.get_close_matches(name, [*files, *known], n=1)
         found = [files.get(each, each) if each not in known else each for each in close]
         hint = f"did you mean {found[0]}? " if found else ""
-        super().__init__(f'no experiment "{name}" in the store; {hint}it has {", ".join(sorted(known))}')
+        has = f"it has {', '.join(sorted(known))}" if known else "it has none"
+        super().__init__(f'no experiment "{name}" in the store; {hint}{has}')
 
 
 class StoreUnreachable(StoreError):

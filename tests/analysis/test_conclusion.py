@@ -67,6 +67,7 @@ def test_missing_variants_stay_as_rows_without_numbers():
         ({"epochs": 5}, "epochs 5, asked 25"),
         ({"batch_size": 64}, "batch_size 64, asked 128"),
         ({"normalization": "scale"}, "normalization scale, asked l2"),
+        ({"precision": "mixed_bfloat16"}, "precision mixed_bfloat16, asked float32"),
         (
             {"subset": 6000, "data_sha256": "f" * 64},
             f"subset 6000, asked 0; data_sha256 {'f' * 12}, asked 889f531a0f02",

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import StoreError, StoreUnreachable
+from pipeline.errors import StoreError, StoreUnreachable, UnknownExperiment
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking.store import find_experiment, open_store, resolve_uri
@@ -47,6 +47,7 @@ def test_artifacts_have_a_place_where_the_ui_was_started_first(store_uri: str, m
 
 
 def test_an_unknown_experiment_is_told_which_there_are(store_uri: str) -> None:
+    assert str(UnknownExperiment("nowhere", [])) == 'no experiment "nowhere" in the store; it has none'
     with pytest.raises(StoreError, match=r'no experiment "nowhere" in the store; it has .*Default'):
         find_experiment(open_store(), "nowhere")
 

@@ -63,7 +63,7 @@ class SharedSettings(Settings):
     def describe_differences(self, run: Mapping[str, Any]) -> str:
         """The settings in which `run` is another one, as `epochs 5, asked 25; ...`; empty if there are none."""
         return "; ".join(
-            f"{name} {_shorten(run[name])}, asked {_shorten(value)}"
+            f"{name} {_shorten(name, run[name])}, asked {_shorten(name, value)}"
             for name, value in self.list_shared().items()
             if run[name] != value
         )
@@ -196,6 +196,6 @@ def _sort_by_age(runs: pd.DataFrame) -> pd.DataFrame:
     return dated.drop(columns="moment")
 
 
-def _shorten(value: object) -> object:
+def _shorten(name: str, value: int | str) -> int | str:
     """A hash by its first twelve digits, anything else as it is."""
-    return value[:12] if isinstance(value, str) else value
+    return str(value)[:12] if name == "data_sha256" else value
