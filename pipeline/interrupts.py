@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,22 +14,24 @@ from types import FrameType
 from pipeline.errors import RunKilled
 
 PR_SET_PDEATHSIG = 1
+AGAIN_SECONDS = 0.1
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FOLLOW = "PIPELINE_FOLLOW_PARENT"
 """The variable with the process id of the launcher of a sweep's cell."""
 
 _report = sys.unraisablehook
 _received: int | None = None
+_swallowed = False
 _shields = 0
 _notices: list[Callable[[], None]] = []
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:
     """Note the first signal and raise it unless shielded; a second one must not cut the orderly end short."""
-    global _received
-    if _received is not None:
+    global _received, _swallowed
+    if _received is not None and not _swallowed:
         return
-    _received = number
+    _received, _swallowed = number, False
     for notice in _notices:
         notice()
     if not _shields:
@@ -36,15 +39,22 @@ def _handle(number: int, _frame: FrameType | None) -> None:
 
 
 def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """Stay silent about a RunKilled that a destructor or C callback has swallowed: check raises it again."""
+    """Raise a RunKilled again that a destructor or C callback has swallowed, unless check comes first."""
+    global _swallowed
     if not isinstance(unraisable.exc_value, RunKilled):
         _report(unraisable)
+        return
+    _swallowed = True
+    main, number = threading.main_thread().ident, unraisable.exc_value.signal_number
+    again = threading.Timer(AGAIN_SECONDS, signal.pthread_kill, (main, number))
+    again.daemon = True
+    again.start()
 
 
 def install() -> None:
     """Turn SIGINT, SIGTERM and SIGHUP of this process into RunKilled; under `nohup` a SIGHUP stays ignored."""
-    global _received
-    _received = None
+    global _received, _swallowed
+    _received, _swallowed = None, False
     sys.unraisablehook = _report_unraisable
     signal.signal(signal.SIGINT, _handle)
     signal.signal(signal.SIGTERM, _handle)
@@ -67,7 +77,9 @@ def follow_launcher() -> None:
 
 def check() -> None:
     """Raise RunKilled if a signal came; a raise inside a destructor or C callback would have been swallowed."""
+    global _swallowed
     if _received is not None:
+        _swallowed = False
         raise RunKilled(_received)
 
 

@@ -21,7 +21,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.sweep.execute import open_cluster
-from tests.conftest import ROOT, SUBSET, Start, clear_environment, slow
+from tests.conftest import ROOT, SUBSET, Start, clear_environment, run_python, slow
 
 SHORT = ("--subset=600", "--epochs=1", "--batch-size=300", f"--data={SUBSET}")
 WORKER = "multiprocessing.spawn"
@@ -141,3 +141,25 @@ def test_a_library_that_finds_no_memory_is_one_line(start: Start, megabytes: int
     assert process.returncode == 1, said
     assert "Traceback" not in said
     assert [line for line in said.splitlines() if line.startswith("Error: ")], said
+
+
+SWALLOWED = """
+import os, signal, time
+from pipeline import interrupts
+
+class Signalled:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+interrupts.install()
+Signalled()
+time.sleep(300)
+"""
+
+
+def test_a_signal_that_a_destructor_swallows_is_raised_again(tmp_path: Path) -> None:
+    done = run_python(tmp_path, "-c", SWALLOWED)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "pipeline.errors.RunKilled: 15"
+    assert "Exception ignored" not in done.stderr
