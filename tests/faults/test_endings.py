@@ -7,6 +7,7 @@ import os
 import resource
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.sweep.execute import open_cluster
-from tests.conftest import ROOT, SUBSET, Start, clear_environment, run_python, slow
+from tests.conftest import ROOT, SUBSET, Start, call, clear_environment, run_python, slow
 
 SHORT = ("--subset=600", "--epochs=1", "--batch-size=300", f"--data={SUBSET}")
 WORKER = "multiprocessing.spawn"
@@ -141,6 +142,28 @@ def test_a_library_that_finds_no_memory_is_one_line(start: Start, megabytes: int
     assert process.returncode == 1, said
     assert "Traceback" not in said
     assert [line for line in said.splitlines() if line.startswith("Error: ")], said
+
+
+MADE = """
+from pipeline.study.settings import Settings
+from pipeline.study.variants import find_variant
+from pipeline.tracking.store import open_store
+from pipeline.tracking.write.recorder import record_run
+
+with record_run(open_store(), find_variant("conv2_3x3"), Settings()):
+    pass
+"""
+
+
+def test_a_process_that_is_killed_as_its_run_is_made_leaves_no_run_open(empty: Path) -> None:
+    done = run_python(empty, "-c", MADE, FAULT="run-created:1:kill")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (run,) = MlflowClient().search_runs(["0"])
+    assert run.info.status == "RUNNING"
+    fixed = call("doctor", "--fix")
+    assert (fixed.exit_code, fixed.output.count("ended as killed")) == (0, 1), fixed.output
+    (run,) = MlflowClient().search_runs(["0"])
+    assert (run.info.status, run.data.tags["outcome"]) == ("KILLED", "killed")
 
 
 SWALLOWED = """

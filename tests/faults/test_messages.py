@@ -150,7 +150,7 @@ def test_a_database_that_is_held_just_when_a_run_is_made_is_named(empty: Path) -
     with closing(sqlite3.connect(empty / "mlflow.db", isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnreachable, match=r"another program holds .*mlflow\.db \(locked\); close it"):
-            create_run(store, "name", "0")
+            create_run(store, "name", "0", {})
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody makes a file")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from mlflow.entities import Run, RunTag
 
 from pipeline.errors import CellTaken, StoreError, StoreUnreachable
+from pipeline.faults import fault_point
 from pipeline.study.tags import KIND, OUTCOME, REQUEST
 from pipeline.tracking.mlflow_internals import read_context_tags
 from pipeline.tracking.process import hold_lease
@@ -59,18 +60,20 @@ def find_untouched(store: Store, run_id: str) -> Run:
     raise StoreError(f"MLFLOW_RUN_ID names the run {run_id}, which {reason}; {ADVICE}")
 
 
-def create_run(store: Store, name: str, experiment_id: str) -> str:
-    """A new run, where nothing else is said in the experiment that the environment names.
+def create_run(store: Store, name: str, experiment_id: str, begun: Mapping[str, str]) -> str:
+    """A new run with the tags of how it has begun, where nothing else is said in the experiment the environment names.
 
-    Exactly one, although an answer may be lost and MLflow then asks again: the request has an id to find it by.
+    The tags come with the run: a process that is killed right afterwards leaves one of which `doctor` knows whose it
+    was. Exactly one, although an answer may be lost and MLflow then asks again: the request has an id to find it by.
     """
     request = uuid.uuid4().hex
     experiment_id = experiment_id or find_experiment(store, create=True)
     context = read_context_tags()
-    tags = {**context, **correct_tags(context, project_root()), REQUEST: request}
+    tags = {**context, **correct_tags(context, project_root()), **begun, REQUEST: request}
     lost: Exception | None = None
     try:
         store.client.create_run(experiment_id, run_name=name, tags={key: value for key, value in tags.items() if value})
+        fault_point("run-created")
     except STORE_ERRORS as error:
         if not is_unreachable(error):
             raise StoreError(f"the tracking store refused a new run: {first_line(error)}") from error

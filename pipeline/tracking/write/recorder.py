@@ -154,13 +154,12 @@ def open_run(store: Store, name: str, kind: str, experiment_id: str = "") -> Ite
     with ExitStack() as stack:
         with interrupts.shield(then_check=False):  # no signal comes between a run and the guard that ends it
             begun = {tags.KIND: kind, tags.OUTCOME: "running", **identify_process()}
-            run_id = adopt_run(store, begun) or create_run(store, name, experiment_id)
+            run_id = adopt_run(store, begun) or create_run(store, name, experiment_id, begun)
             recorder = Recorder(store, run_id)
             stack.enter_context(end_with_reason(recorder))
         interrupts.check()
         run = recorder.call(store.client.get_run, run_id)
         set_artifact_root(store.database, run.info.experiment_id, run_id)
-        recorder.log({}, begun)
         if RANDOM_NAME.fullmatch(run.info.run_name or ""):
             recorder.log({}, {tags.RUN_NAME: name})
         yield recorder
