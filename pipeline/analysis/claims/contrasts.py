@@ -167,7 +167,7 @@ def _name_measure(claim: Claim) -> str:
 
 
 def explain_lack(claim: Claim, blocks: Blocks, records: Records) -> str:
-    """Why there is no value a seed; empty if there is one."""
+    """Why no seed gives a value; empty if one does."""
     if blocks.effects.size:
         return explain_steps(claim, blocks.twins)
     if records.runs.empty:
@@ -202,10 +202,10 @@ def list_factor(claim: Claim, twins: Twins) -> Array:
 
 
 def find_least_sd(claim: Claim, blocks: Blocks, records: Records, weights: Array) -> float:
-    """The least possible SD of a value a seed.
+    """The smallest SD over seeds that a claim's value can have.
 
-    Shares of runs (onset) have that of a binomial share at the rule of succession, (k + 1) / (n + 2), since equal
-    shares in few seeds do not mean that there is no spread; a test error has that of one image a run.
+    For a share of runs (onset) it is the SD of a binomial share by the rule of succession, (k + 1) / (n + 2), because
+    a few seeds with equal shares do not prove that there is no spread; for a test error it is one image per run.
     """
     variance = 0.0
     if claim.estimand == "test_error":

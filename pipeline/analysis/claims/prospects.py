@@ -21,7 +21,7 @@ class Prospect:
 
     `obstacle` says why it can only be UNTESTABLE. With the SD of a seed as stored (at its upper 80 % limit, from
     `stored` seeds; nan where there are none): `power` to see the smallest effect on its own side (not_higher: to be
-    SUPPORTED where there is no difference), `negligible` to be NEGLIGIBLE where there is none.
+    SUPPORTED if there is no difference), and `negligible` to be NEGLIGIBLE if there is none.
     """
 
     claim: Claim

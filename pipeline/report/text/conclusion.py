@@ -137,8 +137,8 @@ def _say_evidence(verdict: Verdict) -> str:
 
 def say_remarks(comparison: Comparison) -> list[str]:
     """What is said once, after all claims: limits, robustness, single seeds, onsets."""
-    told = (_say_limits, say_specifications, say_single_seeds, _say_onsets)
-    return [line for say in told for line in say(comparison)]
+    remarks = (_say_limits, say_specifications, say_single_seeds, _say_onsets)
+    return [line for remark in remarks for line in remark(comparison)]
 
 
 def _say_limits(comparison: Comparison) -> list[str]:
