@@ -72,10 +72,9 @@ def promote(experiment: str, variant: str, model: str) -> None:
 
 def _are_claims_late(found: Found) -> bool:
     """Whether the claims were frozen after the first run, or never; raises AnalysisError for claims left out."""
-    from pipeline.tracking.files.registry import find_claims_frozen
+    from pipeline.tracking.files.registry import has_claims
 
-    _, declared = find_claims_frozen(found.store, found.experiment_id)
     asked = found.comparison.question
-    if declared and not asked.claims:
+    if not asked.claims and has_claims(found.store, found.experiment_id):
         raise AnalysisError("the experiment has declared claims; give its file, so that they are judged")
     return bool(asked.claims) and asked.standing != ""

@@ -22,7 +22,7 @@ from pipeline.plain import escape_controls
 from pipeline.study.facts import OWN_FILE, format_options, restore_row, restore_settings
 from pipeline.study.tags import DATA_INK, EVIDENCE, KIND, MODEL_INPUT, OUTCOME, PIXELS, VARIANT, WEIGHTS_SHA256
 from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, SAMPLE_NAME, find_missing_artifacts
-from pipeline.tracking.frozen import FROZEN, FROZEN_AT
+from pipeline.tracking.frozen import FROZEN
 from pipeline.tracking.mlflow_internals import read_artifact
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import Store, store_errors
@@ -104,11 +104,10 @@ def find_champion(store: Store, model: str) -> tuple[int, FinishedRun]:
     return int(version.version), run
 
 
-def find_claims_frozen(store: Store, experiment_id: str) -> tuple[str, bool]:
-    """(when an experiment's plan was frozen, "" if never; whether it declared claims, also where none can be read)."""
-    tags = store.client.get_experiment(experiment_id).tags
-    hashes = read_texts(tags.get(FROZEN, "{}"))
-    return tags.get(FROZEN_AT, ""), hashes is None or any(hashes)
+def has_claims(store: Store, experiment_id: str) -> bool:
+    """Whether an experiment's frozen plan has claims, or cannot be read."""
+    hashes = read_texts(store.client.get_experiment(experiment_id).tags.get(FROZEN, "{}"))
+    return hashes is None or any(hashes)
 
 
 def check_artifacts(store: Store, run_id: str) -> None:
