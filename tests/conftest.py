@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -38,6 +40,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for report in terminalreporter.getreports(outcome):
             for name, value in report.user_properties:
                 terminalreporter.write_line(f"{name}: {value}")
+
+
+@event.listens_for(Engine, "connect")
+def do_not_sync(connection: object, _: object) -> None:
+    """Let no store of this process wait for the disk; the processes that tests start do."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
 
 
 def slow(*values: object) -> list[Any]:

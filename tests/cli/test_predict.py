@@ -65,7 +65,7 @@ def test_a_picture_gets_a_digit_and_ten_probabilities(run_id: str, seven: Path) 
     assert float(percent.removeprefix("(")) == pytest.approx(100 * max(numbers), abs=0.6)
 
 
-@pytest.mark.parametrize(("number", "least"), [(6, 0.6), *slow((60, 0.8))])
+@pytest.mark.parametrize(("number", "least"), [(3, 0.6), *slow((30, 0.8))])
 def test_real_digits_are_mostly_read_back(
     run_id: str, original: np.ndarray, tmp_path: Path, number: int, least: float
 ) -> None:
@@ -80,7 +80,7 @@ def test_real_digits_are_mostly_read_back(
     found = np.array([line.split()[0] for line in result.stdout.splitlines()[1:]], int)
     agree = (found.reshape(len(KINDS), number) == original[:number]).mean(axis=1)
     shares = dict(zip(KINDS, agree.round(3).tolist(), strict=True))
-    assert min(shares.values()) >= least, shares  # of 60, 0.92 to 0.95 when this was written
+    assert min(shares.values()) >= least, shares  # of 60 images, 0.92 to 0.95 when this was written
     assert agree.mean() >= 0.8, shares
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from tests.conftest import SUBSET, clear_environment, slow, write_study
+from tests.conftest import SUBSET, clear_environment, write_study
 from tests.rig.terminal import CTRL_C, Terminal
 
 TRAIN = ("train", "--epochs=500", "--subset=600", f"--data={SUBSET}")
@@ -40,9 +40,9 @@ def read_ends(folder: Path) -> set[tuple[str, str]]:
     return {(run.info.status, run.data.tags.get("outcome", "")) for run in client.search_runs(ids)}
 
 
-@pytest.mark.parametrize("again", [False, *slow(True)])
+@pytest.mark.slow
 def test_a_training_says_after_which_epoch_it_stopped_and_what_continues_it(
-    tmp_path: Path, open_terminal: Callable[..., Terminal], again: bool
+    tmp_path: Path, open_terminal: Callable[..., Terminal]
 ) -> None:
     terminal = open_terminal(*TRAIN)
     terminal.read_until("epoch +2/500  train")
@@ -53,13 +53,12 @@ def test_a_training_says_after_which_epoch_it_stopped_and_what_continues_it(
     )
     assert said, terminal.lines
     assert read_ends(tmp_path) == {("KILLED", "killed")}
-    if again:
-        terminal = open_terminal(*said[2].split())
-        terminal.read_until(f"continues after epoch {said[1]} of 500")
-        terminal.type(CTRL_C)
-        assert terminal.finish() == 130
-        assert terminal.lines[-1].startswith("Stopped after epoch "), terminal.lines
-        assert read_ends(tmp_path) == {("KILLED", "killed")}
+    terminal = open_terminal(*said[2].split())
+    terminal.read_until(f"continues after epoch {said[1]} of 500")
+    terminal.type(CTRL_C)
+    assert terminal.finish() == 130
+    assert terminal.lines[-1].startswith("Stopped after epoch "), terminal.lines
+    assert read_ends(tmp_path) == {("KILLED", "killed")}
 
 
 @pytest.mark.slow

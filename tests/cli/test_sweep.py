@@ -22,7 +22,7 @@ from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import find_experiment, open_store
 from pipeline.tracking.write.recorder import record_run
 from tests.cli.test_chaos import tell_kind
-from tests.conftest import SUBSET, Start, call, succeed, write_study
+from tests.conftest import SUBSET, Start, call, slow, succeed, write_study
 from tests.sweep.test_cells import NO_RUNS
 
 PAIR = ("conv2_3x3", "conv2_3x3_reg")
@@ -33,14 +33,17 @@ def tiny(tmp_path: Path) -> str:
     return str(write_study(tmp_path / "tiny.toml", PAIR, range(2), epochs=3))
 
 
-def test_a_plan_runs_nothing(tiny: str, empty: Path) -> None:
+@pytest.mark.parametrize("probed", [False, *slow(True)])
+def test_a_plan_runs_nothing(tiny: str, empty: Path, request: pytest.FixtureRequest, probed: bool) -> None:
+    if not probed:
+        request.getfixturevalue("unprobed")
     result = succeed("plan", tiny, "--workers", "1")
     assert re.fullmatch(
         r"conv2_3x3                 2 to do\n"
         r"conv2_3x3_reg             2 to do\n"
         r"4 cells: 0 finished, 0 running, 0 stopped, 4 to do\n"
-        r"time left: about \d+ \w+ \(\d+ \w+ to \d+ \w+\) with 1 worker, judging by some seconds of conv2_3x3(_reg)?: "
-        r"no training has finished on this machine\n",
+        r"time left: about \d+ \w+ (\(\d+ \w+ to \d+ \w+\) )?with 1 worker, "
+        r"judging by some seconds of conv2_3x3(_reg)?: no training has finished on this machine\n",
         result.output,
     )
 

@@ -56,8 +56,7 @@ def find_open(folder: Path) -> set[Path]:
     return found
 
 
-@pytest.mark.parametrize("cloned", [False, True])
-@pytest.mark.parametrize("launched", [False, True])
+@pytest.mark.parametrize(("launched", "cloned"), [(False, True), (True, False)])
 def test_a_new_store_with_its_journals_and_checkpoints_is_its_owners_alone(
     open_folder: Path, launched: bool, cloned: bool
 ) -> None:

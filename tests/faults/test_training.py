@@ -55,7 +55,7 @@ def test_weights_that_are_no_longer_finite_leave_the_last_good_checkpoint(client
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training._Training, "show_images", spoil_epoch_2)
-        result = call("train", "--arch=conv2_3x3_reg", "--epochs=3", *SHORT)
+        result = call("train", "--epochs=3", *SHORT)
     assert result.exit_code == 1
     reason = "the loss or a weight is no longer finite at epoch 2, batch 1"
     assert [line for line in result.stderr.splitlines() if line.startswith("Error")] == [f"Error: {reason}"]
@@ -66,7 +66,7 @@ def test_weights_that_are_no_longer_finite_leave_the_last_good_checkpoint(client
     kept = find_checkpoints(locate_checkpoints(open_store(), run_id))
     assert [path.name for path in kept] == ["epoch-00001.checkpoint"]
     again = succeed("train", "--resume", run_id)
-    whole = call("train", "--arch=conv2_3x3_reg", "--epochs=3", *SHORT)
+    whole = call("train", "--epochs=3", *SHORT)
     first, second = (re.findall(r"weights sha256 \w{64}", result.output) for result in (again, whole))
     assert first == second != []
 

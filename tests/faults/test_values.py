@@ -163,6 +163,7 @@ def test_a_value_that_nobody_can_understand_stops_no_command(
     assert len(read_runs(open_store(), experiment_id).query(wanted)) == 10 - len(gone)
 
 
+@pytest.mark.slow
 def test_a_report_on_a_run_without_data_asks_nobody_and_names_what_it_leaves_out(
     study: tuple[MlflowClient, str, str],
 ) -> None:

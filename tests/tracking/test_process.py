@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -40,6 +41,7 @@ def test_a_cell_is_held_by_one_at_a_time(place: tuple[Store, str]) -> None:
                     return
             except CellTaken as error:
                 refused.append(str(error))
+                time.sleep(random.uniform(0, 0.1))
 
     threads = [threading.Thread(target=train_once) for _ in range(4)]
     for thread in threads:

@@ -97,6 +97,7 @@ def test_a_step_whose_scaled_gradient_overflows_is_skipped_and_no_failure(datase
     assert float(network.optimizer.dynamic_scale) == 2.0**126
 
 
+@pytest.mark.slow
 def test_a_resumed_mixed_training_ends_with_the_same_bits(dataset: Dataset, tmp_path: Path) -> None:
     settings = replace(SETTINGS, epochs=2, precision="mixed_float16")
     config = identify_training(VARIANT, settings, dataset.sha256)
