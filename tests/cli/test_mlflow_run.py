@@ -48,10 +48,7 @@ def test_smoke_passes_through_the_launcher(project: Path, start: Start) -> None:
 BAD = [
     ("arch=nope", '"nope" is not a variant; choose one of conv2_3x3'),
     ("epochs=0", "Invalid value for '--epochs': 0 is not in the range"),
-    ("epochs=abc", "Invalid value for '--epochs': 'abc' is not a valid integer"),
-    ("seed=-1", "Invalid value for '--seed': -1 is not in the range"),
     ("arch=a'; touch executed; $(touch executed) `touch executed`", "is not a variant; choose one of"),
-    ("threads=2 --epochs=1", "Invalid value for '--threads': '2 --epochs=1' is not a valid integer"),
     ("batch_size=64", "No such option"),
 ]
 
