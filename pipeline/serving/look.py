@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from skimage.color import label2rgb
 
-from pipeline.data.likeness import UNUSUAL, Sample
+from pipeline.data.likeness import UNUSUAL, Sample, measure_likeness
 from pipeline.errors import DataError
 from pipeline.images import MNIST, Images
 from pipeline.serving.image import Digit, Reading, read_digit
@@ -65,7 +65,7 @@ def _tint(seen: Digit, ink: str) -> Digit:
 
 def describe_distance(look: Look, sample: Sample | None) -> str:
     """A sentence on a picture that is unlike the training images; empty for one like them, or without a sample."""
-    if sample is None or (likeness := float(sample.compare(look.seen[np.newaxis])[0])) >= sample.usual:
+    if sample is None or (likeness := float(measure_likeness(look.seen[np.newaxis], sample.images)[0])) >= sample.usual:
         return ""
     return (
         f"unlike the images that the network learned from (likeness {likeness:.2f}, below that of "
