@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -224,7 +225,7 @@ def fill(path: Path, step: int) -> None:
             connection.executemany("INSERT INTO declared VALUES (?, ?, ?)", told)
         cells = []
         for seed, row in itertools.product(experiment.seeds[::step], rows):
-            fingerprint = fingerprint_training(row, experiment.settings_for(seed), sha256)
+            fingerprint = fingerprint_training(row, replace(experiment.settings, seed=seed), sha256)
             cells.append((row.name, str(seed), f"{row.name}-s{seed}", fingerprint))
         copy_run(connection, run_id, cells[1:])  # the first cell is the real run itself
         connection.execute("COMMIT")

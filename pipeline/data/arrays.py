@@ -82,12 +82,11 @@ def name_part(name: str) -> str:
 def settle(found: Found) -> tuple[ImageSet, tuple[str, ...]]:
     """The set as a training takes it, and what was done to its arrays; raises DataError without the path."""
     arrays, notes = dict(found.arrays), list(found.notes)
-    for name, array in arrays.items():
+    for name in sorted(arrays, key=lambda name: name[0]):  # all images first
         if name.startswith("x"):
-            arrays[name] = _settle_images(name, array, notes)
-    for name, array in arrays.items():
-        if name.startswith("y"):
-            arrays[name] = settle_labels(name, array, len(arrays[name.replace("y", "x")]), notes)
+            arrays[name] = _settle_images(name, arrays[name], notes)
+        else:
+            arrays[name] = settle_labels(name, arrays[name], len(arrays[name.replace("y", "x")]), notes)
     given = "x" not in arrays and "x_test" in arrays
     if not given:
         arrays = _hold_out(arrays, notes)

@@ -55,9 +55,7 @@ def find_arrays(path: Path) -> Found:
         if head.lstrip().startswith(start):
             raise DataError(f"is {kind}")
     if path.suffix.lower() in (".csv", ".tsv") or b"," in head:
-        return Found(
-            arrays={key: array for key, array in zip("xy", _read_table(path), strict=True) if array is not None}
-        )
+        return Found(arrays=_read_table(path))
     if _is_array_file(head):
         raise DataError("is one array of several; name the folder with all four: images and labels, train and test")
     raise DataError(f"is not an image set (it begins with {head[:8]!r}); name an .npz or CSV file, or a folder")
@@ -147,20 +145,19 @@ def _read_tables(tables: list[Path]) -> Found:
     whens = {when: [file for file in tables if when in file.stem.lower()] for when in ("train", "test")}
     if len(tables) > 1 and (len(whens["train"]) != 1 or len(whens["test"]) > 1):
         raise DataError(f"holds {', '.join(file.name for file in tables)}; name the one with the training images")
-    images, labels = _read_table(whens["train"][0] if whens["train"] else tables[0])
-    if labels is None:
+    train = _read_table(whens["train"][0] if whens["train"] else tables[0])
+    if "y" not in train:
         raise DataError(f"{tables[0].name} has no column of labels; give one named label")
     if not whens["test"] or len(tables) == 1:
-        return Found(arrays={"x": images, "y": labels})
-    test_images, test_labels = _read_table(whens["test"][0])
-    if test_labels is None:
-        note = f"{whens['test'][0].name} has no labels and is not used"
-        return Found(arrays={"x": images, "y": labels}, notes=(note,))
-    return Found(arrays={"x_train": images, "y_train": labels, "x_test": test_images, "y_test": test_labels})
+        return Found(arrays=train)
+    test = _read_table(whens["test"][0])
+    if "y" not in test:
+        return Found(arrays=train, notes=(f"{whens['test'][0].name} has no labels and is not used",))
+    return Found(arrays={"x_train": train["x"], "y_train": train["y"], "x_test": test["x"], "y_test": test["y"]})
 
 
-def _read_table(path: Path) -> tuple[Array, Array | None]:
-    """Images and labels of a CSV table: a column label, or the first beside square images; None without labels."""
+def _read_table(path: Path) -> dict[str, Array]:
+    """Images "x" and, if any, labels "y" of a CSV table: a column label, or the first beside square images."""
     import pandas as pd
 
     check_sizes({path.name: ((path.stat().st_size,), 4)})
@@ -181,7 +178,7 @@ def _read_table(path: Path) -> tuple[Array, Array | None]:
     images: Array = pixels.to_numpy()
     if _is_square(images.shape[1]) and images.dtype.kind == "i" and 0 <= images.min() <= images.max() <= 255:
         images = images.astype(np.uint8).reshape(-1, *2 * [math.isqrt(images.shape[1])])
-    return images, None if label is None else table[label].to_numpy()
+    return {"x": images} if label is None else {"x": images, "y": table[label].to_numpy()}
 
 
 def _is_square(pixels: int) -> bool:

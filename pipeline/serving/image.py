@@ -145,8 +145,7 @@ def weigh_ink(ink: Array, chosen: npt.NDArray[np.bool_]) -> Array:
 
 def centre_digit(ink: Array) -> Digit:
     """The ink scaled to fit 20x20 and placed in 28x28 by its centre of mass, uint8; needs a pixel that is not 0."""
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    tight = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    tight = ink[ndimage.find_objects(ink > 0, 1)[0]]
     height, width = (max(1, round(length * BOX / max(tight.shape))) for length in tight.shape)
     scaled = np.asarray(Image.fromarray(tight).resize((width, height), Image.Resampling.LANCZOS)).clip(0)
     scaled = scaled / scaled.max()

@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 from skimage.color import label2rgb
 
-from pipeline.data.likeness import UNUSUAL, Sample
+from pipeline.data.likeness import UNUSUAL, Sample, measure_likeness
 from pipeline.errors import DataError
 from pipeline.images import MNIST, Images
 from pipeline.serving.image import Digit, Reading, read_digit
 from pipeline.serving.ink import Array
-from pipeline.serving.picture import read_grey, read_picture, take_edge
+from pipeline.serving.picture import read_picture, take_edge
 
 PANEL = 280  # pixels, the height of each step in a drawing
 FRAME = (220, 30, 30)
@@ -48,9 +48,9 @@ def look_at(path: Path, *, whole: bool, ink: str = "light", images: Images = MNI
     """
     try:
         if whole:
-            picture = read_picture(path) if images.colour else read_grey(path)
+            picture = read_picture(path, colour=images.colour)
             return Look(path=path, seen=fit_picture(picture, images, ink), steps=(_draw(picture),))
-        reading = read_digit(read_grey(path))
+        reading = read_digit(read_picture(path))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     doubt = f"it shows {reading.others + 1} parts that may be digits; the largest was read"
@@ -65,7 +65,7 @@ def _tint(seen: Digit, ink: str) -> Digit:
 
 def describe_distance(look: Look, sample: Sample | None) -> str:
     """A sentence on a picture that is unlike the training images; empty for one like them, or without a sample."""
-    if sample is None or (likeness := float(sample.compare(look.seen[np.newaxis])[0])) >= sample.usual:
+    if sample is None or (likeness := float(measure_likeness(look.seen[np.newaxis], sample.images)[0])) >= sample.usual:
         return ""
     return (
         f"unlike the images that the network learned from (likeness {likeness:.2f}, below that of "

@@ -6,7 +6,6 @@ import io
 import stat
 import sys
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -46,16 +45,11 @@ def list_pictures(paths: tuple[Path, ...]) -> list[Path]:
     return found
 
 
-def read_grey(path: Path) -> Array:
-    """The picture upright and in grey, 0 black to 1 white, float32 (height, width); else as read_picture."""
-    return read_picture(path, ("L",))[..., 0]
+def read_picture(path: Path, *, colour: bool = False) -> Array:
+    """The picture upright, 0 dark to 1 light, float32 (height, width) or (height, width, 3), some 2,000 pixels a side.
 
-
-def read_picture(path: Path, channels: Sequence[str] = ("R", "G", "B")) -> Array:
-    """The picture upright, 0 dark to 1 light, float32 (height, width, channels), at most some 2,000 pixels a side.
-
-    The channels are "L" for grey, or "R", "G" and "B". "-" is standard input. Raises DataError, without the path, for a
-    file that is not a picture, is damaged or too large; OSError as open() does.
+    "-" is standard input. Raises DataError, without the path, for a file that is not a picture, is damaged or too
+    large; OSError as open() does.
     """
     with _open_file(path) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata, which nobody asked for; the size is checked below
@@ -67,7 +61,9 @@ def read_picture(path: Path, channels: Sequence[str] = ("R", "G", "B")) -> Array
             with Image.open(stream, formats=FORMATS) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
                     raise Image.DecompressionBombError
-                return np.stack([_flatten(picture, channel) for channel in channels], axis=-1)
+                if colour:
+                    return np.stack([_flatten(picture, channel) for channel in "RGB"], axis=-1)
+                return _flatten(picture, "L")
         except Image.DecompressionBombError:
             limit = f"{MOST_PIXELS // 1_000_000} million pixels"
             raise DataError(f"the picture has more than {limit}; give a smaller one") from None

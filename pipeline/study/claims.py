@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,32 +28,6 @@ from pipeline.study.fields import TEXT, Key, check_table, choice, pattern, posit
 
 Standing = Literal["", "late", "never"]
 """When the claims of an experiment were frozen: before the first run (""), after it, or never."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A declared statement about factors, with its margin; the module's table says what each field means."""
-
-    name: str
-    statement: str
-    estimand: str = ""
-    contrast: str = "regularised - plain"
-    by: str = ""
-    direction: str = ""
-    smallest_effect: float = 0.0
-    reference: float = 0.0
-    epochs: tuple[int, int] | None = None
-    smallest_rise: float = 0.0
-    at: str = "last epoch"
-    over: str = "seeds"
-    alpha: float = 0.05
-    family: str = "claims"
-    all_of: tuple[str, ...] = ()
-
-    @property
-    def epochs_needed(self) -> int:
-        """How many epochs a run must have for an onset in the window to be seen; 0 for a claim about something else."""
-        return self.epochs[1] + CONFIRMING_EPOCHS if self.epochs else 0
 
 
 WINDOW = Key(
@@ -65,23 +39,40 @@ WINDOW = Key(
         and 1 <= value[0] <= value[1]
     ),
 )
-CLAIM_KEYS: Mapping[str, Key] = {
-    "name": pattern(r"[\w.-]+( [\w.-]+)*", "words of letters, digits, dot, dash and underscore alone"),
-    "statement": TEXT,
-    "estimand": choice("gap", "test_loss", "test_error", "onset"),
-    "contrast": choice("regularised - plain", "plain", "regularised"),
-    "by": choice("depth", "kernel"),
-    "direction": choice("lower", "higher", "not_higher"),
-    "smallest_effect": positive(),
-    "reference": positive(),
-    "epochs": WINDOW,
-    "smallest_rise": positive(),
-    "at": choice("last epoch", "mean of last 3 epochs"),
-    "over": choice("seeds", "seeds and images"),
-    "alpha": positive(below=0.5),
-    "family": TEXT,
-    "all_of": several(TEXT, "names of claims"),
-}
+
+
+def said(key: Key, default: Any = MISSING) -> Any:
+    """A field of Claim: what its key in a file may hold, and what stands where a file does not say it."""
+    return field(default=default, metadata={"key": key})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A declared statement about factors, with its margin; the module's table says what each field means."""
+
+    name: str = said(pattern(r"[\w.-]+( [\w.-]+)*", "words of letters, digits, dot, dash and underscore alone"))
+    statement: str = said(TEXT)
+    estimand: str = said(choice("gap", "test_loss", "test_error", "onset"), "")
+    contrast: str = said(choice("regularised - plain", "plain", "regularised"), "regularised - plain")
+    by: str = said(choice("depth", "kernel"), "")
+    direction: str = said(choice("lower", "higher", "not_higher"), "")
+    smallest_effect: float = said(positive(), 0.0)
+    reference: float = said(positive(), 0.0)
+    epochs: tuple[int, int] | None = said(WINDOW, None)
+    smallest_rise: float = said(positive(), 0.0)
+    at: str = said(choice("last epoch", "mean of last 3 epochs"), "last epoch")
+    over: str = said(choice("seeds", "seeds and images"), "seeds")
+    alpha: float = said(positive(below=0.5), 0.05)
+    family: str = said(TEXT, "claims")
+    all_of: tuple[str, ...] = said(several(TEXT, "names of claims"), ())
+
+    @property
+    def epochs_needed(self) -> int:
+        """How many epochs a run must have for an onset in the window to be seen; 0 for a claim about something else."""
+        return self.epochs[1] + CONFIRMING_EPOCHS if self.epochs else 0
+
+
+CLAIM_KEYS: Mapping[str, Key] = {each.name: each.metadata["key"] for each in fields(Claim)}
 HEADLINE_KEYS = {key: CLAIM_KEYS[key] for key in ("name", "statement", "alpha", "all_of")}
 LATER = {"at": Claim.at, "over": Claim.over}
 """Keys that earlier versions did not know, with what their claims mean: a claim that says no more keeps its hash."""

@@ -54,10 +54,6 @@ class Experiment:
     table: Variants = field(default_factory=lambda: VARIANTS)
     declared_data: str = ""
 
-    def settings_for(self, seed: int) -> Settings:
-        """The settings of the cells with this seed."""
-        return replace(self.settings, seed=seed)
-
 
 def _read_rule(rule: Rule) -> Key:
     """What a file may say of a setting."""

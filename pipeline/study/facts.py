@@ -35,14 +35,9 @@ def restore_settings(facts: Mapping[str, Any]) -> Settings:
 
 
 def describe_variant(variant: Variant, images: Images = MNIST) -> dict[str, object]:
-    """Every hyperparameter of the variant, numbers as numbers, the same names for all variants."""
-    return {**describe_row(variant), **count_network(variant, images)}
-
-
-def count_network(variant: Variant, images: Images) -> dict[str, object]:
-    """What is known of a network once its images are: how many parameters it has."""
+    """Every hyperparameter of the variant, numbers as numbers, the same names for all variants, and its size."""
     parameters, trainable = count_parameters(variant, images)
-    return {"parameters": parameters, "parameters-trainable": trainable}
+    return {**describe_row(variant), "parameters": parameters, "parameters-trainable": trainable}
 
 
 def describe_row(variant: Variant) -> dict[str, object]:
@@ -62,7 +57,7 @@ def describe_row(variant: Variant) -> dict[str, object]:
         "dropout-layers": sum(layer.kind == "dropout" for layer in plan_layers(variant)),
         "batch-norm": variant.batch_norm,
         "l2": variant.l2,
-        "initialiser": variant.initialiser,
+        "initialiser": "he_normal" if variant.regularised else "glorot_uniform",
         "optimiser": "adam",
         "learning-rate": LEARNING_RATE,
         "loss": "categorical_crossentropy",

@@ -52,9 +52,7 @@ class Rule:
         """Whether the setting may be this; for a number also a whole one."""
         if isinstance(self.default, str):
             return value in self.choices if self.choices else isinstance(value, str)
-        if type(value) not in (int, type(self.default)):
-            return False
-        return bool(self.low <= value <= self.high)
+        return type(value) in (int, type(self.default)) and bool(self.low <= value <= self.high)
 
 
 def setting(default: Any, help: str, **more: Any) -> Any:

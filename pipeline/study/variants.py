@@ -61,11 +61,6 @@ class Variant:
         return "B" in self.head.split()
 
     @property
-    def initialiser(self) -> str:
-        """Kernel initialiser of the conv and hidden dense layers."""
-        return "he_normal" if self.regularised else "glorot_uniform"
-
-    @property
     def l2(self) -> float:
         """L2 strength on every conv and hidden dense kernel; 0 where there is none."""
         return L2_STRENGTH if self.regularised else 0.0
@@ -137,14 +132,9 @@ def published_variants() -> tuple[Variant, ...]:
     return tuple(variant for variant in TABLE if variant.published)
 
 
-def matched_twins(
-    variants: Variants = VARIANTS, names: Collection[str] | None = None
-) -> tuple[tuple[Variant, Variant], ...]:
-    """(plain, regularised) pairs that differ in the regularisation alone, in the order of the plain row.
-
-    With `names` those of which both are named.
-    """
-    rows = variants if names is None else {name: row for name, row in variants.items() if name in names}
+def matched_twins(variants: Variants, names: Collection[str]) -> tuple[tuple[Variant, Variant], ...]:
+    """(plain, regularised) pairs of the named rows that differ in regularisation alone, in the plain row's order."""
+    rows = {name: row for name, row in variants.items() if name in names}
     return tuple(
         (row, rows[row.twin]) for row in rows.values() if row.twin and row.twin in rows and not row.regularised
     )

@@ -51,7 +51,7 @@ def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame, ima
     cells = []
     for seed in experiment.seeds:
         for name in experiment.variants:
-            variant, settings = find_variant(name, experiment.table), experiment.settings_for(seed)
+            variant, settings = find_variant(name, experiment.table), replace(experiment.settings, seed=seed)
             fingerprint = fingerprint_training(variant, settings, data_sha256)
             state, run_id, last = judged.get(fingerprint, NOTHING)
             known = Cell(variant=variant, settings=settings, fingerprint=fingerprint, images=images)

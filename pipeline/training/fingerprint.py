@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from importlib import metadata
 from typing import Any
 
@@ -59,11 +59,7 @@ def _pick(row: Any, always: Collection[str]) -> dict[str, Any]:
     """The fields of a dataclass that are named, and those that are neither labels nor at their default."""
     defaults = {field.name: field.default for field in fields(row) if field.name not in LABELS}
     values = {name: getattr(row, name) for name in defaults}
-    return {
-        name: value
-        for name, value in values.items()
-        if name in always or defaults[name] is MISSING or value != defaults[name]
-    }
+    return {name: value for name, value in values.items() if name in always or value != defaults[name]}
 
 
 @functools.cache

@@ -175,13 +175,10 @@ class _Training:
             last[metrics.HONEST_TRAIN_ACCURACY] = train.accuracy
             last[metrics.GAP_HONEST] = last[metrics.HONEST_TEST_LOSS] - train.loss
         last[metrics.EPOCH_SECONDS] = float(np.median([epoch[metrics.EPOCH_SECONDS] for epoch in history]))
-        finals: dict[str, float] = {
-            metric.final: last[metric] for metric in metrics.BY_EPOCH if metric.lasting and metric in last
-        }
         return Result(
             network=self.network,
             history=history,
-            finals=finals,
+            finals={metric.final: last[metric] for metric in metrics.BY_EPOCH if metric.lasting and metric in last},
             recent=[self.recent[epoch] for epoch in sorted(self.recent)],
             kernels=collect_kernels(self.network),
             weights_sha256=hash_weights(self.network),

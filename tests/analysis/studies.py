@@ -14,7 +14,7 @@ from pipeline.analysis.claims.design import Design, Records
 from pipeline.study.claims import Claim
 from pipeline.study.variants import VARIANTS, matched_twins
 
-TWINS = matched_twins()
+TWINS = matched_twins(VARIANTS, VARIANTS)
 NAMES = tuple(row.name for pair in TWINS for row in pair)
 EPOCHS = 25
 NO_HISTORY = pd.DataFrame(

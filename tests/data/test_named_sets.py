@@ -4,6 +4,7 @@ import gzip
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,8 +36,9 @@ def write_idx(images: ImageSet, folder: Path) -> Path:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Real images in place of Fashion-MNIST's, with an empty cache, no network and no package of Debian."""
     images = read_path(SUBSET)
-    monkeypatch.setattr(fetch, "FASHION_SHA256", images.hash_arrays())
-    monkeypatch.setattr(fetch, "cache_path", lambda: tmp_path / "cache" / "mnist.npz")
+    known = replace(fetch.KNOWN["fashion-mnist"], sha256=images.hash_arrays())
+    monkeypatch.setitem(fetch.KNOWN, "fashion-mnist", known)
+    monkeypatch.setattr(fetch.platformdirs, "user_cache_path", lambda _name: tmp_path / "cache")
     monkeypatch.setattr(fetch, "DEBIAN_FOLDER", tmp_path / "none")
     monkeypatch.setattr(fetch, "KERAS_FOLDER", "http://127.0.0.1:9/")
     return write_idx(images, tmp_path / "idx")
@@ -105,7 +107,7 @@ def test_only_what_is_known_to_be_something_else_is_no_digit() -> None:
 
 @pytest.mark.skipif(not fetch.DEBIAN_FOLDER.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
 def test_debians_package_is_fashion_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "cache_path", lambda: tmp_path / "mnist.npz")
+    monkeypatch.setattr(fetch.platformdirs, "user_cache_path", lambda _name: tmp_path)
     dataset = load_data("fashion-mnist", subset=60)
     assert (dataset.name, dataset.source) == ("fashion-mnist-60", "Debian's package")
     assert sorted(set(dataset.y_train.tolist())) == list(range(10))

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.data.formats import read_path
 from pipeline.errors import DataError, ExperimentError, PipelineError, ResumeError
-from pipeline.serving.picture import read_grey
+from pipeline.serving.picture import read_picture
 from pipeline.study.experiment import load_experiment, load_variants
 from pipeline.tracking.bundle.archive import open_bundle
 from pipeline.tracking.bundle.manifest import BundledFile, BundleError, decode_manifest
@@ -105,7 +105,7 @@ def test_a_pipe_or_device_is_not_read(endless: Path, store_uri: str) -> None:
     with pytest.raises(DataError, match=r"not a regular file; name an \.npz or CSV file, or a folder"):
         read_path(endless)
     with pytest.raises(DataError, match="not a regular file; give a picture file"):
-        read_grey(endless)
+        read_picture(endless)
     with pytest.raises((PipelineError, OSError), match="not a regular file"), open_bundle(endless):
         pass
     commands = (

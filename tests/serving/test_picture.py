@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks.rendering import shade, sprinkle
 from pipeline.errors import DataError
 from pipeline.serving.look import look_at
-from pipeline.serving.picture import MOST_PIXELS, list_pictures, read_grey
+from pipeline.serving.picture import MOST_PIXELS, list_pictures, read_picture
 from tests.conftest import run_python
 from tests.serving.pictures import draw, load_test_digits, save
 
@@ -131,16 +131,16 @@ def test_a_folder_is_its_pictures_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no picture file in this folder"):
         list_pictures((tmp_path / "empty",))
     with pytest.raises(DataError, match="not a regular file; give a picture file"):
-        read_grey(tmp_path)
+        read_picture(tmp_path)
 
 
 READ = """
 import resource, sys
 from pathlib import Path
 from pipeline.serving.image import read_digit
-from pipeline.serving.picture import read_grey
+from pipeline.serving.picture import read_picture
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-read_digit(read_grey(Path(sys.argv[1])))
+read_digit(read_picture(Path(sys.argv[1])))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 

@@ -55,7 +55,7 @@ def test_own_rows_stand_behind_the_studys_table(tmp_path: Path) -> None:
         name="tiny", depth_called=2, kernel=3, features="8 M 16 M", head="32", twin="tiny_reg", published=False
     )
     assert count_parameters(tiny)[0] == 80 + 1168 + 400 * 32 + 32 + 33 * 10
-    assert matched_twins(variants)[-1] == (tiny, regularised)
+    assert matched_twins(variants, variants)[-1] == (tiny, regularised)
     assert list(VARIANTS) == [row.name for row in TABLE]
 
 

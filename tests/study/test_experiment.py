@@ -60,7 +60,7 @@ def test_mnist14_is_the_notebooks_study():
 
 def test_matched_has_every_twin_and_the_three_claims():
     experiment = load_experiment(FOLDER / "matched.toml")
-    assert experiment.variants == tuple(row.name for pair in matched_twins() for row in pair)
+    assert experiment.variants == tuple(row.name for pair in matched_twins(VARIANTS, VARIANTS) for row in pair)
     assert experiment.seeds == (0, 1, 2, 3, 4)
     claims = {claim.name: claim for claim in experiment.claims}
     assert list(claims) == ["C1 gap", "C2 test error", "C2 test loss", "C3 onset", "by depth", "generalises better"]
@@ -72,7 +72,7 @@ def test_matched_has_every_twin_and_the_three_claims():
 
 def test_twins_are_those_of_up_to_five_convolutions_looked_at_three_times():
     experiment = load_experiment(FOLDER / "twins.toml")
-    twins = [pair for pair in matched_twins() if pair[0].depth_counted <= 5]
+    twins = [pair for pair in matched_twins(VARIANTS, VARIANTS) if pair[0].depth_counted <= 5]
     assert experiment.variants == tuple(row.name for pair in twins for row in pair)
     assert (experiment.seeds, experiment.looks) == (tuple(range(15)), (5, 10, 15))
     claims = {claim.name: claim for claim in experiment.claims}
@@ -96,7 +96,7 @@ def test_a_file_may_say_every_setting_but_the_seed():
 def test_a_file_says_what_differs_and_the_protocol_says_the_rest(tmp_path):
     experiment = load_text(tmp_path, 'name = "other"\n' + HEAD + "[settings]\nepochs = 3\n" + CLAIM)
     assert experiment.name == "other"
-    assert experiment.settings_for(7) == Settings(epochs=3, seed=7)
+    assert experiment.settings == Settings(epochs=3)
     assert experiment.claims == (
         Claim(name="C1", statement="the gap shrinks", estimand="gap", direction="lower", smallest_effect=0.005),
     )

@@ -86,7 +86,7 @@ def test_there_are_five_controls_and_nineteen_names() -> None:
 
 
 def test_twins_cover_every_depth_and_kernel_and_differ_in_the_regularisation_alone() -> None:
-    twins = matched_twins()
+    twins = matched_twins(VARIANTS, VARIANTS)
     assert [(plain.depth_counted, plain.kernel) for plain, _ in twins] == [
         (depth, kernel) for depth in (2, 3, 5, 7) for kernel in (3, 5)
     ]

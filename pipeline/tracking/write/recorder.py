@@ -18,7 +18,7 @@ from pipeline.data.datasets import Dataset
 from pipeline.errors import PipelineError, RunKilled, StoreError, StoreUnreachable
 from pipeline.images import NAMES, Images
 from pipeline.study import tags
-from pipeline.study.facts import COLOURS, count_network, describe_row, describe_settings
+from pipeline.study.facts import COLOURS, describe_row, describe_settings, describe_variant
 from pipeline.study.settings import Settings
 from pipeline.study.variants import Variant
 from pipeline.tracking.mlflow_internals import COLOUR, set_artifact_root
@@ -101,9 +101,8 @@ class Recorder(Observer):
 
         The classes' names are in the file alone: a param is too short for a thousand.
         """
-        found = {**count_network(variant, images), **images.describe()}
-        self.log_params({name: value for name, value in found.items() if name != NAMES})
-        config = {**describe_settings(settings), **describe_row(variant), **found}
+        config = {**describe_settings(settings), **describe_variant(variant, images), **images.describe()}
+        self.log_params({name: value for name, value in config.items() if name != NAMES})
         self.call(self.client.log_dict, self.run_id, config, "config.json")
 
     def log_dataset(self, dataset: Dataset) -> None:
