@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from pipeline.errors import UnknownExperiment
+from pipeline.study.experiment import choose_seeds, load_experiment, open_experiment
 from pipeline.study.variants import VARIANTS, find_variant
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -15,8 +16,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def check_experiment(experiment: str) -> None:
     """Raise ExperimentError for a file that is not an experiment's, UnknownExperiment for a name that is not stored."""
-    from pipeline.study.experiment import open_experiment
-
     if experiment and open_experiment(experiment) is None:
         from pipeline.tracking.quick import list_names
 
@@ -27,18 +26,15 @@ def check_experiment(experiment: str) -> None:
 
 def name_experiment(experiment: str) -> str:
     """What MLflow calls an experiment, which is given by that name or by its file."""
-    from pipeline.study.experiment import open_experiment
-
     declared = open_experiment(experiment)
     return declared.name if declared else experiment
 
 
-def check_variant(variant: str, experiment: str) -> None:
+def check_variant(variant: str | None, experiment: str) -> None:
     """Raise UnknownVariant for a name that neither the study nor the experiment's file has."""
-    from pipeline.study.experiment import open_experiment
-
-    declared = open_experiment(experiment)
-    find_variant(variant, declared.table if declared else VARIANTS)
+    if variant:
+        declared = open_experiment(experiment)
+        find_variant(variant, declared.table if declared else VARIANTS)
 
 
 def _take_experiment(_ctx: click.Context, _param: click.Parameter, experiment: str) -> str:
@@ -48,16 +44,12 @@ def _take_experiment(_ctx: click.Context, _param: click.Parameter, experiment: s
 
 def take_file(_ctx: click.Context, _param: click.Parameter, path: str) -> str:
     """The path of an experiment's file; raises ExperimentError for any other."""
-    from pipeline.study.experiment import load_experiment
-
     load_experiment(path)
     return path
 
 
 def check_seeds(path: str, seeds: str) -> None:
     """Raise ExperimentError for seeds that the file does not declare."""
-    from pipeline.study.experiment import choose_seeds, load_experiment
-
     if seeds:
         choose_seeds(load_experiment(path), seeds)
 

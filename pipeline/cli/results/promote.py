@@ -31,8 +31,7 @@ def promote(experiment: str, variant: str, model: str) -> None:
     python -m pipeline promote experiments/matched.toml
     python -m pipeline promote experiments/pairs.toml --variant conv2_3x3
     """
-    if variant:
-        check_variant(variant, experiment)
+    check_variant(variant, experiment)
 
     from pipeline.serving.card import Source, write_card
     from pipeline.serving.promote import choose_run

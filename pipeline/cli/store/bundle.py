@@ -10,6 +10,7 @@ from pipeline.cli.early import experiment_argument, name_experiment
 from pipeline.cli.options import FILE, SEEDS
 from pipeline.plain import count
 from pipeline.private import name_file
+from pipeline.study.experiment import parse_seeds
 
 
 @click.group()
@@ -39,7 +40,6 @@ def export_bundle(experiment: str, file: Path, every: bool, evidence: bool, seed
     python -m pipeline bundle export experiments/matched.toml matched.zip
     python -m pipeline bundle export experiments/twins.toml twins-seed00.zip --evidence --seeds 0
     """
-    from pipeline.study.experiment import parse_seeds
     from pipeline.tracking.bundle.archive import BundleWriter
     from pipeline.tracking.bundle.export_runs import Wanted, export_experiment
     from pipeline.tracking.bundle.manifest import BundleError

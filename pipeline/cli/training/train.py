@@ -11,6 +11,7 @@ from pipeline.cli.options import DEFAULT, run_options, setting_option
 from pipeline.cli.terminal import telling_stop
 from pipeline.errors import AnalysisError, ResumeError
 from pipeline.plain import count
+from pipeline.study.experiment import load_variants
 from pipeline.study.settings import Settings, name_option
 from pipeline.study.variants import TABLE, find_variant
 
@@ -36,8 +37,6 @@ def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
     python -m pipeline train --arch tiny_3x3 --variants my.toml --data fashion-mnist --epochs 2
     python -m pipeline train --resume 67b3025b477a4a5b8fb9337189264261
     """
-    from pipeline.study.experiment import load_variants
-
     if resume != NO_RUN and variants:
         raise ResumeError(f"run {resume} knows its own variant; leave --variants out beside --resume")
     variant = find_variant(arch, load_variants(variants)) if resume == NO_RUN else None
