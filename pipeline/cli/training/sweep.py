@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -88,16 +88,7 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool, each: bool) -> N
 @click.option("--attempts", type=click.IntRange(1, 10), default=2, show_default=True, help="Tries per cell.")
 @click.option("--force", is_flag=True, help="Train finished cells again, as new runs.")
 @KEEP
-def sweep(
-    experiment: str,
-    seeds: str,
-    workers: int,
-    budget: str,
-    scheduler: str | None,
-    attempts: int,
-    force: bool,
-    keep: bool,
-) -> None:
+def sweep(experiment: str, seeds: str, budget: str, force: bool, keep: bool, **how: Any) -> None:
     """Train every cell of EXPERIMENT that is not finished yet.
 
     Each cell runs in its own process. Finished cells are skipped, and stopped ones continue after their last epoch.
@@ -116,7 +107,8 @@ def sweep(
     from pipeline.sweep.estimate import count_cores, estimate_cells, take_within
     from pipeline.sweep.sweep import open_sweep
 
-    workers = workers or count_cores()
+    how["workers"] = workers = how["workers"] or count_cores()
+    scheduler: str | None = how["scheduler"]
     opened = open_sweep(experiment, seeds, datetime.now(UTC).isoformat() if force else "")
     work = opened.find_work(keep=keep)
     say_earlier(work)
@@ -132,7 +124,7 @@ def sweep(
             click.echo(f"Warning: {OPEN}", err=True)
         estimate = estimate_cells(left, paces)
         with CellLines(opened, left, ended, estimate.middle / workers if estimate else None) as lines:
-            opened.run(left, lines.end_cell, workers=workers, scheduler=scheduler, attempts=attempts)
+            opened.run(left, lines.end_cell, **how)
     click.echo(f"Next: {shlex.join(('python', '-m', 'pipeline', 'compare', experiment))}")
 
 
