@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipeline.study.settings import RULES, Settings, name_option
-from pipeline.study.variants import TABLE
+from pipeline.study.settings import RULES, name_option
 
-DEFAULT = Settings()
 FILE = click.Path(dir_okay=False, path_type=Path)
 SEEDS = click.option("--seeds", default="", help="Only these seeds, such as 0-4 or 0,2,7.")
 
@@ -55,21 +52,12 @@ def setting_option(name: str, **more: Any) -> Callable[..., Any]:
     return click.option(f"--{name_option(name)}", **{**known, **more})
 
 
-RUN_OPTIONS = (
-    click.option("--arch", default=TABLE[0].name, show_default=True, help="Variant to train; see `variants`."),
-    VARIANTS_OPTION,
-    *map(setting_option, RULES),
-)
+def add_options(options: Iterable[Callable[..., Any]]) -> Callable[..., Any]:
+    """One decorator for several options, in their order."""
 
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(list(options)):
+            command = option(command)
+        return command
 
-def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of one training, handed over as `arch` and `settings`, the file of variants and the command's own."""
-
-    @functools.wraps(command)
-    def call(arch: str, **values: Any) -> Any:
-        settings = Settings(**{name: values.pop(name) for name in RULES})
-        return command(arch, settings, **values)
-
-    for option in reversed(RUN_OPTIONS):
-        call = option(call)
-    return call
+    return decorate
