@@ -97,10 +97,10 @@ def replay(experiment: str, variant: str, seed: int | None, epochs: int) -> None
         click.echo(f"Not compared, as the run did not log it: {', '.join(found.unknown)}", err=True)
     if not found.differences:
         click.echo(f"REPEATED bit for bit: {what}, on {place}")
-    elif found.holds:
+    elif not found.failures:
         click.echo(f"REPEATED within the tolerance: {what}, {len(found.differences)} differ in bits, on {place}")
     else:
-        first = (found.differences if found.same_processor else found.beyond)[0]
+        first = found.failures[0]
         raise AnalysisError(
             f"NOT REPEATED: {what}, on {place}; {first.metric} of epoch {first.epoch} is {first.found!r}, "
             f"the run logged {first.logged!r}"
