@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +20,7 @@ from pipeline.plain import count, parse_duration
 if TYPE_CHECKING:
     from pipeline.sweep.cells import Cell
     from pipeline.sweep.execute import CellReport
-    from pipeline.sweep.sweep import Sweep, Work
+    from pipeline.sweep.sweep import Work
 
 WORDS = {"done": "finished", "running": "running", "started": "stopped", "to do": "to do"}
 WORKERS = click.option(
@@ -66,8 +67,11 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool, each: bool) -> N
         click.echo(line)
     states = ", ".join(f"{number} {WORDS[state]}" for state, number in count_states(cells).items())
     click.echo(f"{count(len(cells), 'cell')}: {states}")
-    for line in say_prospects(opened, work):
-        click.echo(line)
+    if opened.declared.claims:
+        from pipeline.workflows.foresee import foresee_claims
+
+        for line in foresee_claims(opened.path, opened.store, opened.experiment_id, work.runs):
+            click.echo(line)
     if all(cell.state == "done" for cell in cells):
         return
     estimate = estimate_cells(cells, opened.read_paces(work.runs))
@@ -144,15 +148,6 @@ def list_cells(cells: Sequence[Cell], *, each: bool) -> Iterator[str]:
             yield f"{name:<{width}}{', '.join(states)}"
 
 
-def say_prospects(opened: Sweep, work: Work) -> list[str]:
-    """What the claims of the experiment can come to."""
-    if not opened.declared.claims:
-        return []
-    from pipeline.workflows.foresee import foresee_claims
-
-    return foresee_claims(opened.path, opened.store, opened.experiment_id, work.runs)
-
-
 def say_stopped(work: Work, ended: Sequence[CellReport], scheduler: str | None, *, again: bool) -> str:
     """How many cells are finished when a signal has stopped the sweep, and the command that continues."""
     finished = len(work.cells) - len(work.left) + sum(not report.returncode for report in ended)
@@ -216,8 +211,6 @@ def cells() -> None:
 
 def import_everything() -> None:
     """Import what `cell` would, also what others import as late as they can, and look up what cannot change."""
-    from importlib import import_module
-
     from PIL import Image
 
     from pipeline.tracking.mlflow_internals import find_packages
