@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import interrupts
-from pipeline.cli.early import check_experiment, take_file
-from pipeline.cli.options import FILE, add_options, setting_option
+from pipeline.cli.options import FILE, add_options, check_experiment, setting_option, take_file
 from pipeline.cli.terminal import showing_life
 from pipeline.private import name_file
 from pipeline.study.settings import COMPARED, name_option

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.early import check_experiment, check_variant, name_experiment
+from pipeline.cli.options import check_experiment, check_variant, name_experiment
 from pipeline.cli.results.answers import Answers, Asked, Results, list_doubts, list_json, tabulate
 from pipeline.cli.terminal import quiet_stderr
 from pipeline.errors import DataError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.early import check_variant, experiment_argument
+from pipeline.cli.options import check_variant, experiment_argument
 from pipeline.cli.results.predict import MODEL
 from pipeline.cli.terminal import quiet_stderr
 from pipeline.errors import AnalysisError

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.early import experiment_argument, name_experiment
-from pipeline.cli.options import FILE, SEEDS
+from pipeline.cli.options import FILE, SEEDS, experiment_argument, name_experiment
 from pipeline.plain import count
 from pipeline.private import name_file
 from pipeline.study.experiment import parse_seeds

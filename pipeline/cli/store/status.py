@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.early import experiment_argument, name_experiment
+from pipeline.cli.options import experiment_argument, name_experiment
 from pipeline.study import metrics
 from pipeline.study.tags import EPOCH, FINGERPRINT, HEARTBEAT, HOST, PID, REASON, VARIANT
 from pipeline.tracking.values import read_moment

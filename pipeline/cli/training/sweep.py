@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import interrupts
-from pipeline.cli.early import FILE_ARGUMENT, check_seeds
-from pipeline.cli.options import SEEDS, Number
+from pipeline.cli.options import FILE_ARGUMENT, SEEDS, Number, check_seeds
 from pipeline.cli.terminal import quiet_stderr, repeat_command, telling_stop
 from pipeline.plain import count, parse_duration
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.early import experiment_argument
-from pipeline.cli.options import VARIANTS_OPTION, add_options, setting_option
+from pipeline.cli.options import VARIANTS_OPTION, add_options, experiment_argument, setting_option
 from pipeline.cli.terminal import telling_stop
 from pipeline.errors import AnalysisError, ResumeError
 from pipeline.plain import count
