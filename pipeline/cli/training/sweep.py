@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pipeline.sweep.execute import CellReport
     from pipeline.sweep.sweep import Work
 
-WORDS = {"done": "finished", "running": "running", "started": "stopped", "to do": "to do"}
 WORKERS = click.option(
     "--workers", type=Number(0, 256), default=0, show_default=True, help="Cells to train at once; 0 for one per core."
 )
@@ -64,14 +63,14 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool, each: bool) -> N
     cells = work.cells
     for line in list_cells(cells, each=each):
         click.echo(line)
-    states = ", ".join(f"{number} {WORDS[state]}" for state, number in count_states(cells).items())
+    states = ", ".join(f"{number} {state}" for state, number in count_states(cells).items())
     click.echo(f"{count(len(cells), 'cell')}: {states}")
     if opened.declared.claims:
         from pipeline.workflows.foresee import foresee_claims
 
         for line in foresee_claims(opened.path, opened.store, opened.experiment_id, work.runs):
             click.echo(line)
-    if all(cell.state == "done" for cell in cells):
+    if not work.left:
         return
     estimate = estimate_cells(cells, opened.read_paces(work.runs))
     by = ""
@@ -141,9 +140,9 @@ def list_cells(cells: Sequence[Cell], *, each: bool) -> Iterator[str]:
     width = max(24, *(len(cell.name) for cell in cells)) + 2
     for name, own in by_variant.items():
         if len(own) == 1:
-            yield f"{own[0].name:<{width}}{WORDS[own[0].state]:<9} {own[0].run_id}".rstrip()
+            yield f"{own[0].name:<{width}}{own[0].state:<9} {own[0].run_id}".rstrip()
         else:
-            states = (f"{number} {WORDS[state]}" for state, number in count_states(own).items() if number)
+            states = (f"{number} {state}" for state, number in count_states(own).items() if number)
             yield f"{name:<{width}}{', '.join(states)}"
 
 
@@ -182,7 +181,7 @@ def cell(experiment: str, variant: str, seed: int, since: str) -> None:
 
     interrupts.follow_launcher()
     found = open_sweep(experiment, str(seed), since).train_cell(variant, EpochLines())
-    if found.state == "done":
+    if found.state == "finished":
         click.echo(f"{found.name} is finished; run {found.run_id}")
 
 
