@@ -50,11 +50,6 @@ class Images:
         """Height and width in words, as 28x28."""
         return f"{self.height}x{self.width}"
 
-    @property
-    def chance(self) -> float:
-        """The accuracy of a guess."""
-        return 1 / len(self.classes)
-
     def describe(self) -> dict[str, object]:
         """The facts of a run."""
         return {SHAPE: "x".join(map(str, self.shape)), CLASSES: len(self.classes), NAMES: list(self.classes)}

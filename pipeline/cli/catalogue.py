@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pipeline.cli.options import VARIANTS_OPTION, setting_option
+from pipeline.study.experiment import load_variants
 
 
 @click.command()
@@ -45,6 +46,5 @@ def variants(variants: str) -> None:
     python -m pipeline variants --variants my.toml
     """
     from pipeline.report.pages.listing import list_variants
-    from pipeline.study.experiment import load_variants
 
     click.echo(list_variants(tuple(load_variants(variants).values())))

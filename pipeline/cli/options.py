@@ -1,18 +1,18 @@
-"""Options that several commands share, one decorator a group."""
+"""Arguments and options that several commands share; a wrong file, name or seed is refused before a heavy import."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipeline.study.settings import RULES, Settings, name_option
-from pipeline.study.variants import TABLE
+from pipeline.errors import UnknownExperiment
+from pipeline.study.experiment import choose_seeds, load_experiment, open_experiment
+from pipeline.study.settings import RULES, name_option
+from pipeline.study.variants import VARIANTS, find_variant
 
-DEFAULT = Settings()
 FILE = click.Path(dir_okay=False, path_type=Path)
 SEEDS = click.option("--seeds", default="", help="Only these seeds, such as 0-4 or 0,2,7.")
 
@@ -55,21 +55,60 @@ def setting_option(name: str, **more: Any) -> Callable[..., Any]:
     return click.option(f"--{name_option(name)}", **{**known, **more})
 
 
-RUN_OPTIONS = (
-    click.option("--arch", default=TABLE[0].name, show_default=True, help="Variant to train; see `variants`."),
-    VARIANTS_OPTION,
-    *map(setting_option, RULES),
-)
+def add_options(options: Iterable[Callable[..., Any]]) -> Callable[..., Any]:
+    """One decorator for several options, in their order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(list(options)):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of one training, handed over as `arch` and `settings`, the file of variants and the command's own."""
+def check_experiment(experiment: str) -> None:
+    """Raise ExperimentError for a file that is not an experiment's, UnknownExperiment for a name that is not stored."""
+    if experiment and open_experiment(experiment) is None:
+        from pipeline.tracking.quick import list_names
 
-    @functools.wraps(command)
-    def call(arch: str, **values: Any) -> Any:
-        settings = Settings(**{name: values.pop(name) for name in RULES})
-        return command(arch, settings, **values)
+        names = list_names()
+        if names is not None and experiment not in names:
+            raise UnknownExperiment(experiment, names)
 
-    for option in reversed(RUN_OPTIONS):
-        call = option(call)
-    return call
+
+def name_experiment(experiment: str) -> str:
+    """What MLflow calls an experiment, which is given by that name or by its file."""
+    declared = open_experiment(experiment)
+    return declared.name if declared else experiment
+
+
+def check_variant(variant: str | None, experiment: str) -> None:
+    """Raise UnknownVariant for a name that neither the study nor the experiment's file has."""
+    if variant:
+        declared = open_experiment(experiment)
+        find_variant(variant, declared.table if declared else VARIANTS)
+
+
+def _take_experiment(_ctx: click.Context, _param: click.Parameter, experiment: str) -> str:
+    check_experiment(experiment)
+    return experiment
+
+
+def take_file(_ctx: click.Context, _param: click.Parameter, path: str) -> str:
+    """The path of an experiment's file; raises ExperimentError for any other."""
+    load_experiment(path)
+    return path
+
+
+def check_seeds(path: str, seeds: str) -> None:
+    """Raise ExperimentError for seeds that the file does not declare."""
+    if seeds:
+        choose_seeds(load_experiment(path), seeds)
+
+
+def experiment_argument(*, default: str | None = None) -> Callable[..., Any]:
+    """The argument EXPERIMENT of a command that takes a file or a name."""
+    return click.argument("experiment", callback=_take_experiment, required=default is None, default=default)
+
+
+FILE_ARGUMENT = click.argument("experiment", callback=take_file)

@@ -98,11 +98,9 @@ class EpochLines(RunProgress):
 
     def end_run(self, trained: TrainedRun) -> None:
         """Say the result."""
-        accuracy, loss = (
-            metrics.format_value(name, trained.finals[name])
-            for name in (metrics.TEST_ACCURACY.final, metrics.TEST_LOSS.final)
-        )
+        said = {name: metrics.format_value(name, value) for name, value in trained.finals.items()}
         self.console.say(f"weights sha256 {trained.weights_sha256}")
+        accuracy, loss = said[metrics.TEST_ACCURACY.final], said[metrics.TEST_LOSS.final]
         self.console.say(f"test accuracy {accuracy}, test loss {loss}")
         if self.hint:
             self.console.say(self.hint)

@@ -15,7 +15,7 @@ from pipeline.study.settings import RULES, Settings
 from pipeline.study.variants import Variant, find_variant
 from pipeline.training.fingerprint import fingerprint_training
 
-State = Literal["done", "running", "started", "to do"]
+State = Literal["finished", "running", "stopped", "to do"]
 STATES: tuple[State, ...] = get_args(State)
 NOTHING: tuple[State, str, int] = "to do", "", 0
 
@@ -44,8 +44,8 @@ class Cell:
 def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame, images: Images = MNIST) -> list[Cell]:
     """Every cell of the experiment, whole seeds first, with what `runs` (tracking.runs.read_runs) holds of it.
 
-    A cell is done if a run of its fingerprint is finished, running if the newest such run is alive, and started if it
-    was killed or died.
+    A cell is finished if a run of its fingerprint is, running if the newest such run is alive, and stopped if that was
+    killed or died.
     """
     judged = _judge_runs(runs)
     cells = []
@@ -66,9 +66,9 @@ def _judge_runs(runs: pd.DataFrame) -> dict[str, tuple[State, str, int]]:
     columns = (ordered[name] for name in ("fingerprint", "outcome", "alive", "run_id", "last_epoch"))
     for fingerprint, outcome, alive, run_id, last in zip(*columns, strict=True):
         if outcome == "finished":
-            judged[fingerprint] = "done", run_id, last
-        elif judged.get(fingerprint, NOTHING)[0] != "done":
-            judged[fingerprint] = "running" if alive else "started", run_id, max(last, 0)
+            judged[fingerprint] = "finished", run_id, last
+        elif judged.get(fingerprint, NOTHING)[0] != "finished":
+            judged[fingerprint] = "running" if alive else "stopped", run_id, max(last, 0)
     return judged
 
 
@@ -79,7 +79,7 @@ def find_earlier(
 
     `rows` (tracking.runs.read_trained_rows) is asked only where a run may be one.
     """
-    open_cells = {cell.fingerprint: cell for cell in cells if cell.state != "done"}
+    open_cells = {cell.fingerprint: cell for cell in cells if cell.state != "finished"}
     names = {cell.variant.name for cell in open_cells.values()}
     candidates = runs[
         (runs["outcome"] == "finished")
@@ -103,7 +103,7 @@ def find_earlier(
 def keep_earlier(cells: Sequence[Cell], earlier: Mapping[str, str]) -> list[Cell]:
     """The cells, those done that an earlier version of the training has trained (find_earlier)."""
     return [
-        replace(cell, state="done", run_id=earlier[cell.fingerprint]) if cell.fingerprint in earlier else cell
+        replace(cell, state="finished", run_id=earlier[cell.fingerprint]) if cell.fingerprint in earlier else cell
         for cell in cells
     ]
 

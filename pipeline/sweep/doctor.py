@@ -59,12 +59,10 @@ def find_faults(survey: Survey, *, deep: bool = False) -> Iterator[Finding]:
 
     With `deep` every file and metric point of finished runs is compared with the hashes that were kept.
     """
-    if moved := list(find_moved_folders(survey.store)):
-        yield from moved
-        survey = survey_store(survey.store, survey.name)  # --fix has changed every address in it
-    if waiting := list(find_undelivered(survey)):
-        yield from waiting
-        survey = survey_store(survey.store, survey.name)  # --fix has delivered what dead processes have to say
+    for find in (find_moved_folders, find_undelivered):
+        if found := list(find(survey)):
+            yield from found
+            survey = survey_store(survey.store, survey.name)  # --fix has changed addresses, or delivered journals
     yield from find_unreadable(survey)
     yield from _find_dead(survey)
     yield from _find_untaken(survey)

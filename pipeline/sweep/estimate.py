@@ -82,7 +82,7 @@ def probe_cells(cells: Sequence[Cell]) -> tuple[Estimate, str]:
     They are trained in a process of its own, whose threads are the cell's. What one network tells of another is rough:
     a factor of 1.5 either way. Raises ExperimentError where that process is killed.
     """
-    longest = max((cell for cell in cells if cell.state != "done"), key=count_cell_work)
+    longest = max((cell for cell in cells if cell.state != "finished"), key=count_cell_work)
     rate = time_in_process(longest) * EVALUATION_SHARE / count_work(longest.variant, 1, longest.images)
     return _estimate_by(Estimate(rate / 1.5, rate, rate * 1.5), STARTUP_SECONDS, cells), longest.variant.name
 
@@ -106,7 +106,7 @@ def _time_image(cell: Cell) -> float:
 
 def _estimate_by(rates: Estimate, rest: float, cells: Sequence[Cell]) -> Estimate:
     """Seconds for the cells that are not done, by those for a multiply-add and those a cell takes beside its epochs."""
-    left = [cell for cell in cells if cell.state != "done"]
+    left = [cell for cell in cells if cell.state != "finished"]
     total = sum(map(count_cell_work, left))
     return Estimate(*(rate * total + rest * len(left) for rate in rates))
 

@@ -142,9 +142,8 @@ def run_cells(client: Client, cells: Sequence[Cell], words: Sequence[str], attem
 
 def forward_environment() -> dict[str, str]:
     """The variables of this process that decide where a cell writes, without secrets."""
-    names = [name for name in os.environ if name.startswith(FORWARDED)]
-    tracking = {"MLFLOW_TRACKING_URI"} & set(os.environ)
-    return {name: os.environ[name] for name in names if name in tracking or not any(part in name for part in SECRET)}
+    names = [name for name in os.environ if name.startswith(FORWARDED) and not any(part in name for part in SECRET)]
+    return {name: os.environ[name] for name in (*names, "MLFLOW_TRACKING_URI") if name in os.environ}
 
 
 def run_process(job: Job, pause: float = 0.0) -> CellReport:

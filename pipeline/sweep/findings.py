@@ -40,14 +40,14 @@ def is_result(run: RunRecord) -> bool:
     return run.is_training and run.state == "finished" and not run.deleted
 
 
-def find_moved_folders(store: Store) -> Iterator[Finding]:
+def find_moved_folders(survey: Survey) -> Iterator[Finding]:
     """Former places of this project's folder that the store still names."""
-    for folder, count in find_moved(store):
+    for folder, count in find_moved(survey.store):
         yield Finding(
             subject=f"folder {folder}",
             problem=f"it was moved, and {count} addresses in the store still name it",
             remedy="they name the folder of the store",
-            fix=partial(_fix_moved, store),
+            fix=partial(_fix_moved, survey.store),
         )
 
 

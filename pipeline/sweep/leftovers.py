@@ -36,9 +36,8 @@ def find_checkpoints_left(survey: Survey, damaged: Collection[str]) -> Iterator[
         if reason := _explain_needless(survey.store, folder, run):
             fix = partial(_remove_folder, survey.store, folder)
             yield Finding(subject=subject, problem=f"their run is {reason}", remedy="folder removed", fix=fix)
-        elif any(folder.glob(UNFINISHED)) and not is_held(folder):
-            names = ", ".join(sorted(path.name for path in folder.glob(UNFINISHED)))
-            problem = f"a process died while it wrote {names}"
+        elif (halves := sorted(path.name for path in folder.glob(UNFINISHED))) and not is_held(folder):
+            problem = f"a process died while it wrote {', '.join(halves)}"
             yield Finding(subject=subject, problem=problem, remedy="file removed", fix=partial(_remove_halves, folder))
 
 

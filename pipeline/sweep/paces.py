@@ -39,7 +39,8 @@ def read_paces(store: Store) -> pd.DataFrame:
     `seconds` is from its start to its end. A run whose numbers cannot be understood is left out.
     """
     with store_errors(store):
-        rows = pd.concat([read_rows(store, experiment_id, PACES) for experiment_id in _list_experiments(store)])
+        listed = read_experiments(store.database) if store.database else read_pages(store.client.search_experiments)
+        rows = pd.concat([read_rows(store, each.experiment_id, PACES) for each in listed])
     for name in ("subset", "epochs", "started", "ended", metrics.EPOCH_SECONDS.final):
         rows[name] = pd.to_numeric(rows[name], errors="coerce")
     rows["seconds"] = (rows["ended"] - rows["started"]) / 1000
@@ -54,13 +55,6 @@ def expect_epoch(variant: Variant, settings: Settings) -> float | None:
         return estimate_epoch(variant, settings, read_paces(open_store()))
     except StoreError:
         return None
-
-
-def _list_experiments(store: Store) -> list[str]:
-    """The ids of all experiments that are not deleted."""
-    if store.database:
-        return [each.experiment_id for each in read_experiments(store.database)]
-    return [each.experiment_id for each in read_pages(store.client.search_experiments)]
 
 
 def read_running(store: Store, experiment_id: str) -> dict[str, tuple[int, float]]:

@@ -70,7 +70,7 @@ class Sweep:
         rows = partial(read_trained_rows, self.store, self.experiment_id)
         earlier = find_earlier(cells, self.dataset.sha256, runs, rows)
         cells = keep_earlier(cells, earlier) if keep else cells
-        left = [cell for cell in cells if cell.state != "done"]
+        left = [cell for cell in cells if cell.state != "finished"]
         return Work(cells=cells, left=left, runs=runs, earlier=0 if keep else len(earlier))
 
     def judge_cells(self, runs: pd.DataFrame) -> list[Cell]:
@@ -99,9 +99,9 @@ class Sweep:
             if cell.state == "running":
                 raise CellTaken(f"{cell.name} is trained by run {cell.run_id} at this moment; let it end")
             os.environ["MLFLOW_EXPERIMENT_ID"] = self.experiment_id
-            if cell.state == "started" and any(locate_checkpoints(self.store, cell.run_id).glob("epoch-*")):
+            if cell.state == "stopped" and any(locate_checkpoints(self.store, cell.run_id).glob("epoch-*")):
                 resume_training(cell.run_id, cell.variant, cell.settings, progress, self.dataset)
-            elif cell.state != "done":
+            elif cell.state != "finished":
                 train_variant(cell.variant, cell.settings, progress, self.dataset)
         return cell
 

@@ -41,9 +41,10 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """What a replay found: `differences` in bits, and of these those `beyond` the tolerance of another processor.
+    """What a replay found: `differences` in bits, and of these the `failures`, which say that the run was not repeated.
 
-    Metrics that the run did not log, as one of an earlier version, are `unknown` and not compared.
+    On its own type of processor every difference is one, elsewhere those beyond the tolerance. Metrics that the run did
+    not log, as one of an earlier version, are `unknown` and not compared.
     """
 
     run_id: str
@@ -53,13 +54,8 @@ class Replay:
     compared: int
     same_processor: bool
     differences: Sequence[Difference]
-    beyond: Sequence[Difference]
+    failures: Sequence[Difference]
     unknown: Sequence[str]
-
-    @property
-    def holds(self) -> bool:
-        """Whether the run was repeated: bit for bit on its own type of processor, within the tolerance elsewhere."""
-        return not (self.differences if self.same_processor else self.beyond)
 
 
 def replay_run(experiment: str, variant: str, seed: int | None, epochs: int, progress: RunProgress) -> Replay:
@@ -115,15 +111,16 @@ def _compare(store: Store, run: pd.Series, history: Sequence[dict[str, float]]) 
         if metric in logs
     ]
     differences = [pair for pair in pairs if pair.found != pair.logged]
+    same_processor = json.loads(environment).get("cpu", "") == name_cpu()
     return Replay(
         run_id=run_id,
         variant=str(run["variant"]),
         seed=int(run["seed"]),
         epochs=len(history),
         compared=len(pairs),
-        same_processor=json.loads(environment).get("cpu", "") == name_cpu(),
+        same_processor=same_processor,
         differences=differences,
-        beyond=[each for each in differences if not _is_near(each)],
+        failures=[each for each in differences if same_processor or not _is_near(each)],
         unknown=[str(metric) for metric in COMPARED if metric not in logs],
     )
 

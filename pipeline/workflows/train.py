@@ -86,8 +86,7 @@ def train_variant(
         recorder.log({}, {FINGERPRINT: fingerprint_training(variant, settings, dataset.sha256)})
         folder = locate_checkpoints(store, recorder.run_id)
         with hold_checkpoints(folder, identify_training(variant, settings, dataset.sha256)) as checkpoints:
-            run = _Run(recorder=recorder, variant=variant, settings=settings, dataset=dataset, progress=progress)
-            trained = run.train(checkpoints)
+            trained = _Run(recorder, variant, settings, dataset, progress).train(checkpoints)
     drop_checkpoints(folder)
     progress.end_run(trained)
     return trained
@@ -108,8 +107,7 @@ def resume_training(
     fingerprint = fingerprint_training(variant, settings, dataset.sha256)
     with hold_checkpoints(folder, config) as checkpoints, resume_run(store, run_id, fingerprint) as recorder:
         progress.begin_run(run_id, variant, settings, resumes=True)
-        run = _Run(recorder=recorder, variant=variant, settings=settings, dataset=dataset, progress=progress)
-        trained = run.train(checkpoints)
+        trained = _Run(recorder, variant, settings, dataset, progress).train(checkpoints)
     drop_checkpoints(folder)
     progress.end_run(trained)
     return trained
@@ -128,7 +126,7 @@ class _ViolinImages(Observer):
             self.recorder.log_image("weights", epoch, {".png": png, "+compressed.webp": shrink_png(png)})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Run:
     """A run on its way: recorder, what is trained, on what, and who hears of it."""
 

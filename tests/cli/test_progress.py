@@ -66,7 +66,7 @@ def test_what_an_earlier_sweep_has_trained_of_a_cell_is_no_work_of_this_one(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "Lines", lambda: Console(file=io.StringIO(), force_terminal=True))
-    cells = [make_cell(0, state="started", last_epoch=8), make_cell(1)]
+    cells = [make_cell(0, state="stopped", last_epoch=8), make_cell(1)]
     lines = CellLines(SimpleNamespace(store=None), cells, [], expected=600.0)
     clock.now = 100.0
     assert lines.estimate_left() == 500.0, "nothing has been done yet"

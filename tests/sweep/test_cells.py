@@ -20,7 +20,7 @@ NO_RUNS = pd.DataFrame(columns=COLUMNS)
 def test_cells_come_whole_seeds_first_with_the_state_of_their_runs() -> None:
     fresh = plan_cells(STUDY, "a", NO_RUNS)
     assert [cell.name for cell in fresh] == ["conv2_3x3-s0", "conv2_3x3_reg-s0", "conv2_3x3-s1", "conv2_3x3_reg-s1"]
-    assert count_states(fresh) == {"done": 0, "running": 0, "started": 0, "to do": 4}
+    assert count_states(fresh) == {"finished": 0, "running": 0, "stopped": 0, "to do": 4}
     runs = pd.DataFrame(
         [
             (fresh[0].fingerprint, "finished", "old", 1, False, 25),
@@ -34,8 +34,8 @@ def test_cells_come_whole_seeds_first_with_the_state_of_their_runs() -> None:
     )
     planned = plan_cells(STUDY, "a", runs)
     assert [(cell.state, cell.run_id, cell.last_epoch) for cell in planned] == [
-        ("done", "old", 25),
-        ("started", "second", 9),
+        ("finished", "old", 25),
+        ("stopped", "second", 9),
         ("running", "third", 0),
         ("to do", "", 0),
     ]
@@ -76,6 +76,6 @@ def test_runs_of_an_earlier_version_are_found_and_kept_only_if_asked() -> None:
     earlier = find_earlier(cells, "a", runs, lambda: rows)
     assert earlier == {cells[0].fingerprint: "newer"}
     kept = keep_earlier(cells, earlier)
-    assert [(cell.state, cell.run_id) for cell in kept[:2]] == [("done", "newer"), ("to do", "")]
+    assert [(cell.state, cell.run_id) for cell in kept[:2]] == [("finished", "newer"), ("to do", "")]
     done = runs.assign(fingerprint=cells[0].fingerprint)
     assert find_earlier(plan_cells(STUDY, "a", done.assign(alive=False)), "a", done, lambda: rows) == {}

@@ -51,7 +51,7 @@ def test_an_estimate_scales_with_work_and_leaves_out_what_is_done() -> None:
     ratio = count_work(find_variant("conv7_5x5"), 1) / count_work(find_variant("conv2_3x3"), 1)
     both = estimate_cells(CELLS[:2], seen(2.0))
     assert both.middle == pytest.approx(20.0 * (1 + ratio) + 2 * REST)
-    stopped = estimate_cells([replace(CELLS[0], state="started", last_epoch=7)], seen(2.0))
+    stopped = estimate_cells([replace(CELLS[0], state="stopped", last_epoch=7)], seen(2.0))
     assert stopped.middle == pytest.approx(3 * 2.0 + REST)
 
 

@@ -41,7 +41,7 @@ def find_collapsed(runs: pd.DataFrame) -> set[str]:
     if metrics.TEST_ACCURACY.final not in runs or runs.empty:
         return set()
     accuracy = runs[metrics.TEST_ACCURACY.final].astype(float)
-    chance = find_images(runs).chance
+    chance = 1 / len(find_images(runs).classes)
     floor = max(min(2 * chance, chance + (1 - chance) / 9), accuracy.median() / 2)
     return set(runs.loc[accuracy < floor, "run_id"])
 

@@ -53,8 +53,7 @@ def tabulate(asked: Asked, looks: Sequence[Look], answers: Answers) -> str:
         return ""
     classes = asked.images.classes
     wide = len(classes) > MOST_COLUMNS or max(map(len, classes)) >= WIDTH
-    likeliest = [(classes[rank(row)[0]], max(row)) for row in answers]
-    said = [f"{name} ({100 * probability:.1f} %)" for name, probability in likeliest]
+    said = [f"{classes[rank(row)[0]]} ({100 * max(row):.1f} %)" for row in answers]
     room = max(ANSWER, *map(len, said))
     width = max(len("picture"), *(len(str(look.path)) for look in looks))
     rest = "  then" if wide else "".join(f"{name:>{WIDTH}}" for name in classes)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import interrupts
-from pipeline.cli.early import check_experiment, take_file
-from pipeline.cli.options import FILE, setting_option
+from pipeline.cli.options import FILE, add_options, check_experiment, setting_option, take_file
 from pipeline.cli.terminal import showing_life
 from pipeline.private import name_file
 from pipeline.study.settings import COMPARED, name_option
@@ -33,12 +32,10 @@ COLOURS = {
 }
 
 
-def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for each setting that runs must share to be compared."""
-    for name in reversed(COMPARED):
-        only = f"Only runs with this --{name_option(name)}."
-        command = setting_option(name, default=None, show_default=False, help=only)(command)
-    return command
+def _only_option(name: str) -> Callable[..., Any]:
+    """The option of a setting that runs must share to be compared."""
+    only = f"Only runs with this --{name_option(name)}."
+    return setting_option(name, default=None, show_default=False, help=only)
 
 
 @click.command()
@@ -52,7 +49,7 @@ def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--published", is_flag=True, help="Add the notebook's numbers and the differences from them.")
 @click.option("--controls", is_flag=True, help="Add the five control rows.")
 @click.option("--trace", nargs=2, metavar="ROW COLUMN", help="Print the runs behind one entry of the table.")
-@_settings_options
+@add_options(map(_only_option, COMPARED))
 def compare(experiment: str, other_run: str, rule: str | None, form: str, output: Path | None, **options: Any) -> None:
     """Compare the finished runs of EXPERIMENT and judge its claims.
 

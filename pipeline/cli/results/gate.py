@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.early import experiment_argument
-from pipeline.cli.options import FILE
+from pipeline.cli.options import FILE, experiment_argument
 from pipeline.errors import AnalysisError
 from pipeline.private import check_regular
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.early import check_experiment, check_variant
+from pipeline.cli.options import check_experiment, check_variant, name_experiment
 from pipeline.cli.results.answers import Answers, Asked, Results, list_doubts, list_json, tabulate
 from pipeline.cli.terminal import quiet_stderr
 from pipeline.errors import DataError
 from pipeline.plain import count
+from pipeline.study.experiment import open_experiment
 from pipeline.study.tags import PARAM_DATA_NAME
 from pipeline.study.variants import VARIANTS
 
@@ -104,11 +105,8 @@ def _look_at_all(
     for place, path in enumerate(paths):
         try:
             look = look_at(path, whole=whole, ink=asked.run.ink, images=asked.images)
-        except DataError as error:
-            yield str(error)
-            continue
-        except OSError as error:
-            yield f"{path}: {error.strerror or error}"
+        except (DataError, OSError) as error:
+            yield f"{path}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
             continue
         if targets:
             targets[place].parent.mkdir(parents=True, exist_ok=True)
@@ -168,20 +166,16 @@ def _name_targets(images: Sequence[Path], explain: bool, folder: Path | None) ->
 
 def check_model(run_id: str | None, variant: str | None, experiment: str) -> str:
     """The experiment's name; refuses options that name no model, or two, before anything heavy is imported."""
-    from pipeline.study.experiment import open_experiment
-
     if run_id and variant:
         raise click.UsageError("--run and --variant name two models; give one of them")
     if experiment and not variant:
         raise click.UsageError("--experiment says where --variant looks; give --variant too")
     check_experiment(experiment)
-    declared = open_experiment(experiment)
-    if variant and experiment and not declared and variant not in VARIANTS:
+    if variant and experiment and not open_experiment(experiment) and variant not in VARIANTS:
         own = f'"{variant}" is not one of the study\'s variants; if "{experiment}" has variants of its own'
         raise click.UsageError(f"{own}, give its file to --experiment")
-    if variant:
-        check_variant(variant, experiment)
-    return declared.name if declared else experiment
+    check_variant(variant, experiment)
+    return name_experiment(experiment)
 
 
 def _find_model(store: Store, run_id: str | None, variant: str | None, experiment: str, model: str) -> FinishedRun:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.early import check_variant, experiment_argument
+from pipeline.cli.options import check_variant, experiment_argument
 from pipeline.cli.results.predict import MODEL
 from pipeline.cli.terminal import quiet_stderr
 from pipeline.errors import AnalysisError
 
 if TYPE_CHECKING:
+    from pipeline.serving.card import Source
+    from pipeline.tracking.files.registry import FinishedRun
     from pipeline.workflows.compare import Found
 
 
@@ -31,20 +33,12 @@ def promote(experiment: str, variant: str, model: str) -> None:
     python -m pipeline promote experiments/matched.toml
     python -m pipeline promote experiments/pairs.toml --variant conv2_3x3
     """
-    if variant:
-        check_variant(variant, experiment)
+    check_variant(variant, experiment)
 
-    from pipeline.serving.card import Source, write_card
+    from pipeline.serving.card import write_card
     from pipeline.serving.promote import choose_run
     from pipeline.tracking.files.hashes import demand_unchanged
-    from pipeline.tracking.files.registry import (
-        check_artifacts,
-        count_test_images,
-        find_run,
-        read_images,
-        read_versions,
-        register_champion,
-    )
+    from pipeline.tracking.files.registry import check_artifacts, find_run, register_champion
     from pipeline.workflows.compare import find_comparison
 
     found = find_comparison(experiment, "all-seeds", {}, frozenset({"controls"}))
@@ -52,14 +46,7 @@ def promote(experiment: str, variant: str, model: str) -> None:
     run = find_run(found.store, choice.run_id)
     check_artifacts(found.store, run.run_id)
     demand_unchanged(found.store, found.experiment_id, found.comparison.runs["run_id"])
-    source = Source(
-        experiment=found.store.client.get_experiment(found.experiment_id).name,
-        facts=run.facts,
-        versions=read_versions(found.store, run.run_id),
-        test_images=count_test_images(found.store, run.run_id),
-        images=read_images(found.store, run.run_id),
-    )
-    card = write_card(choice, source)
+    card = write_card(choice, _read_source(found, run))
     with quiet_stderr():
         from pipeline.serving.predict import load_verified
 
@@ -68,6 +55,20 @@ def promote(experiment: str, variant: str, model: str) -> None:
     state = "is now" if new else "was and stays"
     click.echo(f"{run.variant}, seed {run.seed}, run {run.run_id}: version {version} of {model} {state} its champion")
     click.echo(f"serve it: mlflow models serve -m models:/{model}@champion --env-manager local")
+
+
+def _read_source(found: Found, run: FinishedRun) -> Source:
+    """What the card says of the run, beside how it was chosen."""
+    from pipeline.serving.card import Source
+    from pipeline.tracking.files.registry import count_test_images, read_images, read_versions
+
+    return Source(
+        experiment=found.store.client.get_experiment(found.experiment_id).name,
+        facts=run.facts,
+        versions=read_versions(found.store, run.run_id),
+        test_images=count_test_images(found.store, run.run_id),
+        images=read_images(found.store, run.run_id),
+    )
 
 
 def _are_claims_late(found: Found) -> bool:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.early import experiment_argument, name_experiment
-from pipeline.cli.options import FILE, SEEDS
+from pipeline.cli.options import FILE, SEEDS, experiment_argument, name_experiment
 from pipeline.plain import count
 from pipeline.private import name_file
+from pipeline.study.experiment import parse_seeds
 
 
 @click.group()
@@ -39,7 +39,6 @@ def export_bundle(experiment: str, file: Path, every: bool, evidence: bool, seed
     python -m pipeline bundle export experiments/matched.toml matched.zip
     python -m pipeline bundle export experiments/twins.toml twins-seed00.zip --evidence --seeds 0
     """
-    from pipeline.study.experiment import parse_seeds
     from pipeline.tracking.bundle.archive import BundleWriter
     from pipeline.tracking.bundle.export_runs import Wanted, export_experiment
     from pipeline.tracking.bundle.manifest import BundleError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.early import experiment_argument, name_experiment
+from pipeline.cli.options import experiment_argument, name_experiment
 from pipeline.errors import StoreUnreachable
 from pipeline.plain import count, escape_controls
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.early import experiment_argument, name_experiment
+from pipeline.cli.options import experiment_argument, name_experiment
 from pipeline.study import metrics
 from pipeline.study.tags import EPOCH, FINGERPRINT, HEARTBEAT, HOST, PID, REASON, VARIANT
+from pipeline.tracking.values import read_moment
 
 if TYPE_CHECKING:
     from pipeline.tracking.quick import ExperimentRecord, RunRecord
@@ -171,8 +172,6 @@ def shorten_row(row: tuple[str, ...]) -> tuple[str, ...]:
 
 def format_age(moment: str) -> str:
     """The time since a moment (ISO 8601) in its largest whole unit, as 40 s, 3 min, 2 h or 5 d; "" for none."""
-    from pipeline.tracking.values import read_moment
-
     then = read_moment(moment)
     if then is None:
         return ""

@@ -6,22 +6,21 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline import interrupts
-from pipeline.cli.early import FILE_ARGUMENT, check_seeds
-from pipeline.cli.options import SEEDS, Number
+from pipeline.cli.options import FILE_ARGUMENT, SEEDS, Number, check_seeds
 from pipeline.cli.terminal import quiet_stderr, repeat_command, telling_stop
 from pipeline.plain import count, parse_duration
 
 if TYPE_CHECKING:
     from pipeline.sweep.cells import Cell
     from pipeline.sweep.execute import CellReport
-    from pipeline.sweep.sweep import Sweep, Work
+    from pipeline.sweep.sweep import Work
 
-WORDS = {"done": "finished", "running": "running", "started": "stopped", "to do": "to do"}
 WORKERS = click.option(
     "--workers", type=Number(0, 256), default=0, show_default=True, help="Cells to train at once; 0 for one per core."
 )
@@ -64,11 +63,14 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool, each: bool) -> N
     cells = work.cells
     for line in list_cells(cells, each=each):
         click.echo(line)
-    states = ", ".join(f"{number} {WORDS[state]}" for state, number in count_states(cells).items())
+    states = ", ".join(f"{number} {state}" for state, number in count_states(cells).items())
     click.echo(f"{count(len(cells), 'cell')}: {states}")
-    for line in say_prospects(opened, work):
-        click.echo(line)
-    if all(cell.state == "done" for cell in cells):
+    if opened.declared.claims:
+        from pipeline.workflows.foresee import foresee_claims
+
+        for line in foresee_claims(opened.path, opened.store, opened.experiment_id, work.runs):
+            click.echo(line)
+    if not work.left:
         return
     estimate = estimate_cells(cells, opened.read_paces(work.runs))
     by = ""
@@ -88,16 +90,7 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool, each: bool) -> N
 @click.option("--attempts", type=click.IntRange(1, 10), default=2, show_default=True, help="Tries per cell.")
 @click.option("--force", is_flag=True, help="Train finished cells again, as new runs.")
 @KEEP
-def sweep(
-    experiment: str,
-    seeds: str,
-    workers: int,
-    budget: str,
-    scheduler: str | None,
-    attempts: int,
-    force: bool,
-    keep: bool,
-) -> None:
+def sweep(experiment: str, seeds: str, budget: str, force: bool, keep: bool, **how: Any) -> None:
     """Train every cell of EXPERIMENT that is not finished yet.
 
     Each cell runs in its own process. Finished cells are skipped, and stopped ones continue after their last epoch.
@@ -116,7 +109,8 @@ def sweep(
     from pipeline.sweep.estimate import count_cores, estimate_cells, take_within
     from pipeline.sweep.sweep import open_sweep
 
-    workers = workers or count_cores()
+    how["workers"] = workers = how["workers"] or count_cores()
+    scheduler: str | None = how["scheduler"]
     opened = open_sweep(experiment, seeds, datetime.now(UTC).isoformat() if force else "")
     work = opened.find_work(keep=keep)
     say_earlier(work)
@@ -132,7 +126,7 @@ def sweep(
             click.echo(f"Warning: {OPEN}", err=True)
         estimate = estimate_cells(left, paces)
         with CellLines(opened, left, ended, estimate.middle / workers if estimate else None) as lines:
-            opened.run(left, lines.end_cell, workers=workers, scheduler=scheduler, attempts=attempts)
+            opened.run(left, lines.end_cell, **how)
     click.echo(f"Next: {shlex.join(('python', '-m', 'pipeline', 'compare', experiment))}")
 
 
@@ -146,19 +140,10 @@ def list_cells(cells: Sequence[Cell], *, each: bool) -> Iterator[str]:
     width = max(24, *(len(cell.name) for cell in cells)) + 2
     for name, own in by_variant.items():
         if len(own) == 1:
-            yield f"{own[0].name:<{width}}{WORDS[own[0].state]:<9} {own[0].run_id}".rstrip()
+            yield f"{own[0].name:<{width}}{own[0].state:<9} {own[0].run_id}".rstrip()
         else:
-            states = (f"{number} {WORDS[state]}" for state, number in count_states(own).items() if number)
+            states = (f"{number} {state}" for state, number in count_states(own).items() if number)
             yield f"{name:<{width}}{', '.join(states)}"
-
-
-def say_prospects(opened: Sweep, work: Work) -> list[str]:
-    """What the claims of the experiment can come to."""
-    if not opened.declared.claims:
-        return []
-    from pipeline.workflows.foresee import foresee_claims
-
-    return foresee_claims(opened.path, opened.store, opened.experiment_id, work.runs)
 
 
 def say_stopped(work: Work, ended: Sequence[CellReport], scheduler: str | None, *, again: bool) -> str:
@@ -196,7 +181,7 @@ def cell(experiment: str, variant: str, seed: int, since: str) -> None:
 
     interrupts.follow_launcher()
     found = open_sweep(experiment, str(seed), since).train_cell(variant, EpochLines())
-    if found.state == "done":
+    if found.state == "finished":
         click.echo(f"{found.name} is finished; run {found.run_id}")
 
 
@@ -224,8 +209,6 @@ def cells() -> None:
 
 def import_everything() -> None:
     """Import what `cell` would, also what others import as late as they can, and look up what cannot change."""
-    from importlib import import_module
-
     from PIL import Image
 
     from pipeline.tracking.mlflow_internals import find_packages

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 
-from pipeline.cli.early import experiment_argument
-from pipeline.cli.options import DEFAULT, run_options, setting_option
+from pipeline.cli.options import VARIANTS_OPTION, add_options, experiment_argument, setting_option
 from pipeline.cli.terminal import telling_stop
 from pipeline.errors import AnalysisError, ResumeError
 from pipeline.plain import count
-from pipeline.study.settings import Settings, name_option
+from pipeline.study.experiment import load_variants
+from pipeline.study.settings import RULES, Settings, name_option
 from pipeline.study.variants import TABLE, find_variant
 
 NO_RUN = "none"
@@ -19,7 +20,9 @@ SUBSET = "tests/mnist-subset.npz"
 
 
 @click.command()
-@run_options
+@click.option("--arch", default=TABLE[0].name, show_default=True, help="Variant to train; see `variants`.")
+@VARIANTS_OPTION
+@add_options(map(setting_option, RULES))
 @click.option(
     "--resume",
     default=NO_RUN,
@@ -27,7 +30,7 @@ SUBSET = "tests/mnist-subset.npz"
     metavar="RUN_ID",
     help="Continue an interrupted run, with its own settings.",
 )
-def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
+def train(arch: str, variants: str, resume: str, **values: Any) -> None:
     """Train one variant and log everything to MLflow.
 
     \b
@@ -36,8 +39,7 @@ def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
     python -m pipeline train --arch tiny_3x3 --variants my.toml --data fashion-mnist --epochs 2
     python -m pipeline train --resume 67b3025b477a4a5b8fb9337189264261
     """
-    from pipeline.study.experiment import load_variants
-
+    settings = Settings(**values)
     if resume != NO_RUN and variants:
         raise ResumeError(f"run {resume} knows its own variant; leave --variants out beside --resume")
     variant = find_variant(arch, load_variants(variants)) if resume == NO_RUN else None
@@ -59,7 +61,7 @@ def train(arch: str, settings: Settings, variants: str, resume: str) -> None:
 
 def _refuse_other_options(run_id: str, given: tuple[str, Settings], own: tuple[str, Settings]) -> None:
     """Raise ResumeError for an option given beside --resume that differs; `mlflow run` gives every default too."""
-    default = (TABLE[0].name, DEFAULT)
+    default = (TABLE[0].name, Settings())
     rows = [{"arch": arch, **vars(settings)} for arch, settings in (given, own, default)]
     for name in rows[0]:
         said, runs, usual = (row[name] for row in rows)
@@ -94,10 +96,10 @@ def replay(experiment: str, variant: str, seed: int | None, epochs: int) -> None
         click.echo(f"Not compared, as the run did not log it: {', '.join(found.unknown)}", err=True)
     if not found.differences:
         click.echo(f"REPEATED bit for bit: {what}, on {place}")
-    elif found.holds:
+    elif not found.failures:
         click.echo(f"REPEATED within the tolerance: {what}, {len(found.differences)} differ in bits, on {place}")
     else:
-        first = (found.differences if found.same_processor else found.beyond)[0]
+        first = found.failures[0]
         raise AnalysisError(
             f"NOT REPEATED: {what}, on {place}; {first.metric} of epoch {first.epoch} is {first.found!r}, "
             f"the run logged {first.logged!r}"
