@@ -15,17 +15,14 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
 from pipeline.background import repeat
 from pipeline.errors import CellTaken
 from pipeline.study.tags import BOOT_ID, HEARTBEAT, HOST, PID, PID_STARTED
+from pipeline.tracking.quick import Store
 from pipeline.tracking.values import read_count, read_lease, read_moment, read_number
-
-if TYPE_CHECKING:  # importing it would import MLflow, which `status` does without
-    from pipeline.tracking.store import Store
 
 CLOCK_SECONDS = 1
 HEARTBEAT_LIMIT = timedelta(hours=1)
