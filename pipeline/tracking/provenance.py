@@ -10,6 +10,7 @@ import platform
 import shlex
 import subprocess
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from pipeline.study.settings import RULES, Settings
 from pipeline.study.tags import COMMIT, REPOSITORY
 from pipeline.tracking.mlflow_internals import BATCH, open_artifacts, read_artifact
 from pipeline.tracking.runs import read_origins
-from pipeline.tracking.store import STORE_ERRORS, Store, store_errors
+from pipeline.tracking.store import STORE_ERRORS, Store, project_root, store_errors
 from pipeline.tracking.values import escape, read_count
 
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "seaborn")
@@ -149,42 +150,40 @@ def _read_file(artifact_uri: str, path: str) -> bytes:
 
 @functools.lru_cache(maxsize=8)  # the runs of a sweep have the same one
 def _parse_table(content: bytes) -> dict[str, object]:
-    try:
-        table = json.loads(content) if content else {}
-    except ValueError:
-        return {}
-    if not isinstance(table, dict):
-        return {}
-    return {name: escape(value) for name, value in table.items()}
+    with suppress(ValueError):
+        if isinstance(table := json.loads(content), dict):
+            return {name: escape(value) for name, value in table.items()}
+    return {}
 
 
-def read_source(root: Path) -> tuple[str, str, str]:
+def read_source() -> tuple[str, str, str]:
     """(commit, changed and untracked files, diff of the tracked ones) below the project's folder.
 
     Empty texts outside a repository, and in one that does not track this project: an archive that was unpacked inside
     of another project's clone says nothing of that.
     """
-    if not is_own_repository(root):
+    if not _is_own_repository():
         return "", "", ""
-    commit = _git(root, "rev-parse", "HEAD").strip()
-    changes = _git(root, "status", "--porcelain", "--", ".")
-    return commit, changes, _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", ".")
+    commit = _git("rev-parse", "HEAD").strip()
+    changes = _git("status", "--porcelain", "--", ".")
+    return commit, changes, _git("diff", "HEAD", "--no-color", "--no-ext-diff", "--", ".")
 
 
-def is_own_repository(root: Path) -> bool:
+def _is_own_repository() -> bool:
     """Whether the git repository around the project's folder, if there is one, tracks the project."""
-    return bool(_git(root, "ls-files", "--", PROJECT).strip())
+    return bool(_git("ls-files", "--", PROJECT).strip())
 
 
-def correct_tags(tags: Mapping[str, str], root: Path) -> dict[str, str]:
+def correct_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Those of MLflow's tags that name the repository, without secrets; "" for each that is of another project's."""
     found = {name: tags[name] for name in GIT_TAGS if name in tags}
-    own = bool(found) and is_own_repository(root)
+    own = bool(found) and _is_own_repository()
     return {name: hide_secrets(value) if own else "" for name, value in found.items()}
 
 
-def _git(root: Path, *arguments: str) -> str:
+def _git(*arguments: str) -> str:
     """The output of git, "" without git or a repository; logs a line if git refuses or does not answer."""
+    root = project_root()
     environment = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
     environment["LC_ALL"] = "C"
     command = ["git", "-C", str(root), *arguments]

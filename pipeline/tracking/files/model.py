@@ -27,7 +27,7 @@ from pipeline.tracking.files.predicted import read_run
 from pipeline.tracking.files.registry import check_artifacts
 from pipeline.tracking.mlflow_internals import correct_git_context
 from pipeline.tracking.provenance import correct_tags
-from pipeline.tracking.store import first_line, open_store, project_root
+from pipeline.tracking.store import first_line, open_store
 from pipeline.tracking.write.recorder import Recorder
 
 if TYPE_CHECKING:  # importing it would import TensorFlow
@@ -51,7 +51,7 @@ def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
     of_this_run = f"source_run_id = '{recorder.run_id}'"
     for model in recorder.client.search_logged_models([experiment_id], of_this_run):
         recorder.client.delete_logged_model(model.model_id)  # an earlier attempt was killed around here
-    correct_git_context(lambda tags: correct_tags(tags, project_root()))
+    correct_git_context(correct_tags)
     with _set_experiment(experiment_id):
         Model.log(
             artifact_path=None,

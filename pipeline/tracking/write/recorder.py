@@ -24,7 +24,7 @@ from pipeline.study.variants import Variant
 from pipeline.tracking.mlflow_internals import COLOUR, set_artifact_root
 from pipeline.tracking.process import format_now, identify_process
 from pipeline.tracking.provenance import correct_tags, describe_environment, read_source
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line, project_root, store_errors
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, store_errors
 from pipeline.tracking.write.adoption import adopt_run, create_run
 from pipeline.tracking.write.journal import Journal
 from pipeline.training.observer import Observer
@@ -82,7 +82,7 @@ class Recorder(Observer):
         """Log the settings and the variant's row, the git commit and the diff of a dirty checkout."""
         self.log_params({**describe_settings(settings), **describe_row(variant)})
         self._correct_git_tags()
-        commit, changes, diff = read_source(project_root())
+        commit, changes, diff = read_source()
         self.log({}, {tags.COMMIT: commit, tags.GIT_DIRTY: str(bool(changes))} if commit else {})
         if changes:
             self.call(self.client.log_text, self.run_id, f"{changes}\n{diff}", "git.diff")
@@ -90,7 +90,7 @@ class Recorder(Observer):
     def _correct_git_tags(self) -> None:
         """Take back what `mlflow run` has said of another project's repository around this one, and secrets."""
         present = self.call(self.client.get_run, self.run_id).data.tags
-        for name, value in correct_tags(present, project_root()).items():
+        for name, value in correct_tags(present).items():
             if not value:
                 self.call(self.client.delete_tag, self.run_id, name)
             elif value != present[name]:
