@@ -36,9 +36,9 @@ def promote(experiment: str, variant: str, model: str) -> None:
 
     from pipeline.serving.card import Source, write_card
     from pipeline.serving.promote import choose_run
+    from pipeline.tracking.files.artifacts import check_artifacts
     from pipeline.tracking.files.hashes import demand_unchanged
     from pipeline.tracking.files.registry import (
-        check_artifacts,
         count_test_images,
         find_run,
         read_images,

@@ -92,9 +92,10 @@ def _record_arrays(recorder: Recorder, name: str, **arrays: Any) -> None:
         recorder.call(recorder.client.log_artifact, recorder.run_id, str(Path(folder, name)))
 
 
-def find_missing_artifacts(store: Store, run_id: str) -> list[str]:
-    """The artifacts of a training run that are not in the store."""
-    return _find_missing(store, store.client.get_run(run_id).info.artifact_uri, ARTIFACTS)
+def check_artifacts(store: Store, run_id: str) -> None:
+    """Raise StoreError unless everything that a training logs is there."""
+    if missing := _find_missing(store, store.client.get_run(run_id).info.artifact_uri, ARTIFACTS):
+        raise StoreError(f"run {run_id} lacks {', '.join(missing)}; train it again")
 
 
 def _find_missing(store: Store, artifact_uri: str, expected: Sequence[str]) -> list[str]:

@@ -22,9 +22,8 @@ from pipeline.faults import fault_point
 from pipeline.images import Images
 from pipeline.study.settings import Settings
 from pipeline.study.tags import MODEL_INPUT, PIXELS
-from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL
+from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, check_artifacts
 from pipeline.tracking.files.predicted import read_run
-from pipeline.tracking.files.registry import check_artifacts
 from pipeline.tracking.mlflow_internals import correct_git_context
 from pipeline.tracking.provenance import correct_tags
 from pipeline.tracking.store import first_line, open_store
