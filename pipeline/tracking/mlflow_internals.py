@@ -209,9 +209,9 @@ def query_runs(database: Path, experiment_id: str, keys: Keys) -> pd.DataFrame:
             "ORDER BY run_uuid",
             (int(experiment_id),),
         )
-        runs = pd.DataFrame(found, columns=["run_id", *INFO]).set_index("run_id")
+        runs = pd.DataFrame(found, columns=["run_id", *INFO])
         connection.execute("CREATE TEMP TABLE chosen (run_uuid TEXT PRIMARY KEY) WITHOUT ROWID")
-        connection.executemany("INSERT INTO chosen VALUES (?)", ((run_id,) for run_id in runs.index))
+        connection.executemany("INSERT INTO chosen VALUES (?)", zip(runs["run_id"]))
         for table, names in keys.items():
             value = "CASE WHEN is_nan THEN NULL ELSE value END" if table == "latest_metrics" else "value"
             for key, column in names.items():
@@ -222,7 +222,7 @@ def query_runs(database: Path, experiment_id: str, keys: Keys) -> pd.DataFrame:
                     (key,),
                 )
                 runs[column] = [row[0] for row in found]
-    return runs.reset_index()
+    return runs
 
 
 def flatten_run(run: Run, keys: Keys) -> dict[str, Any]:
@@ -301,7 +301,6 @@ def list_addresses(connection: sqlite3.Connection, part: str) -> Iterator[tuple[
 def replace_address(connection: sqlite3.Connection, place: tuple[str, str], old: str, new: str) -> None:
     """Write another address wherever (table, column) has the old one."""
     table, column = place
-    assert place in ADDRESSES
     connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))
 
 
