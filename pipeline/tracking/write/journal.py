@@ -63,8 +63,9 @@ class Journal:
         points = [[str(name), value, moment, step] for name, value in metrics.items()]
         self.write({"metrics": points, "tags": dict(tags)})
 
+    @interrupts.shield()
     def log_image(self, name: str, step: int, endings: Mapping[str, bytes]) -> None:
-        """A step image of MLflow's image grid: the content of its files by the ending of their names."""
+        """A step image, for the slider of MLflow's image grid: the content of its files by the ending of their name."""
         folder = self.path.with_suffix("")
         make_folder(folder)
         stem = name_step_image(name, step, _now_milliseconds(), self.run_id)

@@ -40,7 +40,7 @@ class Recorder(Observer):
         self.store, self.client = store, store.client
         self.run_id = run_id
         self.journal = Journal(store, run_id)
-        self.call, self.flush = self.journal.call, self.journal.flush
+        self.call, self.flush, self.log_image = self.journal.call, self.journal.flush, self.journal.log_image
         self.images: set[int] = set()  # the epochs of which an earlier process has logged the step image
 
     def begin_training(self, summary: str, runtime: Mapping[str, object]) -> None:
@@ -52,11 +52,6 @@ class Recorder(Observer):
         """Log all metrics of an epoch in one write, which no signal cuts in two."""
         with interrupts.shield():
             self.log(metrics, {tags.HEARTBEAT: format_now(), tags.EPOCH: str(epoch)}, step=epoch, timestamp=ended)
-
-    def log_image(self, name: str, epoch: int, endings: Mapping[str, bytes]) -> None:
-        """Log a step image, for the slider of MLflow's image grid: the content of its files by their ending."""
-        with interrupts.shield():
-            self.journal.log_image(name, epoch, endings)
 
     def log_files(self, folder: str, files: Iterable[tuple[str, bytes]]) -> None:
         """Log every (name, content) as a file in this folder of the run's artifacts."""
