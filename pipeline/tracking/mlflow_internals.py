@@ -63,24 +63,21 @@ def make_tables(database: Path) -> None:
         os.fsync(file.fileno())
 
 
-def list_revisions() -> set[str]:
-    """The versions of a store's tables that this MLflow knows: its own and all before it."""
-    from alembic.script import ScriptDirectory
-    from mlflow.store.db.utils import _get_alembic_config
-
-    return {found.revision for found in ScriptDirectory.from_config(_get_alembic_config("")).walk_revisions()}
+def knows_version(version: str) -> bool:
+    """Whether tables of this version are this MLflow's or an earlier one's, found out without importing it."""
+    mlflow = find_spec("mlflow")
+    known = Path(mlflow.origin).parent / "store" / "db_migrations" / "versions" if mlflow and mlflow.origin else Path()
+    return version.isalnum() and any(known.glob(f"{version}_*.py"))
 
 
 def knows_tables(database: Path) -> bool:
-    """Whether a SQLite file has tables that this MLflow knows, found out without importing it; False where unsure."""
+    """Whether a SQLite file has tables of such a version; False where unsure."""
     try:
         with closing(_connect(database)) as connection:
             (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except (sqlite3.Error, TypeError):
         return False
-    mlflow = find_spec("mlflow")
-    known = Path(mlflow.origin).parent / "store" / "db_migrations" / "versions" if mlflow and mlflow.origin else Path()
-    return str(version).isalnum() and any(known.glob(f"{version}_*.py"))
+    return knows_version(str(version))
 
 
 def list_tables(database: Path) -> set[str]:
@@ -196,10 +193,7 @@ def query_trainings(
 
 
 def query_runs(database: Path, experiment_id: str, keys: Keys) -> pd.DataFrame:
-    """One raw row for each training run of an experiment that is not deleted: run_id, INFO and the columns of `keys`.
-
-    Only these keys are read, in as many statements whatever the number of runs.
-    """
+    """One raw row for each training of an experiment that is not deleted: run_id, INFO and the columns of `keys`."""
     import pandas as pd
 
     with closing(_connect(database)) as connection:
