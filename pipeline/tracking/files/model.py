@@ -40,10 +40,7 @@ NORMALIZATIONS = {
 
 
 def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
-    """Log the network, behind its normalisation, in MLflow's keras flavour, once a run.
-
-    With its signature, explicit requirements, one test image for an example, and metadata that say what it takes.
-    """
+    """Log the network, behind its normalisation, in MLflow's keras flavour, once a run."""
     from pipeline.training.network import accept_pixels  # imports TensorFlow
 
     experiment_id = recorder.client.get_run(recorder.run_id).info.experiment_id
