@@ -23,6 +23,7 @@ from pipeline.plain import hide_secrets
 from pipeline.study.facts import Provenance
 from pipeline.study.settings import RULES, Settings
 from pipeline.study.tags import COMMIT, REPOSITORY
+from pipeline.tracking.columns import SETTINGS
 from pipeline.tracking.mlflow_internals import BATCH, open_artifacts, read_artifact
 from pipeline.tracking.runs import read_origins
 from pipeline.tracking.store import STORE_ERRORS, Store, project_root, store_errors
@@ -90,12 +91,11 @@ def read_provenance(
     origins = read_origins(store, experiment_id)
     if gone := set(runs["run_id"]) - set(origins.index):
         raise StoreError(f"the run {min(gone)} has been deleted meanwhile; ask again")
-    said = [name for name in ("run_id", "variant", "started", "ended", *RULES) if name in runs]
+    rows = runs[["run_id", "variant", "started", "ended", *SETTINGS]].join(origins, on="run_id")
     return tuple(
-        _describe_run(row, origin, row["run_id"] in pictured)
-        for first in range(0, len(runs), BATCH)
-        for part in [runs[said].iloc[first : first + BATCH]]
-        for row, origin in zip(part.to_dict("records"), origins.loc[part["run_id"]].to_dict("records"), strict=True)
+        _describe_run(row, row["run_id"] in pictured)
+        for first in range(0, len(rows), BATCH)
+        for row in rows.iloc[first : first + BATCH].to_dict("records")
     )
 
 
@@ -105,47 +105,43 @@ def record_report(store: Store, run_id: str, page: str) -> None:
         store.client.log_text(run_id, page, REPORT)
 
 
-def _describe_run(row: Mapping[Any, Any], origin: Mapping[Any, Any], pictured: bool) -> Provenance:
-    """Where one run comes from, by its rows of `read_runs` and `read_origins` and by its files."""
-    given: dict[str, Any] = {name: rule.kind(row[name]) for name, rule in RULES.items() if name in row}
-    picture = _read_file(origin["artifact_uri"], WEIGHTS) if pictured else b""
+def _describe_run(row: Mapping[Any, Any], pictured: bool) -> Provenance:
+    """Where one run comes from, by its row of `read_runs` and `read_origins` and by its files."""
+    given: dict[str, Any] = {name: RULES[name].kind(row[name]) for name in SETTINGS}
+    picture = _read_file(row["artifact_uri"], WEIGHTS) if pictured else b""
     return Provenance(
         run_id=row["run_id"],
         variant=row["variant"],
-        settings=Settings(**given, data=_read_data(origin)),
-        data_name=origin["data_name"] or "",
-        commit=origin["commit"] or "",
-        dirty=origin["dirty"] == "True" if origin["dirty"] else None,
-        repository=origin["repository"] or "",
-        attempts=read_count(origin["attempts"]) or 1,
+        settings=Settings(**given, data=_read_data(row)),
+        data_name=row["data_name"] or "",
+        commit=row["commit"] or "",
+        dirty=row["dirty"] == "True" if row["dirty"] else None,
+        repository=row["repository"] or "",
+        attempts=read_count(row["attempts"]) or 1,
         seconds=None if pd.isna(row["ended"]) else (row["ended"] - row["started"]).total_seconds(),
-        environment=_parse_table(_read_file(origin["artifact_uri"], ENVIRONMENT)),
+        environment=_parse_table(_read_file(row["artifact_uri"], ENVIRONMENT)),
         weights=picture if picture.startswith(b"\x89PNG\r\n\x1a\n") else b"",
     )
 
 
-def _read_data(origin: Mapping[Any, Any]) -> str:
+def _read_data(row: Mapping[Any, Any]) -> str:
     """What a run says of its data: the launcher logs what its shell is to read, anybody may log anything."""
-    said = str(origin["data"] or "")
-    if origin["source_type"] != "PROJECT":
-        return said
-    try:
-        return " ".join(shlex.split(said))
-    except ValueError:  # an apostrophe that is not closed
-        return said
+    said = str(row["data"] or "")
+    if row["source_type"] == "PROJECT":
+        with suppress(ValueError):  # an apostrophe that is not closed
+            return " ".join(shlex.split(said))
+    return said
 
 
 def _read_file(artifact_uri: str, path: str) -> bytes:
     """The content of an artifact, empty if the run has none or it cannot be reached."""
     folder = path.rpartition("/")[0]
-    try:
+    with suppress(*UNREADABLE):  # runs of another machine: their files are where this one cannot look
         files = open_artifacts(artifact_uri)
         here = hasattr(files, "artifact_dir")  # elsewhere MLflow asks again and again for what is missing
-        if not here and path not in {file.path for file in files.list_artifacts(folder or None)}:
-            return b""
-        return read_artifact(artifact_uri, path)
-    except UNREADABLE:  # runs of another machine: their files are where this one cannot look
-        return b""
+        if here or path in {file.path for file in files.list_artifacts(folder or None)}:
+            return read_artifact(artifact_uri, path)
+    return b""
 
 
 @functools.lru_cache(maxsize=8)  # the runs of a sweep have the same one
