@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,12 +72,10 @@ def knows_version(version: str) -> bool:
 
 def knows_tables(database: Path) -> bool:
     """Whether a SQLite file has tables of such a version; False where unsure."""
-    try:
-        with closing(_connect(database)) as connection:
-            (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    except (sqlite3.Error, TypeError):
-        return False
-    return knows_version(str(version))
+    with suppress(sqlite3.Error, TypeError), closing(_connect(database)) as connection:
+        (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return knows_version(str(version))
+    return False
 
 
 def list_tables(database: Path) -> set[str]:

@@ -67,12 +67,11 @@ def is_alive(tags: Mapping[str, str], limit: timedelta = HEARTBEAT_LIMIT) -> boo
     number, started = read_count(tags.get(PID)), read_number(tags.get(PID_STARTED))
     if number is None or started is None or not psutil.pid_exists(number):
         return False
-    try:
+    with suppress(psutil.NoSuchProcess):
         process = psutil.Process(number)
         same = abs(_read_start(process) - started) < CLOCK_SECONDS
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+    return False
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,11 +99,10 @@ def find_file() -> Path | None:
 
 def list_names() -> list[str] | None:
     """The names of the experiments that are not deleted."""
-    database = find_file()
-    try:
-        return None if database is None else [each.name for each in read_experiments(database)]
-    except sqlite3.Error:
-        return None
+    with suppress(sqlite3.Error):
+        if database := find_file():
+            return [each.name for each in read_experiments(database)]
+    return None
 
 
 def read_experiments(database: Path) -> list[ExperimentRecord]:

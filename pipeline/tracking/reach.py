@@ -83,11 +83,9 @@ def _can_write(database: Path) -> bool:
     """Whether the file can be written, or made: permissions say little to root, so a file without a name is tried."""
     if database.exists():
         return os.access(database, os.W_OK)
-    try:
-        with tempfile.TemporaryFile(dir=database.parent):
-            return True
-    except OSError:
-        return False
+    with suppress(OSError), tempfile.TemporaryFile(dir=database.parent):
+        return True
+    return False
 
 
 def _check_database(database: Path) -> None:
