@@ -19,7 +19,6 @@ from mlflow.types import Schema, TensorSpec
 from pipeline.data.datasets import Dataset, load_data
 from pipeline.errors import StoreError
 from pipeline.faults import fault_point
-from pipeline.images import Images
 from pipeline.study.settings import Settings
 from pipeline.study.tags import MODEL_INPUT, PIXELS
 from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, check_artifacts
@@ -47,6 +46,9 @@ def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
     of_this_run = f"source_run_id = '{recorder.run_id}'"
     for model in recorder.client.search_logged_models([experiment_id], of_this_run):
         recorder.client.delete_logged_model(model.model_id)  # an earlier attempt was killed around here
+    # MLflow then refuses what is not uint8, as an array that was normalised already.
+    pixels = TensorSpec(np.dtype(np.uint8), (-1, *dataset.images.raw_shape))
+    probabilities = TensorSpec(np.dtype(np.float32), (-1, len(dataset.images.classes)))
     correct_git_context(correct_tags)
     with _set_experiment(experiment_id):
         Model.log(
@@ -55,7 +57,7 @@ def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
             flavor=_KerasFlavor,
             run_id=recorder.run_id,
             model=accept_pixels(result.network, dataset.images, dataset.normalization),
-            signature=_describe_signature(dataset.images),
+            signature=ModelSignature(Schema([pixels]), Schema([probabilities])),
             input_example=dataset.raw.x_test[:1],
             validate_serving_input=False,
             metadata={"normalization": dataset.normalization, "ink": dataset.ink, "input": describe_input(dataset)},
@@ -64,13 +66,6 @@ def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
         )
     recorder.log({}, {MODEL_INPUT: PIXELS})
     fault_point("model-logged")
-
-
-def _describe_signature(images: Images) -> ModelSignature:
-    """Pixels in, probabilities out: MLflow refuses what is not uint8, as an array that was normalised already."""
-    pixels = TensorSpec(np.dtype(np.uint8), (-1, *images.raw_shape))
-    probabilities = TensorSpec(np.dtype(np.float32), (-1, len(images.classes)))
-    return ModelSignature(Schema([pixels]), Schema([probabilities]))
 
 
 class _KerasFlavor:
