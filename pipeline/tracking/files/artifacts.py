@@ -37,18 +37,10 @@ if TYPE_CHECKING:  # importing it would import TensorFlow
 
 MODEL_NAME, NETWORK = "model", "data/model.keras"
 SAMPLE_NAME = "training_sample.npz"
+FIGURES = ("loss", "accuracy", "weights", "all_weights", "first_image", "confusion", "mistakes")
 ARTIFACTS = (
-    "config.json",
-    "environment.json",
-    "model_summary.txt",
-    "predictions.npz",
-    "figures/loss.png",
-    "figures/accuracy.png",
-    "figures/weights.png",
-    "figures/all_weights.png",
-    "figures/first_image.png",
-    "figures/confusion.png",
-    "figures/mistakes.png",
+    *("config.json", "environment.json", "model_summary.txt", "predictions.npz"),
+    *(f"figures/{name}.png" for name in FIGURES),
 )
 """Every file of a complete training run, besides the model and the step images."""
 EVIDENCE_FILES = ("config.json", "environment.json", "predictions.npz")
