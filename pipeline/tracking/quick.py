@@ -136,9 +136,15 @@ def read_trainings(database: Path, experiments: Iterable[ExperimentRecord]) -> l
     ]
 
 
-def find_journals(database: Path) -> list[str]:
-    """The ids of the runs that are not fully delivered to the store, as tracking.journal finds them."""
-    return sorted(path.stem for path in (database.parent / "mlruns" / ".journal").glob("*.jsonl"))
+def locate_journals(store: Store) -> Path:
+    """The folder of all journals: on this machine, beside the artifacts of the default store."""
+    root = store.database.parent if store.database else project_root()
+    return root / "mlruns" / ".journal"
+
+
+def find_journals(store: Store) -> list[str]:
+    """The ids of the runs that are not fully delivered to the store."""
+    return sorted(path.stem for path in locate_journals(store).glob("*.jsonl"))
 
 
 def open_to_read() -> Store:

@@ -23,7 +23,8 @@ from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.faults import fault_point
 from pipeline.private import make_folder, name_file, open_privately
 from pipeline.tracking.mlflow_internals import LOGGED_IMAGES, name_step_image
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line, is_unreachable, project_root
+from pipeline.tracking.quick import locate_journals
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, is_unreachable
 
 PATIENCE = "PIPELINE_STORE_PATIENCE"
 PATIENCE_SECONDS = 120.0
@@ -34,17 +35,6 @@ Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
 Write = dict[str, Any]
 logger = logging.getLogger(__name__)
-
-
-def locate_journals(store: Store) -> Path:
-    """The folder of all journals: on this machine, beside the artifacts of the default store."""
-    root = store.database.parent if store.database else project_root()
-    return root / "mlruns" / ".journal"
-
-
-def find_journals(store: Store) -> list[str]:
-    """The ids of the runs that are not fully delivered to the store."""
-    return sorted(path.stem for path in locate_journals(store).glob("*.jsonl"))
 
 
 class Journal:
