@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 
 from pipeline.private import FILE_MODE
 from pipeline.sweep.findings import Finding, find_in_run
+from pipeline.tracking.quick import locate_journals
 from pipeline.tracking.store import Store
-from pipeline.tracking.write.journal import locate_journals
 from pipeline.tracking.write.resume import deliver_journal, locate_checkpoints
 from pipeline.tracking.write.survey import RunRecord, Survey, drop_lease, find_leases, lives, look_up_run
 

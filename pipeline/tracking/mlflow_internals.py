@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,24 +63,19 @@ def make_tables(database: Path) -> None:
         os.fsync(file.fileno())
 
 
-def list_revisions() -> set[str]:
-    """The versions of a store's tables that this MLflow knows: its own and all before it."""
-    from alembic.script import ScriptDirectory
-    from mlflow.store.db.utils import _get_alembic_config
-
-    return {found.revision for found in ScriptDirectory.from_config(_get_alembic_config("")).walk_revisions()}
+def knows_version(version: str) -> bool:
+    """Whether tables of this version are this MLflow's or an earlier one's, found out without importing it."""
+    mlflow = find_spec("mlflow")
+    known = Path(mlflow.origin).parent / "store" / "db_migrations" / "versions" if mlflow and mlflow.origin else Path()
+    return version.isalnum() and any(known.glob(f"{version}_*.py"))
 
 
 def knows_tables(database: Path) -> bool:
-    """Whether a SQLite file has tables that this MLflow knows, found out without importing it; False where unsure."""
-    try:
-        with closing(_connect(database)) as connection:
-            (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    except (sqlite3.Error, TypeError):
-        return False
-    mlflow = find_spec("mlflow")
-    known = Path(mlflow.origin).parent / "store" / "db_migrations" / "versions" if mlflow and mlflow.origin else Path()
-    return str(version).isalnum() and any(known.glob(f"{version}_*.py"))
+    """Whether a SQLite file has tables of such a version; False where unsure."""
+    with suppress(sqlite3.Error, TypeError), closing(_connect(database)) as connection:
+        (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return knows_version(str(version))
+    return False
 
 
 def list_tables(database: Path) -> set[str]:
@@ -196,10 +191,7 @@ def query_trainings(
 
 
 def query_runs(database: Path, experiment_id: str, keys: Keys) -> pd.DataFrame:
-    """One raw row for each training run of an experiment that is not deleted: run_id, INFO and the columns of `keys`.
-
-    Only these keys are read, in as many statements whatever the number of runs.
-    """
+    """One raw row for each training of an experiment that is not deleted: run_id, INFO and the columns of `keys`."""
     import pandas as pd
 
     with closing(_connect(database)) as connection:
@@ -209,9 +201,9 @@ def query_runs(database: Path, experiment_id: str, keys: Keys) -> pd.DataFrame:
             "ORDER BY run_uuid",
             (int(experiment_id),),
         )
-        runs = pd.DataFrame(found, columns=["run_id", *INFO]).set_index("run_id")
+        runs = pd.DataFrame(found, columns=["run_id", *INFO])
         connection.execute("CREATE TEMP TABLE chosen (run_uuid TEXT PRIMARY KEY) WITHOUT ROWID")
-        connection.executemany("INSERT INTO chosen VALUES (?)", ((run_id,) for run_id in runs.index))
+        connection.executemany("INSERT INTO chosen VALUES (?)", zip(runs["run_id"]))
         for table, names in keys.items():
             value = "CASE WHEN is_nan THEN NULL ELSE value END" if table == "latest_metrics" else "value"
             for key, column in names.items():
@@ -222,7 +214,7 @@ def query_runs(database: Path, experiment_id: str, keys: Keys) -> pd.DataFrame:
                     (key,),
                 )
                 runs[column] = [row[0] for row in found]
-    return runs.reset_index()
+    return runs
 
 
 def flatten_run(run: Run, keys: Keys) -> dict[str, Any]:
@@ -301,7 +293,6 @@ def list_addresses(connection: sqlite3.Connection, part: str) -> Iterator[tuple[
 def replace_address(connection: sqlite3.Connection, place: tuple[str, str], old: str, new: str) -> None:
     """Write another address wherever (table, column) has the old one."""
     table, column = place
-    assert place in ADDRESSES
     connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))
 
 

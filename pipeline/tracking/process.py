@@ -13,19 +13,15 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
 from pipeline.background import repeat
 from pipeline.errors import CellTaken
 from pipeline.study.tags import BOOT_ID, HEARTBEAT, HOST, PID, PID_STARTED
+from pipeline.tracking.quick import Store, store_errors
 from pipeline.tracking.values import read_count, read_lease, read_moment, read_number
-
-if TYPE_CHECKING:  # importing it would import MLflow, which `status` does without
-    from pipeline.tracking.store import Store
 
 CLOCK_SECONDS = 1
 HEARTBEAT_LIMIT = timedelta(hours=1)
@@ -71,12 +67,11 @@ def is_alive(tags: Mapping[str, str], limit: timedelta = HEARTBEAT_LIMIT) -> boo
     number, started = read_count(tags.get(PID)), read_number(tags.get(PID_STARTED))
     if number is None or started is None or not psutil.pid_exists(number):
         return False
-    try:
+    with suppress(psutil.NoSuchProcess):
         process = psutil.Process(number)
         same = abs(_read_start(process) - started) < CLOCK_SECONDS
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+    return False
 
 
 @contextmanager
@@ -86,14 +81,19 @@ def hold_lease(store: Store, experiment_id: str, cell: str) -> Iterator[None]:
     An entry is written before the others are read, and held only once there is no other: of two processes at least one
     sees the other. The entry of a process that died counts for nothing.
     """
-    from pipeline.tracking.store import STORE_ERRORS, store_errors
+    from pipeline.tracking.store import STORE_ERRORS
 
     prefix = f"{PREFIX}{cell[:16]}."
     mine = prefix + uuid.uuid4().hex[:12]
+
+    def renew() -> None:  # for those on other machines; an unreachable store is asked again the next time
+        with suppress(*STORE_ERRORS):
+            _write_lease(store, experiment_id, mine, held=True)
+
     try:
         with store_errors(store):
             _take(store, experiment_id, prefix, mine)
-        with repeat(partial(_renew_lease, store, experiment_id, mine), REFRESH_SECONDS):
+        with repeat(renew, REFRESH_SECONDS):
             yield
     finally:
         with suppress(*STORE_ERRORS):
@@ -123,11 +123,3 @@ def read_leases(tags: Mapping[str, str], prefix: str = PREFIX) -> dict[str, dict
 def _write_lease(store: Store, experiment_id: str, name: str, *, held: bool) -> None:
     lease = {**identify_process(), "held": "yes" if held else "no"}
     store.client.set_experiment_tag(experiment_id, name, json.dumps(lease))
-
-
-def _renew_lease(store: Store, experiment_id: str, name: str) -> None:
-    """Say that the holder lives, for those on other machines; an unreachable store is asked again the next time."""
-    from pipeline.tracking.store import STORE_ERRORS
-
-    with suppress(*STORE_ERRORS):
-        _write_lease(store, experiment_id, name, held=True)

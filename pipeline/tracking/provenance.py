@@ -10,6 +10,7 @@ import platform
 import shlex
 import subprocess
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from pipeline.plain import hide_secrets
 from pipeline.study.facts import Provenance
 from pipeline.study.settings import RULES, Settings
 from pipeline.study.tags import COMMIT, REPOSITORY
+from pipeline.tracking.columns import SETTINGS
 from pipeline.tracking.mlflow_internals import BATCH, open_artifacts, read_artifact
 from pipeline.tracking.runs import read_origins
-from pipeline.tracking.store import STORE_ERRORS, Store, store_errors
+from pipeline.tracking.store import STORE_ERRORS, Store, project_root, store_errors
 from pipeline.tracking.values import escape, read_count
 
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "seaborn")
@@ -89,12 +91,11 @@ def read_provenance(
     origins = read_origins(store, experiment_id)
     if gone := set(runs["run_id"]) - set(origins.index):
         raise StoreError(f"the run {min(gone)} has been deleted meanwhile; ask again")
-    said = [name for name in ("run_id", "variant", "started", "ended", *RULES) if name in runs]
+    rows = runs[["run_id", "variant", "started", "ended", *SETTINGS]].join(origins, on="run_id")
     return tuple(
-        _describe_run(row, origin, row["run_id"] in pictured)
-        for first in range(0, len(runs), BATCH)
-        for part in [runs[said].iloc[first : first + BATCH]]
-        for row, origin in zip(part.to_dict("records"), origins.loc[part["run_id"]].to_dict("records"), strict=True)
+        _describe_run(row, row["run_id"] in pictured)
+        for first in range(0, len(rows), BATCH)
+        for row in rows.iloc[first : first + BATCH].to_dict("records")
     )
 
 
@@ -104,87 +105,81 @@ def record_report(store: Store, run_id: str, page: str) -> None:
         store.client.log_text(run_id, page, REPORT)
 
 
-def _describe_run(row: Mapping[Any, Any], origin: Mapping[Any, Any], pictured: bool) -> Provenance:
-    """Where one run comes from, by its rows of `read_runs` and `read_origins` and by its files."""
-    given: dict[str, Any] = {name: rule.kind(row[name]) for name, rule in RULES.items() if name in row}
-    picture = _read_file(origin["artifact_uri"], WEIGHTS) if pictured else b""
+def _describe_run(row: Mapping[Any, Any], pictured: bool) -> Provenance:
+    """Where one run comes from, by its row of `read_runs` and `read_origins` and by its files."""
+    given: dict[str, Any] = {name: RULES[name].kind(row[name]) for name in SETTINGS}
+    picture = _read_file(row["artifact_uri"], WEIGHTS) if pictured else b""
     return Provenance(
         run_id=row["run_id"],
         variant=row["variant"],
-        settings=Settings(**given, data=_read_data(origin)),
-        data_name=origin["data_name"] or "",
-        commit=origin["commit"] or "",
-        dirty=origin["dirty"] == "True" if origin["dirty"] else None,
-        repository=origin["repository"] or "",
-        attempts=read_count(origin["attempts"]) or 1,
+        settings=Settings(**given, data=_read_data(row)),
+        data_name=row["data_name"] or "",
+        commit=row["commit"] or "",
+        dirty=row["dirty"] == "True" if row["dirty"] else None,
+        repository=row["repository"] or "",
+        attempts=read_count(row["attempts"]) or 1,
         seconds=None if pd.isna(row["ended"]) else (row["ended"] - row["started"]).total_seconds(),
-        environment=_parse_table(_read_file(origin["artifact_uri"], ENVIRONMENT)),
+        environment=_parse_table(_read_file(row["artifact_uri"], ENVIRONMENT)),
         weights=picture if picture.startswith(b"\x89PNG\r\n\x1a\n") else b"",
     )
 
 
-def _read_data(origin: Mapping[Any, Any]) -> str:
+def _read_data(row: Mapping[Any, Any]) -> str:
     """What a run says of its data: the launcher logs what its shell is to read, anybody may log anything."""
-    said = str(origin["data"] or "")
-    if origin["source_type"] != "PROJECT":
-        return said
-    try:
-        return " ".join(shlex.split(said))
-    except ValueError:  # an apostrophe that is not closed
-        return said
+    said = str(row["data"] or "")
+    if row["source_type"] == "PROJECT":
+        with suppress(ValueError):  # an apostrophe that is not closed
+            return " ".join(shlex.split(said))
+    return said
 
 
 def _read_file(artifact_uri: str, path: str) -> bytes:
     """The content of an artifact, empty if the run has none or it cannot be reached."""
     folder = path.rpartition("/")[0]
-    try:
+    with suppress(*UNREADABLE):  # runs of another machine: their files are where this one cannot look
         files = open_artifacts(artifact_uri)
         here = hasattr(files, "artifact_dir")  # elsewhere MLflow asks again and again for what is missing
-        if not here and path not in {file.path for file in files.list_artifacts(folder or None)}:
-            return b""
-        return read_artifact(artifact_uri, path)
-    except UNREADABLE:  # runs of another machine: their files are where this one cannot look
-        return b""
+        if here or path in {file.path for file in files.list_artifacts(folder or None)}:
+            return read_artifact(artifact_uri, path)
+    return b""
 
 
 @functools.lru_cache(maxsize=8)  # the runs of a sweep have the same one
 def _parse_table(content: bytes) -> dict[str, object]:
-    try:
-        table = json.loads(content) if content else {}
-    except ValueError:
-        return {}
-    if not isinstance(table, dict):
-        return {}
-    return {name: escape(value) for name, value in table.items()}
+    with suppress(ValueError):
+        if isinstance(table := json.loads(content), dict):
+            return {name: escape(value) for name, value in table.items()}
+    return {}
 
 
-def read_source(root: Path) -> tuple[str, str, str]:
+def read_source() -> tuple[str, str, str]:
     """(commit, changed and untracked files, diff of the tracked ones) below the project's folder.
 
     Empty texts outside a repository, and in one that does not track this project: an archive that was unpacked inside
     of another project's clone says nothing of that.
     """
-    if not is_own_repository(root):
+    if not _is_own_repository():
         return "", "", ""
-    commit = _git(root, "rev-parse", "HEAD").strip()
-    changes = _git(root, "status", "--porcelain", "--", ".")
-    return commit, changes, _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", ".")
+    commit = _git("rev-parse", "HEAD").strip()
+    changes = _git("status", "--porcelain", "--", ".")
+    return commit, changes, _git("diff", "HEAD", "--no-color", "--no-ext-diff", "--", ".")
 
 
-def is_own_repository(root: Path) -> bool:
+def _is_own_repository() -> bool:
     """Whether the git repository around the project's folder, if there is one, tracks the project."""
-    return bool(_git(root, "ls-files", "--", PROJECT).strip())
+    return bool(_git("ls-files", "--", PROJECT).strip())
 
 
-def correct_tags(tags: Mapping[str, str], root: Path) -> dict[str, str]:
+def correct_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Those of MLflow's tags that name the repository, without secrets; "" for each that is of another project's."""
     found = {name: tags[name] for name in GIT_TAGS if name in tags}
-    own = bool(found) and is_own_repository(root)
+    own = bool(found) and _is_own_repository()
     return {name: hide_secrets(value) if own else "" for name, value in found.items()}
 
 
-def _git(root: Path, *arguments: str) -> str:
+def _git(*arguments: str) -> str:
     """The output of git, "" without git or a repository; logs a line if git refuses or does not answer."""
+    root = project_root()
     environment = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
     environment["LC_ALL"] = "C"
     command = ["git", "-C", str(root), *arguments]

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.plain import escape_controls, hide_secrets
@@ -25,10 +24,36 @@ from pipeline.tracking.values import escape, read_milliseconds
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-    from pipeline.tracking.store import Store
-
 NEVER = datetime.fromtimestamp(0, UTC)
 STATES = ("finished", "running", "killed", "failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """An open tracking store; `lock` guards what must happen once (creation of the tables, of an experiment)."""
+
+    uri: str
+    client: MlflowClient
+    lock: AbstractContextManager[object]
+
+    @property
+    def database(self) -> Path | None:
+        """The SQLite file, if the store is one."""
+        return find_database(self.uri)
+
+
+class _Reading(Store):
+    """A store's file alone, which becomes the open store when its client or lock is asked for."""
+
+    def __init__(self, database: Path) -> None:
+        vars(self)["uri"] = name_database(database)
+
+    def __getattr__(self, name: str) -> Any:
+        from pipeline.tracking.store import open_store
+
+        store = open_store()
+        vars(self).update(vars(store))
+        return getattr(store, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +99,10 @@ def find_file() -> Path | None:
 
 def list_names() -> list[str] | None:
     """The names of the experiments that are not deleted."""
-    database = find_file()
-    try:
-        return None if database is None else [each.name for each in read_experiments(database)]
-    except sqlite3.Error:
-        return None
+    with suppress(sqlite3.Error):
+        if database := find_file():
+            return [each.name for each in read_experiments(database)]
+    return None
 
 
 def read_experiments(database: Path) -> list[ExperimentRecord]:
@@ -112,40 +136,21 @@ def read_trainings(database: Path, experiments: Iterable[ExperimentRecord]) -> l
     ]
 
 
-def find_journals(database: Path) -> list[str]:
-    """The ids of the runs that are not fully delivered to the store, as tracking.journal finds them."""
-    return sorted(path.stem for path in (database.parent / "mlruns" / ".journal").glob("*.jsonl"))
+def locate_journals(store: Store) -> Path:
+    """The folder of all journals: on this machine, beside the artifacts of the default store."""
+    root = store.database.parent if store.database else project_root()
+    return root / "mlruns" / ".journal"
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """Stands for a tracking.store.Store, and becomes one when more than its file is asked for."""
-
-    database: Path
-
-    @property
-    def uri(self) -> str:
-        return name_database(self.database)
-
-    @property
-    def client(self) -> MlflowClient:
-        return self._whole.client
-
-    @property
-    def lock(self) -> AbstractContextManager[object]:
-        return self._whole.lock
-
-    @cached_property
-    def _whole(self) -> Store:
-        from pipeline.tracking.store import open_store
-
-        return open_store()
+def find_journals(store: Store) -> list[str]:
+    """The ids of the runs that are not fully delivered to the store."""
+    return sorted(path.stem for path in locate_journals(store).glob("*.jsonl"))
 
 
 def open_to_read() -> Store:
     """The store in force, for a command that writes nothing; raises StoreError."""
     if database := find_file():
-        return cast("Store", _Reading(database))
+        return _Reading(database)
     from pipeline.tracking.store import open_store
 
     return open_store()

@@ -20,7 +20,7 @@ from requests.exceptions import RequestException
 from pipeline.background import answer_within
 from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.plain import hide_secrets
-from pipeline.tracking.mlflow_internals import FIRST_TABLES, list_revisions, list_tables
+from pipeline.tracking.mlflow_internals import FIRST_TABLES, knows_version, list_tables
 
 SECONDS = 8
 """For a connection and the whole answer, also of a server that drips; MLflow itself asks for minutes."""
@@ -83,11 +83,9 @@ def _can_write(database: Path) -> bool:
     """Whether the file can be written, or made: permissions say little to root, so a file without a name is tried."""
     if database.exists():
         return os.access(database, os.W_OK)
-    try:
-        with tempfile.TemporaryFile(dir=database.parent):
-            return True
-    except OSError:
-        return False
+    with suppress(OSError), tempfile.TemporaryFile(dir=database.parent):
+        return True
+    return False
 
 
 def _check_database(database: Path) -> None:
@@ -95,10 +93,8 @@ def _check_database(database: Path) -> None:
 
     One that is empty, or that cannot be read now, is left to SQLite to judge.
     """
-    if not database.exists():
-        return
     remedy = "set MLFLOW_TRACKING_URI to the file of a store, or to a new one"
-    if not database.is_file():
+    if database.exists() and not database.is_file():
         raise StoreError(f"{database} is not a regular file; {remedy}")
     tables = set()
     try:  # by SQLite alone: closing a plain file would drop this process's locks on it
@@ -117,7 +113,7 @@ def explain(error: Exception, database: Path | None) -> str:
         return f"another program holds {database} (locked); close it, `fuser -v {database}` names it"
     found = VERSION.search(text)
     version = (found[1] or found[2]) if found else ""
-    if version and version not in list_revisions():
+    if version and not knows_version(version):
         return (
             f"a newer MLflow than the {mlflow.__version__} here has written it (its tables have version {version}); "
             "use that one: pip install --upgrade mlflow"

@@ -6,7 +6,7 @@ import functools
 import logging
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,9 @@ from pipeline.plain import escape_controls
 from pipeline.tracking.columns import CURVES, ORIGINS, PARAMS, PROCESS, RESULTS, ROW, type_columns
 from pipeline.tracking.mlflow_internals import INFO, Keys, flatten_run, query_points, query_runs
 from pipeline.tracking.process import is_alive
-from pipeline.tracking.quick import read_experiments, store_errors
+from pipeline.tracking.quick import Store, read_experiments, store_errors
 from pipeline.tracking.values import RESULTS as CHECKS
 from pipeline.tracking.values import accept_start, escape, find_bad
-
-if TYPE_CHECKING:
-    from pipeline.tracking.store import Store
 
 logger = logging.getLogger(__name__)
 PAGE = 1000

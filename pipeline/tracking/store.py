@@ -6,7 +6,6 @@ import logging
 import os
 import sqlite3
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from pipeline.errors import StoreError, StoreUnreachable, UnknownExperiment
 from pipeline.plain import hide_secrets
 from pipeline.private import FILE_MODE, FOLDER_MODE, make_folder, open_privately
 from pipeline.tracking.mlflow_internals import make_tables
+from pipeline.tracking.quick import Store as Store
 from pipeline.tracking.quick import store_errors as store_errors
 from pipeline.tracking.reach import await_server, check_place, explain
 from pipeline.tracking.tracking_uri import find_database, read_tracking_uri
@@ -46,20 +46,6 @@ STORE_ERRORS = (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, R
 UNREACHABLE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
 SERVER_ERROR = 500
 ADVISORY_KEY = 6_174_2019  # any number that all of us share
-
-
-@dataclass(frozen=True, kw_only=True)
-class Store:
-    """An open tracking store; `lock` guards what must happen once (creation of the tables, of an experiment)."""
-
-    uri: str
-    client: MlflowClient
-    lock: AbstractContextManager[object]
-
-    @property
-    def database(self) -> Path | None:
-        """The SQLite file, if the store is one."""
-        return find_database(self.uri)
 
 
 def resolve_uri() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -68,11 +69,10 @@ def _has_seeds(client: MlflowClient, experiment_id: str) -> bool:
 
 def _is_outdated(text: str, state: str) -> bool:
     """Whether a saved view is an earlier version of ours, as it was saved."""
-    try:
+    with suppress(ValueError, KeyError, TypeError):
         view = json.loads(text)
         return bool(view["createdAt"] == view["updatedAt"] and view["state"] != state)
-    except (ValueError, KeyError, TypeError):
-        return False
+    return False
 
 
 def describe_view(*, grouped: bool) -> dict[str, object]:

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,19 +24,17 @@ Check = Callable[[Any], bool]
 
 def read_moment(text: object) -> datetime | None:
     """The moment that an ISO 8601 text with a time zone names, None for any other text."""
-    try:
+    with suppress(ValueError):
         moment = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else None
+        return moment if moment.tzinfo else None
+    return None
 
 
 def read_milliseconds(number: object) -> datetime | None:
     """The moment so many milliseconds after 1970, None for what is none."""
-    try:
+    with suppress(ValueError, OverflowError, OSError):
         return datetime.fromtimestamp(float(str(number)) / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
+    return None
 
 
 def read_count(text: object) -> int | None:
@@ -45,21 +44,19 @@ def read_count(text: object) -> int | None:
 
 def read_number(text: object) -> float | None:
     """A finite number, None for any other text."""
-    try:
+    with suppress(ValueError):
         number = float(str(text))
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+        return number if math.isfinite(number) else None
+    return None
 
 
 def read_texts(text: object) -> dict[str, str] | None:
     """A JSON object of texts, None for anything else."""
-    try:
+    with suppress(ValueError, RecursionError):
         found = json.loads(str(text))
-    except (ValueError, RecursionError):
-        return None
-    whole = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
-    return found if whole else None
+        if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()):
+            return found
+    return None
 
 
 def read_lease(text: object) -> dict[str, str]:

@@ -13,8 +13,8 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
+from pipeline.tracking.quick import find_journals
 from pipeline.tracking.store import open_store
-from pipeline.tracking.write.journal import find_journals
 from pipeline.tracking.write.recorder import record_run
 from tests.conftest import ROOT, SUBSET, call
 

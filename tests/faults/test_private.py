@@ -23,7 +23,6 @@ from pipeline.study.variants import find_variant
 from pipeline.tracking import provenance
 from pipeline.tracking.files.model import load_network, record_model
 from pipeline.tracking.store import open_store
-from pipeline.tracking.write import adoption, recorder
 from pipeline.tracking.write.journal import Journal
 from pipeline.tracking.write.recorder import record_run
 from pipeline.tracking.write.resume import locate_checkpoints
@@ -136,8 +135,7 @@ def monorepo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (outer / "untracked-canary-51c0").touch()
     (inner / "MLproject").write_text("name: study\n")
     (inner / "main.py").write_text("first\n")
-    for room in (adoption, recorder):
-        monkeypatch.setattr(room, "project_root", lambda: inner)
+    monkeypatch.setattr(provenance, "project_root", lambda: inner)
     monkeypatch.setattr("mlflow.tracking.context.git_context._get_main_file", lambda: str(inner / "main.py"))
     monkeypatch.setattr("mlflow.tracking.context.registry._run_context_provider_registry", make_registry())
     return inner
@@ -179,7 +177,6 @@ def test_a_logged_model_tells_no_more_of_the_repository_than_its_run(
         run_git(monorepo, "add", ".")
         run_git(monorepo, "commit", "--quiet", "--message=study", "--", ".")
     store = open_store()
-    monkeypatch.setattr("pipeline.tracking.files.model.project_root", lambda: monorepo)
     with record_run(store, find_variant("conv2_3x3"), Settings()) as run:
         result: Any = SimpleNamespace(network=build_network(find_variant("conv2_3x3"), 0), history=[])
         record_model(run, load_data(str(SUBSET), subset=600), result)
@@ -216,5 +213,5 @@ def test_a_repository_that_git_does_not_trust_is_said(
     run_git(monorepo, "add", ".")
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     with caplog.at_level(logging.WARNING):
-        assert provenance.read_source(monorepo) == ("", "", "")
+        assert provenance.read_source() == ("", "", "")
     assert f"git config --global --add safe.directory '{monorepo}'" in caplog.text

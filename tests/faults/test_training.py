@@ -99,8 +99,7 @@ def test_a_clock_that_jumps_changes_no_order_and_no_duration(
     real, real_ns, end_epoch = time.time, time.time_ns, Recorder.end_epoch
     monkeypatch.setattr(time, "time", lambda: real() + Jumping.shift.total_seconds())
     monkeypatch.setattr(time, "time_ns", lambda: real_ns() + int(Jumping.shift.total_seconds()) * 10**9)
-    for room in ("process", "write.journal"):
-        monkeypatch.setattr(f"pipeline.tracking.{room}.datetime", Jumping)
+    monkeypatch.setattr("pipeline.tracking.process.datetime", Jumping)
 
     def end_and_jump(recorder: Recorder, epoch: int, *more: object) -> None:
         end_epoch(recorder, epoch, *more)  # type: ignore[arg-type]

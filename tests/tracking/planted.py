@@ -14,8 +14,8 @@ from pipeline.study.metrics import FINALS
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
+from pipeline.tracking.quick import locate_journals
 from pipeline.tracking.store import Store, find_experiment, open_store
-from pipeline.tracking.write.journal import locate_journals
 from pipeline.tracking.write.recorder import open_run, record_run
 
 SHA256 = "5" * 64

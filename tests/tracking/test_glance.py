@@ -6,7 +6,6 @@ import pytest
 
 from pipeline.tracking import quick
 from pipeline.tracking.store import open_store
-from pipeline.tracking.write.journal import find_journals
 from pipeline.tracking.write.survey import survey_store
 from tests.conftest import execute
 from tests.tracking.planted import plant_journal, plant_study
@@ -29,7 +28,7 @@ def test_a_glance_sees_what_mlflow_sees(database: Path) -> None:
     assert len(trainings) == 6
     assert trainings == [run for run in survey.runs if run.is_training]
     plant_journal(open_store(), "a")
-    assert quick.find_journals(database) == find_journals(open_store()) == ["a"]
+    assert quick.find_journals(quick.open_to_read()) == quick.find_journals(open_store()) == ["a"]
 
 
 def test_a_store_that_is_not_known_is_left_to_mlflow(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:

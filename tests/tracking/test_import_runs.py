@@ -14,7 +14,7 @@ from mlflow.entities import ViewType
 
 from pipeline.analysis.comparison import Question, compare_runs
 from pipeline.errors import StoreError
-from pipeline.tracking.files.artifacts import find_missing_artifacts
+from pipeline.tracking.files.artifacts import check_artifacts
 from pipeline.tracking.files.model import load_network
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.process import hold_lease
@@ -61,7 +61,7 @@ def test_a_training_comes_back_with_all_it_had(cluster: Store, laptop: Store, tr
     first, again = Path("first.zip"), Path("again.zip")
     export(cluster, "Default", first)
     new_id = next(run_id for run, run_id, new in take(laptop, first) if run.run_id == trained[0] and new)
-    assert find_missing_artifacts(laptop, new_id) == []
+    check_artifacts(laptop, new_id)
     old, new = cluster.client.get_run(trained[0]), laptop.client.get_run(new_id)
     assert new.data.tags == {**old.data.tags, "bundle.source_run_id": trained[0]}
     assert (new.data.params, new.data.metrics) == (old.data.params, old.data.metrics)
@@ -225,7 +225,7 @@ def test_a_server_takes_and_gives_the_same(
         run_id, new = arrived[trained[0]]
         assert new
         assert store.client.get_run(run_id).info.artifact_uri.startswith("mlflow-artifacts:")
-        assert find_missing_artifacts(store, run_id) == []
+        check_artifacts(store, run_id)
         load_network(run_id)
         export(store, "Default", again)
     finally:

@@ -11,8 +11,9 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST, RESOURCE_DOES_NOT_EXIST, T
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import StoreUnreachable
+from pipeline.tracking.quick import find_journals, locate_journals
 from pipeline.tracking.store import Store, is_unreachable, open_store
-from pipeline.tracking.write.journal import Journal, find_journals, locate_journals
+from pipeline.tracking.write.journal import Journal
 from tests.tracking.planted import plant_journal
 
 

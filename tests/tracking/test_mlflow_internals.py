@@ -49,7 +49,7 @@ def test_tables_are_known_by_their_version_without_mlflow(database: Path, tmp_pa
     assert room.list_tables(database) >= room.FIRST_TABLES
     with closing(sqlite3.connect(database)) as connection:
         (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    assert version in room.list_revisions()
+    assert room.knows_version(version)
     assert not room.knows_tables(tmp_path / "none.db")
     code = f"import sys; from pathlib import Path; from pipeline.tracking import mlflow_internals as room; \
 print(room.knows_tables(Path({str(database)!r})), room.query_experiments(Path({str(database)!r}))); \

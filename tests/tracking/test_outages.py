@@ -36,7 +36,7 @@ Disturb = Mapping[int, Callable[[], object]]
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where this test's journals lie; every test has an experiment of its own."""
-    for room in ("write.journal", "store", "write.resume"):
+    for room in ("quick", "store", "write.resume"):
         monkeypatch.setattr(f"pipeline.tracking.{room}.project_root", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "set by record_epochs")  # so that it is put back

@@ -21,7 +21,7 @@ from pipeline.study.facts import describe_settings
 from pipeline.study.metrics import BY_EPOCH, FINALS
 from pipeline.study.settings import Settings
 from pipeline.study.variants import find_variant
-from pipeline.tracking.files.artifacts import find_missing_artifacts
+from pipeline.tracking.files.artifacts import check_artifacts
 from pipeline.tracking.files.model import verify_run
 from pipeline.tracking.store import open_store
 from pipeline.tracking.write import recorder as recorder_module
@@ -57,7 +57,7 @@ def test_a_metric_has_one_point_an_epoch_and_finals_stand_apart(client: MlflowCl
 
 def test_every_artifact_is_there_and_readable(client: MlflowClient, trained: tuple[str, str]) -> None:
     run_id = trained[0]
-    assert find_missing_artifacts(open_store(), run_id) == []
+    check_artifacts(open_store(), run_id)
     summary = Path(client.download_artifacts(run_id, "model_summary.txt")).read_text()
     assert "Total params: 233,418" in summary
     assert "Non-trainable params: 384" in summary

@@ -37,8 +37,9 @@ def promote(experiment: str, variant: str, model: str) -> None:
 
     from pipeline.serving.card import write_card
     from pipeline.serving.promote import choose_run
+    from pipeline.tracking.files.artifacts import check_artifacts
     from pipeline.tracking.files.hashes import demand_unchanged
-    from pipeline.tracking.files.registry import check_artifacts, find_run, register_champion
+    from pipeline.tracking.files.registry import find_run, register_champion
     from pipeline.workflows.compare import find_comparison
 
     found = find_comparison(experiment, "all-seeds", {}, frozenset({"controls"}))

@@ -72,8 +72,8 @@ def sync() -> None:
     \b
     python -m pipeline sync
     """
+    from pipeline.tracking.quick import find_journals
     from pipeline.tracking.store import open_store
-    from pipeline.tracking.write.journal import find_journals
 
     store = open_store()
     waiting = find_journals(store)

@@ -85,7 +85,7 @@ def glance_at(name: str) -> View | None:
     if not experiments or any(run.state == "running" and PID not in run.tags for run in trainings):
         return None
     shown = {run.run_id for run in trainings}
-    waiting = [run_id for run_id in quick.find_journals(database) if not name or run_id in shown]
+    waiting = [run_id for run_id in quick.find_journals(quick.open_to_read()) if not name or run_id in shown]
     return View(experiments=experiments, trainings=trainings, lives=lambda run: is_alive(run.tags), waiting=waiting)
 
 

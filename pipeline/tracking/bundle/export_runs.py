@@ -158,13 +158,6 @@ def _list_points(metrics: Iterable[Metric]) -> Mapping[str, tuple[Point, ...]]:
 
 
 def _describe_input(given: DatasetInput) -> BundledInput:
-    dataset = given.dataset
-    return BundledInput(
-        name=dataset.name,
-        digest=dataset.digest,
-        source_type=dataset.source_type,
-        source=dataset.source,
-        schema=dataset.schema or "",
-        profile=dataset.profile or "",
-        tags={tag.key: tag.value for tag in given.tags},
-    )
+    names = ("name", "digest", "source_type", "source", "schema", "profile")
+    said = {name: getattr(given.dataset, name) or "" for name in names}
+    return BundledInput(**said, tags={tag.key: tag.value for tag in given.tags})

@@ -10,7 +10,6 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.entities import Experiment as ExperimentEntity
@@ -28,7 +27,7 @@ from pipeline.tracking.store import Store, find_experiment, store_errors
 from pipeline.tracking.values import read_texts
 
 IMPORT = "import"
-FINAL_TAGS = (KIND, OUTCOME)
+FINAL_TAGS = (KIND, OUTCOME)  # they make a run a training and a result
 
 
 def import_bundle(store: Store, bundle: BundleReader, into: str = "") -> Iterator[tuple[BundledRun, str, bool]]:
@@ -63,19 +62,17 @@ def import_bundle(store: Store, bundle: BundleReader, into: str = "") -> Iterato
 
 def _check_frozen(experiment: ExperimentEntity | None, tags: Mapping[str, str]) -> None:
     """Raise StoreError if an experiment has frozen other claims than a bundle: no verdict could hold for both."""
-    present = experiment.tags.get(FROZEN) if experiment else None
-    if experiment and FROZEN in tags and present is not None and read_texts(present) != _read_plan(tags[FROZEN]):
+    if experiment is None or FROZEN not in experiment.tags or FROZEN not in tags:
+        return
+    try:
+        plan = json.loads(tags[FROZEN])
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"the bundle's tag {FROZEN} cannot be read; export it again") from error
+    if read_texts(experiment.tags[FROZEN]) != plan:
         raise StoreError(
             f'the experiment "{experiment.name}" has frozen other claims than the bundle; '
             "import it into one of another name with --into NAME"
         )
-
-
-def _read_plan(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"the bundle's tag {FROZEN} cannot be read; export it again") from error
 
 
 def _merge_tags(store: Store, experiment_id: str, tags: Mapping[str, str]) -> None:
@@ -127,15 +124,10 @@ def _write_run(store: Store, experiment_id: str, run: BundledRun, bundle: Bundle
     fault_point("import-terminated")
     for key in sorted(set(begun) - set(run.tags) - {ORIGIN}):
         client.delete_tag(run_id, key)
-    _write_tags(store, run_id, run.tags)
-    return run_id
-
-
-def _write_tags(store: Store, run_id: str, tags: Mapping[str, str]) -> None:
-    """Set a run's tags; those that make it a training and a result are the last write of all."""
-    store.client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items() if tag[0] not in FINAL_TAGS])
+    client.log_batch(run_id, tags=[RunTag(*tag) for tag in run.tags.items() if tag[0] not in FINAL_TAGS])
     fault_point("import-tagged")
-    store.client.log_batch(run_id, tags=[RunTag(key, tags[key]) for key in FINAL_TAGS])
+    client.log_batch(run_id, tags=[RunTag(key, run.tags[key]) for key in FINAL_TAGS])
+    return run_id
 
 
 def _write_model(store: Store, owner: tuple[str, str], model: BundledModel, folder: Path) -> None:

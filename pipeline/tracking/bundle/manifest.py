@@ -162,11 +162,6 @@ def _encode_parts(manifest: Manifest) -> Iterator[bytes]:
     yield b"\n"
 
 
-def _is_text_of(manifest: Manifest, content: bytes) -> bool:
-    text = BytesIO(content)
-    return all(text.read(len(part)) == part for part in _encode_parts(manifest)) and not text.read(1)
-
-
 def decode_manifest(content: bytes) -> Manifest:
     """The manifest of a text from anywhere; raises BundleError unless every part of it is as export writes it."""
     try:
@@ -178,7 +173,9 @@ def decode_manifest(content: bytes) -> Manifest:
         raise BundleError(f"its format is {version!r:.20}, this program reads {FORMAT}; export it again")
     manifest: Manifest = _decode(Manifest, table, "the manifest")
     del table
-    _demand(_is_text_of(manifest, content), "its manifest is not as export writes it")
+    text = BytesIO(content)
+    same = all(text.read(len(part)) == part for part in _encode_parts(manifest)) and not text.read(1)
+    _demand(same, "its manifest is not as export writes it")
     return manifest
 
 

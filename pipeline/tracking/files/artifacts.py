@@ -37,18 +37,10 @@ if TYPE_CHECKING:  # importing it would import TensorFlow
 
 MODEL_NAME, NETWORK = "model", "data/model.keras"
 SAMPLE_NAME = "training_sample.npz"
+FIGURES = ("loss", "accuracy", "weights", "all_weights", "first_image", "confusion", "mistakes")
 ARTIFACTS = (
-    "config.json",
-    "environment.json",
-    "model_summary.txt",
-    "predictions.npz",
-    "figures/loss.png",
-    "figures/accuracy.png",
-    "figures/weights.png",
-    "figures/all_weights.png",
-    "figures/first_image.png",
-    "figures/confusion.png",
-    "figures/mistakes.png",
+    *("config.json", "environment.json", "model_summary.txt", "predictions.npz"),
+    *(f"figures/{name}.png" for name in FIGURES),
 )
 """Every file of a complete training run, besides the model and the step images."""
 EVIDENCE_FILES = ("config.json", "environment.json", "predictions.npz")
@@ -92,9 +84,10 @@ def _record_arrays(recorder: Recorder, name: str, **arrays: Any) -> None:
         recorder.call(recorder.client.log_artifact, recorder.run_id, str(Path(folder, name)))
 
 
-def find_missing_artifacts(store: Store, run_id: str) -> list[str]:
-    """The artifacts of a training run that are not in the store."""
-    return _find_missing(store, store.client.get_run(run_id).info.artifact_uri, ARTIFACTS)
+def check_artifacts(store: Store, run_id: str) -> None:
+    """Raise StoreError unless everything that a training logs is there."""
+    if missing := _find_missing(store, store.client.get_run(run_id).info.artifact_uri, ARTIFACTS):
+        raise StoreError(f"run {run_id} lacks {', '.join(missing)}; train it again")
 
 
 def _find_missing(store: Store, artifact_uri: str, expected: Sequence[str]) -> list[str]:

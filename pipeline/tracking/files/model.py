@@ -19,15 +19,13 @@ from mlflow.types import Schema, TensorSpec
 from pipeline.data.datasets import Dataset, load_data
 from pipeline.errors import StoreError
 from pipeline.faults import fault_point
-from pipeline.images import Images
 from pipeline.study.settings import Settings
 from pipeline.study.tags import MODEL_INPUT, PIXELS
-from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL
+from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, check_artifacts
 from pipeline.tracking.files.predicted import read_run
-from pipeline.tracking.files.registry import check_artifacts
 from pipeline.tracking.mlflow_internals import correct_git_context
 from pipeline.tracking.provenance import correct_tags
-from pipeline.tracking.store import first_line, open_store, project_root
+from pipeline.tracking.store import first_line, open_store
 from pipeline.tracking.write.recorder import Recorder
 
 if TYPE_CHECKING:  # importing it would import TensorFlow
@@ -41,17 +39,17 @@ NORMALIZATIONS = {
 
 
 def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
-    """Log the network, behind its normalisation, in MLflow's keras flavour, once a run.
-
-    With its signature, explicit requirements, one test image for an example, and metadata that say what it takes.
-    """
+    """Log the network, behind its normalisation, in MLflow's keras flavour, once a run."""
     from pipeline.training.network import accept_pixels  # imports TensorFlow
 
     experiment_id = recorder.client.get_run(recorder.run_id).info.experiment_id
     of_this_run = f"source_run_id = '{recorder.run_id}'"
     for model in recorder.client.search_logged_models([experiment_id], of_this_run):
         recorder.client.delete_logged_model(model.model_id)  # an earlier attempt was killed around here
-    correct_git_context(lambda tags: correct_tags(tags, project_root()))
+    # MLflow then refuses what is not uint8, as an array that was normalised already.
+    pixels = TensorSpec(np.dtype(np.uint8), (-1, *dataset.images.raw_shape))
+    probabilities = TensorSpec(np.dtype(np.float32), (-1, len(dataset.images.classes)))
+    correct_git_context(correct_tags)
     with _set_experiment(experiment_id):
         Model.log(
             artifact_path=None,
@@ -59,7 +57,7 @@ def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
             flavor=_KerasFlavor,
             run_id=recorder.run_id,
             model=accept_pixels(result.network, dataset.images, dataset.normalization),
-            signature=_describe_signature(dataset.images),
+            signature=ModelSignature(Schema([pixels]), Schema([probabilities])),
             input_example=dataset.raw.x_test[:1],
             validate_serving_input=False,
             metadata={"normalization": dataset.normalization, "ink": dataset.ink, "input": describe_input(dataset)},
@@ -68,13 +66,6 @@ def record_model(recorder: Recorder, dataset: Dataset, result: Result) -> None:
         )
     recorder.log({}, {MODEL_INPUT: PIXELS})
     fault_point("model-logged")
-
-
-def _describe_signature(images: Images) -> ModelSignature:
-    """Pixels in, probabilities out: MLflow refuses what is not uint8, as an array that was normalised already."""
-    pixels = TensorSpec(np.dtype(np.uint8), (-1, *images.raw_shape))
-    probabilities = TensorSpec(np.dtype(np.float32), (-1, len(images.classes)))
-    return ModelSignature(Schema([pixels]), Schema([probabilities]))
 
 
 class _KerasFlavor:

@@ -19,6 +19,7 @@ from pipeline.tracking.store import STORE_ERRORS, Store
 PREDICTIONS = "predictions.npz"
 UNREADABLE = (*STORE_ERRORS, OSError, ValueError, KeyError, zipfile.BadZipFile)
 MOST_CHEAP = 1000  # files that are read in some seconds
+LAST = ("label", "predicted", "log_probability")
 RECENT = ("recent_wrong", "recent_log_probability")
 
 
@@ -55,16 +56,8 @@ def read_run(store: Store, run_id: str) -> Predicted:
 def _parse(content: bytes) -> Predicted:
     """The arrays of a file; raises ValueError, KeyError or BadZipFile for a damaged one."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        recent = {name: arrays[name] for name in RECENT if name in arrays}
-        number = int(arrays["recent"]) if "recent" in arrays and len(recent) == len(RECENT) else 0
-        read = Predicted(
-            label=arrays["label"],
-            predicted=arrays["predicted"],
-            log_probability=arrays["log_probability"],
-            recent=number,
-            **recent,
-        )
-    lengths = {len(read.label), len(read.predicted), len(read.log_probability), *map(len, recent.values())}
-    if len(lengths) > 1:
+        found = {name: arrays[name] for name in (*LAST, *RECENT) if name in LAST or name in arrays}
+        number = int(arrays["recent"]) if {"recent", *RECENT} <= set(arrays) else 0
+    if len(set(map(len, found.values()))) > 1:
         raise ValueError("its arrays are not of one length")
-    return read
+    return Predicted(**found, recent=number)

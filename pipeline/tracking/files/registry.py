@@ -21,7 +21,7 @@ from pipeline.images import Images, restore_images
 from pipeline.plain import escape_controls
 from pipeline.study.facts import OWN_FILE, format_options, restore_row, restore_settings
 from pipeline.study.tags import DATA_INK, EVIDENCE, KIND, MODEL_INPUT, OUTCOME, PIXELS, VARIANT, WEIGHTS_SHA256
-from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, SAMPLE_NAME, find_missing_artifacts
+from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, SAMPLE_NAME
 from pipeline.tracking.frozen import FROZEN
 from pipeline.tracking.mlflow_internals import read_artifact
 from pipeline.tracking.runs import read_runs
@@ -108,12 +108,6 @@ def has_claims(store: Store, experiment_id: str) -> bool:
     """Whether an experiment's frozen plan has claims, or cannot be read."""
     hashes = read_texts(store.client.get_experiment(experiment_id).tags.get(FROZEN, "{}"))
     return hashes is None or any(hashes)
-
-
-def check_artifacts(store: Store, run_id: str) -> None:
-    """Raise StoreError unless everything that a training logs is there."""
-    if missing := find_missing_artifacts(store, run_id):
-        raise StoreError(f"run {run_id} lacks {', '.join(missing)}; train it again")
 
 
 def read_versions(store: Store, run_id: str) -> dict[str, str]:

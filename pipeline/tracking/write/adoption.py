@@ -16,7 +16,6 @@ from pipeline.tracking.process import hold_lease
 from pipeline.tracking.provenance import correct_tags
 from pipeline.tracking.reach import explain
 from pipeline.tracking.store import STORE_ERRORS, Store, find_experiment, first_line, is_unreachable, store_errors
-from pipeline.tracking.tracking_uri import project_root
 
 ADVICE = "unset MLFLOW_RUN_ID, and a run of its own is made"
 
@@ -69,7 +68,7 @@ def create_run(store: Store, name: str, experiment_id: str, begun: Mapping[str, 
     request = uuid.uuid4().hex
     experiment_id = experiment_id or find_experiment(store, create=True)
     context = read_context_tags()
-    tags = {**context, **correct_tags(context, project_root()), **begun, REQUEST: request}
+    tags = {**context, **correct_tags(context), **begun, REQUEST: request}
     lost: Exception | None = None
     try:
         store.client.create_run(experiment_id, run_name=name, tags={key: value for key, value in tags.items() if value})

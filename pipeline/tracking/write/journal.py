@@ -12,7 +12,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, ParamSpec, TypeVar
@@ -24,7 +23,8 @@ from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.faults import fault_point
 from pipeline.private import make_folder, name_file, open_privately
 from pipeline.tracking.mlflow_internals import LOGGED_IMAGES, name_step_image
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line, is_unreachable, project_root
+from pipeline.tracking.quick import locate_journals
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, is_unreachable
 
 PATIENCE = "PIPELINE_STORE_PATIENCE"
 PATIENCE_SECONDS = 120.0
@@ -35,17 +35,6 @@ Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
 Write = dict[str, Any]
 logger = logging.getLogger(__name__)
-
-
-def locate_journals(store: Store) -> Path:
-    """The folder of all journals: on this machine, beside the artifacts of the default store."""
-    root = store.database.parent if store.database else project_root()
-    return root / "mlruns" / ".journal"
-
-
-def find_journals(store: Store) -> list[str]:
-    """The ids of the runs that are not fully delivered to the store."""
-    return sorted(path.stem for path in locate_journals(store).glob("*.jsonl"))
 
 
 class Journal:
@@ -64,8 +53,9 @@ class Journal:
         points = [[str(name), value, moment, step] for name, value in metrics.items()]
         self.write({"metrics": points, "tags": dict(tags)})
 
+    @interrupts.shield()
     def log_image(self, name: str, step: int, endings: Mapping[str, bytes]) -> None:
-        """A step image of MLflow's image grid: the content of its files by the ending of their names."""
+        """A step image, for the slider of MLflow's image grid: the content of its files by the ending of their name."""
         folder = self.path.with_suffix("")
         make_folder(folder)
         stem = name_step_image(name, step, _now_milliseconds(), self.run_id)
@@ -181,4 +171,4 @@ def _read_writes(path: Path) -> Iterator[Write]:
 
 
 def _now_milliseconds() -> int:
-    return int(datetime.now(UTC).timestamp() * 1000)
+    return int(time.time() * 1000)

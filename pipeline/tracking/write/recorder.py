@@ -24,7 +24,7 @@ from pipeline.study.variants import Variant
 from pipeline.tracking.mlflow_internals import COLOUR, set_artifact_root
 from pipeline.tracking.process import format_now, identify_process
 from pipeline.tracking.provenance import correct_tags, describe_environment, read_source
-from pipeline.tracking.store import STORE_ERRORS, Store, first_line, project_root, store_errors
+from pipeline.tracking.store import STORE_ERRORS, Store, first_line, store_errors
 from pipeline.tracking.write.adoption import adopt_run, create_run
 from pipeline.tracking.write.journal import Journal
 from pipeline.training.observer import Observer
@@ -40,7 +40,7 @@ class Recorder(Observer):
         self.store, self.client = store, store.client
         self.run_id = run_id
         self.journal = Journal(store, run_id)
-        self.call, self.flush = self.journal.call, self.journal.flush
+        self.call, self.flush, self.log_image = self.journal.call, self.journal.flush, self.journal.log_image
         self.images: set[int] = set()  # the epochs of which an earlier process has logged the step image
 
     def begin_training(self, summary: str, runtime: Mapping[str, object]) -> None:
@@ -52,11 +52,6 @@ class Recorder(Observer):
         """Log all metrics of an epoch in one write, which no signal cuts in two."""
         with interrupts.shield():
             self.log(metrics, {tags.HEARTBEAT: format_now(), tags.EPOCH: str(epoch)}, step=epoch, timestamp=ended)
-
-    def log_image(self, name: str, epoch: int, endings: Mapping[str, bytes]) -> None:
-        """Log a step image, for the slider of MLflow's image grid: the content of its files by their ending."""
-        with interrupts.shield():
-            self.journal.log_image(name, epoch, endings)
 
     def log_files(self, folder: str, files: Iterable[tuple[str, bytes]]) -> None:
         """Log every (name, content) as a file in this folder of the run's artifacts."""
@@ -82,7 +77,7 @@ class Recorder(Observer):
         """Log the settings and the variant's row, the git commit and the diff of a dirty checkout."""
         self.log_params({**describe_settings(settings), **describe_row(variant)})
         self._correct_git_tags()
-        commit, changes, diff = read_source(project_root())
+        commit, changes, diff = read_source()
         self.log({}, {tags.COMMIT: commit, tags.GIT_DIRTY: str(bool(changes))} if commit else {})
         if changes:
             self.call(self.client.log_text, self.run_id, f"{changes}\n{diff}", "git.diff")
@@ -90,7 +85,7 @@ class Recorder(Observer):
     def _correct_git_tags(self) -> None:
         """Take back what `mlflow run` has said of another project's repository around this one, and secrets."""
         present = self.call(self.client.get_run, self.run_id).data.tags
-        for name, value in correct_tags(present, project_root()).items():
+        for name, value in correct_tags(present).items():
             if not value:
                 self.call(self.client.delete_tag, self.run_id, name)
             elif value != present[name]:

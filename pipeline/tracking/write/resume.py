@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,11 +142,10 @@ def is_whole(store: Store, run_id: str) -> bool:
     run = store.client.get_run(run_id)
     if not files or run.info.status == "FINISHED":
         return False
-    try:
+    with suppress(*STORE_ERRORS, ResumeError, OSError, KeyError, ValueError, TypeError):  # `train --resume` says which
         epochs = int(_read_config(run)["epochs"])
         return len(decode_checkpoint(files[0].read_bytes()).epochs) == epochs
-    except (*STORE_ERRORS, ResumeError, OSError, KeyError, ValueError, TypeError):  # `train --resume` says which
-        return False
+    return False
 
 
 def _read_config(run: Run) -> dict[str, Any]:

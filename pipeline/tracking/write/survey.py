@@ -13,12 +13,11 @@ from mlflow.exceptions import MlflowException
 from pipeline.plain import escape_controls
 from pipeline.study.tags import HEARTBEAT, OUTCOME, PID, REASON, RESUMES
 from pipeline.tracking.process import LIMIT, is_alive, read_leases
-from pipeline.tracking.quick import NEVER, ExperimentRecord
+from pipeline.tracking.quick import NEVER, ExperimentRecord, find_journals
 from pipeline.tracking.quick import RunRecord as RunRecord
 from pipeline.tracking.runs import read_pages
 from pipeline.tracking.store import Store, find_experiment, store_errors
 from pipeline.tracking.values import read_lease, read_milliseconds, read_moment
-from pipeline.tracking.write.journal import find_journals
 
 START_LIMIT = timedelta(hours=1)
 
