@@ -20,9 +20,8 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from tests.cli.test_resume import drop_times, read_histories
-from tests.conftest import Start, write_study
+from tests.conftest import Start, slow, write_study
 
-KILLS = int(os.environ.get("CHAOS_KILLS", 30))
 VARIANTS = ("conv2_3x3", "conv2_3x3_reg")
 SEEDS = 3
 """At first; one more whenever all cells are done before the last kill."""
@@ -80,13 +79,13 @@ def strike(victim: psutil.Process, action: str, folder: Path, dice: random.Rando
 
 
 def sweep_under_fire(
-    start: Callable[[int], subprocess.Popen[str]], dice: random.Random
+    start: Callable[[int], subprocess.Popen[str]], dice: random.Random, kills: int
 ) -> tuple[Counter[str], int, str]:
-    """Keep a sweep going and strike KILLS times; what was struck how, the seeds, the output of the last driver."""
+    """Keep a sweep going and strike so many times; what was struck how, the seeds, the output of the last driver."""
     killed: Counter[str] = Counter()
     seeds = SEEDS
     driver = start(seeds)
-    while killed.total() < KILLS:
+    while killed.total() < kills:
         kind = dice.choice(KINDS)
         await_moment(driver, kind, dice)
         if driver.poll() is not None:
@@ -119,18 +118,18 @@ def read_finished(client: MlflowClient, name: str) -> dict[str, list[Run]]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("kills", [*slow(12), pytest.param(40, marks=pytest.mark.nightly)])
 def test_a_sweep_under_fire_ends_as_an_undisturbed_one(
-    project: Path, start: Start, record_property: Callable[[str, object], None]
+    project: Path, start: Start, record_property: Callable[[str, object], None], kills: int
 ) -> None:
     seed = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
-    write_study(project / "chaos.toml", VARIANTS, range(KILLS), epochs=12)
+    write_study(project / "chaos.toml", VARIANTS, range(kills), epochs=12)
 
     def start_sweep(seeds: int, **more: str) -> subprocess.Popen[str]:
         command = ("python", "-m", "pipeline", "sweep", "chaos.toml", "--workers=2", f"--seeds=0-{seeds - 1}")
         return start(*command, **more)
 
-    killed, seeds, output = sweep_under_fire(start_sweep, random.Random(seed))
+    killed, seeds, output = sweep_under_fire(start_sweep, random.Random(seed), kills)
     says = f"seed {seed}, {killed.total()} kills {json.dumps(killed)}, {len(VARIANTS) * seeds} cells"
     record_property("chaos", says)
     quiet = start_sweep(seeds, MLFLOW_TRACKING_URI=f"sqlite:///{project}/quiet.db")

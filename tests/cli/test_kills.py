@@ -51,4 +51,4 @@ def test_a_kill_at_every_fault_point_is_made_good(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_kills_at_random_moments_are_made_good(tmp_path: Path) -> None:
-    check_kills(tmp_path, run_kills(tmp_path, "random", "12"))
+    check_kills(tmp_path, run_kills(tmp_path, "random", "6"))
