@@ -105,8 +105,11 @@ def _look_at_all(
     for place, path in enumerate(paths):
         try:
             look = look_at(path, whole=whole, ink=asked.run.ink, images=asked.images)
-        except (DataError, OSError) as error:
-            yield f"{path}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+        except DataError as error:
+            yield str(error)
+            continue
+        except OSError as error:
+            yield f"{path}: {error.strerror or error}"
             continue
         if targets:
             targets[place].parent.mkdir(parents=True, exist_ok=True)
