@@ -43,6 +43,7 @@ def make_run(variant, seed=0, minute=0, **changes):
         "depth_counted": row.depth_counted,
         "kernel": row.kernel,
         "regularised": row.regularised,
+        "twin": row.twin or "",
         "dropout": row.dropout,
         "batch_norm": row.batch_norm,
         "parameters": parameters,
@@ -86,7 +87,7 @@ def make_history(runs, epochs=25):
 
 
 def make_onsets(runs, epochs=25):
-    """Onsets of `runs`: plain networks between 9 and 16, regularised ones censored at the end."""
+    """`runs` with onsets: plain networks between 9 and 16, regularised ones censored at the end."""
     spread = 9 + (runs["seed"].to_numpy() * 3 + np.arange(len(runs))) % 8
     onset = np.where(runs["regularised"], np.nan, spread)
-    return pd.DataFrame({"epochs": epochs, "onset": onset}, index=pd.Index(runs["run_id"], name="run_id"))
+    return runs.assign(epochs=epochs, onset=onset)

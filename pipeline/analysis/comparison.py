@@ -65,9 +65,13 @@ class Comparison:
 
     @cached_property
     def onsets(self) -> pd.DataFrame:
-        """One row a run (analysis.onset.find_onsets); raises AnalysisError if a run has an epoch twice."""
+        """A row a run with a whole curve: run_id, variant, seed, regularised, and what find_onsets says of it.
+
+        Raises AnalysisError if a run has an epoch twice.
+        """
         rise = max((claim.smallest_rise for claim in self.question.claims), default=0.0)
-        return find_onsets(self.history, rise)
+        runs = self.runs[["run_id", "variant", "seed", "regularised"]]
+        return runs.join(find_onsets(self.history, rise), on="run_id", how="inner")
 
     @property
     def missing(self) -> list[str]:

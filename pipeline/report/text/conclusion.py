@@ -70,8 +70,7 @@ def describe_onsets(comparison: Comparison) -> pd.DataFrame:
 
     `epochs` is how many were watched; a run without a whole curve has no row.
     """
-    runs = comparison.runs[["run_id", "variant", "seed"]].join(comparison.onsets, on="run_id", how="inner")
-    onsets = runs.assign(censored=runs["onset"].isna()).reset_index(drop=True)
+    onsets = comparison.onsets.assign(censored=comparison.onsets["onset"].isna())
     return onsets[["run_id", "variant", "seed", "onset", "censored", "epochs"]]
 
 
@@ -164,8 +163,7 @@ def _say_onsets(comparison: Comparison) -> list[str]:
     first, last = comparison.claimed_onset
     if comparison.conclusion.settings.epochs < last + CONFIRMING_EPOCHS:
         return []
-    rows = comparison.runs[["run_id", "seed", "regularised"]].join(comparison.onsets, on="run_id", how="inner")
-    rows = rows.assign(inside=100.0 * rows["onset"].between(first, last))
+    rows = comparison.onsets.assign(inside=100.0 * comparison.onsets["onset"].between(first, last))
     said = []
     for regularised, own in rows.groupby("regularised"):
         name = "regularised" if regularised else "plain"
