@@ -36,11 +36,6 @@ class Design:
     standing: Standing = ""
 
 
-NO_BROKEN = pd.DataFrame(
-    {"run_id": pd.Series(dtype=str), "variant": pd.Series(dtype=str), "seed": pd.Series(dtype=int)}
-)
-
-
 NO_HISTORY = pd.DataFrame(columns=["run_id", "metric", "epoch", "value"])
 
 
@@ -48,14 +43,14 @@ NO_HISTORY = pd.DataFrame(columns=["run_id", "metric", "epoch", "value"])
 class Records:
     """What was measured: comparable finished `runs`, one a variant and seed, and their curves (run_id, metric, ...).
 
-    `predicted` has what a run said to each test image, by run id, where that was read. `broken` are runs (run_id,
-    variant, seed) of the same settings that ended because a number was not finite.
+    `predicted` has what a run said to each test image, by run id, where that was read. `broken` are cells (variant,
+    seed) of the same settings of which a run ended because a number was not finite.
     """
 
     runs: pd.DataFrame
     history: pd.DataFrame
     predicted: Mapping[str, Predicted] = field(default_factory=dict)
-    broken: pd.DataFrame = field(default_factory=lambda: NO_BROKEN)
+    broken: frozenset[tuple[str, int]] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +68,6 @@ class Look:
     first: int = 0
     last: int = 0
     waiting: int = 0
-
-    @property
-    def early(self) -> bool:
-        """Whether the first look is still to come."""
-        return self.total > 0 and self.number == 0
 
 
 NO_LOOKS = Look()

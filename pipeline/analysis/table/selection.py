@@ -60,7 +60,7 @@ class SharedSettings(Settings):
         """The settings that must be equal, and the hash of the data, by name."""
         return {name: getattr(self, name) for name in (*COMPARED, "data_sha256")}
 
-    def describe_differences(self, run: Mapping[str, Any]) -> str:
+    def describe_differences(self, run: Mapping[Any, Any]) -> str:
         """The settings in which `run` is another one, as `epochs 5, asked 25; ...`; empty if there are none."""
         return "; ".join(
             f"{name} {_shorten(name, run[name])}, asked {_shorten(name, value)}"

@@ -64,11 +64,9 @@ def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sou
     The same runs give the same page but for the line with `written`. Raises AnalysisError where nothing can be drawn.
     """
     environment = open_templates(autoescape=True)
-    environment.filters["raw"] = _write_raw
-    environment.filters["say"] = say_verdict
-    environment.filters["write"] = _write_entry
-    environment.filters["bounds"] = _write_bounds
-    environment.filters["breakable"] = _allow_breaks
+    environment.filters.update(
+        raw=_write_raw, say=say_verdict, write=_write_entry, bounds=_write_bounds, breakable=_allow_breaks
+    )
     css, js = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     return environment.get_template("report.html").render(
         policy=POLICY.format(css=_hash_piece(css), js=_hash_piece(js)),
