@@ -18,14 +18,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.table.entries import Entry, compare_published, label_row, measure_entry, tell_truth
-from pipeline.analysis.table.selection import (
-    METRICS,
-    RULES,
-    Selection,
-    SharedSettings,
-    find_images,
-    split_rows,
-)
+from pipeline.analysis.table.selection import METRICS, RULES, Selection, SharedSettings, find_images
 from pipeline.errors import AnalysisError
 from pipeline.images import Images
 from pipeline.study import metrics
@@ -149,18 +142,17 @@ def _fill_row(variant: Variant, own: pd.DataFrame, images: Images | None, publis
 
 def list_records(frame: pd.DataFrame) -> Iterator[dict[str, object]]:
     """The rows of a frame as plain Python values that JSON can hold; None for a missing number."""
-    for part in split_rows(frame):
-        for record in part.astype(object).where(part.notna(), None).to_dict("records"):
-            yield {str(name): value for name, value in record.items()}
+    names = list(map(str, frame))
+    for row in frame.itertuples(index=False, name=None):
+        yield {name: None if value != value else value for name, value in zip(names, row, strict=True)}
 
 
 def _keep_evidence(runs: pd.DataFrame) -> pd.DataFrame:
     """The columns of the chosen runs that identify them and carry their final numbers."""
     names = ["run_id", "run_name", "experiment", "variant", "seed", "threads", "fingerprint", "weights_sha256", "ended"]
     finals = [column for column in runs.columns if column.startswith("final/")]
-    evidence = runs[names].assign(ended=runs["ended"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
-    if "origin" in runs:
-        evidence["origin"] = runs["origin"].where(runs["origin"] != "", runs["run_id"])
+    origin = runs["origin"].where(runs["origin"] != "", runs["run_id"])
+    evidence = runs[names].assign(ended=runs["ended"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"), origin=origin)
     return evidence.join(runs[finals].replace([np.inf, -np.inf], np.nan)).reset_index(drop=True)
 
 

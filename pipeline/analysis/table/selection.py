@@ -7,7 +7,7 @@ reason, started and ended (UTC), weights_sha256, and one float column for each f
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,6 @@ METRICS: Mapping[str, str] = {
 }
 """The conclusion table's four measured columns, with the metric that each shows."""
 
-PART = 1000  # rows
 WORDS = {"killed": "stopped"}
 """What people call an outcome."""
 RULES: Mapping[str, str] = {
@@ -40,8 +39,6 @@ RULES: Mapping[str, str] = {
 """How one run (or one a seed) is picked where a variant has several."""
 NETWORK = ("depth_counted", "kernel", "regularised", "dropout", "batch_norm", "parameters")
 """The columns of a run that tell which network it trained."""
-IMAGES = ("image_shape", "classes")
-"""Those that tell what images it was trained on."""
 
 MNIST_SHA256 = "889f531a0f022f407a2f3595d6f6a19519315b0e4e4d009a221f065ad85b5b7a"
 """What the data room calls MNIST's 60,000 + 10,000 digits: the sha256 over its four arrays' own."""
@@ -86,11 +83,6 @@ class Selection:
     left_out: pd.DataFrame
 
 
-def split_rows(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """A frame in parts of so few rows that they may stand in memory as Python's own values."""
-    return (frame.iloc[first : first + PART] for first in range(0, len(frame), PART))
-
-
 def newest_settings(runs: pd.DataFrame, variants: Variants = VARIANTS, **asked: int | str) -> SharedSettings:
     """The settings of the newest finished run among those with the settings `asked` (`epochs=5`), all of them if none.
 
@@ -126,10 +118,11 @@ def select_runs(
     if not runs["run_id"].is_unique:
         twice = runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0]
         raise AnalysisError(f"run {twice} occurs twice in the query's answer; ask for each run once")
-    needed = ["run_id", "variant", "outcome", "status", "reason", *settings.list_shared(), *METRICS.values(), *NETWORK]
-    judged = runs[[*needed, *(name for name in IMAGES if name in runs)]]
-    records = (run for part in split_rows(judged) for run in part.to_dict("records"))
-    reasons = pd.Series([_explain_exclusion(run, settings, variants) for run in records], runs.index, dtype=str)
+    needed = ["run_id", "variant", "outcome", "status", "reason", "image_shape", "classes"]
+    needed += [*settings.list_shared(), *METRICS.values(), *NETWORK]
+    rows = runs[needed].itertuples(index=False, name=None)  # one by one: of many runs they would take much memory
+    judged = [_explain_exclusion(dict(zip(needed, row, strict=True)), settings, variants) for row in rows]
+    reasons = pd.Series(judged, runs.index, dtype=str)
     chosen = _choose(runs[reasons == ""], rule, variants)
     superseded = f"rule {rule} took another run of its {' and '.join(_keys(rule))}"
     left_out = runs[["run_id", "variant", "seed"]].assign(reason=reasons.replace("", superseded))
