@@ -8,7 +8,7 @@ and however few the seeds, and within Holm's families too.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -81,18 +81,10 @@ def find_look(complete: Sequence[int], ended: Collection[int], declared: Sequenc
     """
     if not looks:
         return Look(seeds=tuple(complete))
-    reached = [place for place, count in enumerate(looks) if set(declared[:count]) <= set(ended)]
-    if not reached:
-        return Look(total=len(looks), seeds=tuple(complete), first=looks[0], last=looks[-1])
-    place = reached[-1]
-    before = looks[place - 1] if place else 0
-    used = tuple(seed for seed in complete if seed in declared[: looks[place]])
-    return Look(
-        number=place + 1,
-        total=len(looks),
-        seeds=used,
-        share=(looks[place] - before) / looks[-1],
-        first=looks[0],
-        last=looks[-1],
-        waiting=len(complete) - len(used),
-    )
+    number = sum(set(declared[:count]) <= set(ended) for count in looks)  # each look has the seeds of those before it
+    look = Look(number=number, total=len(looks), seeds=tuple(complete), first=looks[0], last=looks[-1])
+    if not number:
+        return look
+    before, count = (0, *looks)[number - 1 : number + 1]
+    used = tuple(seed for seed in complete if seed in declared[:count])
+    return replace(look, seeds=used, share=(count - before) / looks[-1], waiting=len(complete) - len(used))

@@ -45,11 +45,7 @@ Singles = Mapping[str, Weighed]
 
 
 def judge_claims(claims: Sequence[Claim], records: Records, design: Design) -> list[Verdict]:
-    """A verdict for each claim, in their order.
-
-    Raises:
-        AnalysisError: a variant has a seed twice, or a run an epoch twice.
-    """
+    """A verdict for each claim, in order; raises AnalysisError if a variant has a seed, or a run an epoch, twice."""
     weighed = {claim.name: weigh_claim(claim, records, design) for claim in claims if not claim.all_of}
     verdicts = _judge(claims, weighed)
     if any(each.troubles.removable for each in weighed.values()):

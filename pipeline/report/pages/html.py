@@ -61,7 +61,7 @@ PLACE = "file:///report.html"  # where links within a PDF are resolved; nothing 
 def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sources, written: str) -> str:
     """The page. `accuracies` are train and test accuracy by epoch (run_id, metric, epoch, value); `written` says when.
 
-    The same runs give the same page but for the line with `written`. Raises AnalysisError where nothing can be drawn.
+    The same runs give the same page but for the line with `written`. Raises AnalysisError if a run has an epoch twice.
     """
     environment = open_templates(autoescape=True)
     environment.filters.update(

@@ -21,10 +21,7 @@ SETTINGS = (
 
 
 def answer_checklist(comparison: Comparison, sources: Sources) -> list[tuple[str, str, str]]:
-    """(question, yes, partly, no or not recorded, what that rests on) of each line of the usual checklists.
-
-    Their order is code, data, method, numbers, compute, limits.
-    """
+    """(question, yes, partly, no or not recorded, what that rests on), in the order of the usual checklists."""
     runs = sources.runs
     return [
         ("Is the code of every run known?", *_check_code(runs)),

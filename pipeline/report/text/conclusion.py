@@ -43,10 +43,7 @@ def say_conclusion(comparison: Comparison) -> str:
 
 
 def write_conclusion(comparison: Comparison, name: str, description: str = "") -> str:
-    """Markdown: what was found, the verdicts as a table and in sentences, the conclusion table, every claim's runs.
-
-    `name` and `description` are the experiment's.
-    """
+    """Markdown of an experiment: what was found, the verdicts as a table and in sentences, the table, all runs."""
     verdicts = comparison.verdicts
     counts = ", ".join(f"{number} {word.lower()}" for word, _, number in count_verdicts(verdicts))
     title = f"{name}: {counts}" if counts else f"Conclusion of {name}"
@@ -66,10 +63,7 @@ def write_conclusion(comparison: Comparison, name: str, description: str = "") -
 
 
 def describe_onsets(comparison: Comparison) -> pd.DataFrame:
-    """When each run began to overfit: run_id, variant, seed, onset (epoch, nan where censored), censored, epochs.
-
-    `epochs` is how many were watched; a run without a whole curve has no row.
-    """
+    """When each run began to overfit: run_id, variant, seed, onset (epoch, nan where censored), censored, epochs."""
     onsets = comparison.onsets.assign(censored=comparison.onsets["onset"].isna())
     return onsets[["run_id", "variant", "seed", "onset", "censored", "epochs"]]
 
