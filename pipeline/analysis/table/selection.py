@@ -29,8 +29,6 @@ METRICS: Mapping[str, str] = {
 }
 """The conclusion table's four measured columns, with the metric that each shows."""
 
-WORDS = {"killed": "stopped"}
-"""What people call an outcome."""
 RULES: Mapping[str, str] = {
     "newest": "newest finished run of each variant",
     "best": "best final/test_accuracy of each variant: selected on the test images, so descriptive only",
@@ -135,8 +133,9 @@ def _explain_exclusion(run: Mapping[Any, Any], asked: SharedSettings, variants: 
     if run["variant"] not in variants:
         return "no variant of the study"
     if run["outcome"] != "finished":
-        state = WORDS.get(run["outcome"], run["outcome"]) or f"not finished (MLflow status {run['status']})"
-        return f"{state}: {run['reason']}" if run["reason"] else str(state)
+        ended = str(run["outcome"] or f"not finished (MLflow status {run['status']})")
+        state = "stopped" if ended == "killed" else ended
+        return f"{state}: {run['reason']}" if run["reason"] else state
     if differences := asked.describe_differences(run):
         return differences
     if run["variant"] not in VARIANTS and (others := _compare_network(run, variants[run["variant"]])):

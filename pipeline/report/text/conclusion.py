@@ -81,7 +81,6 @@ def describe_verdict(verdict: Verdict) -> dict[str, object]:
     aside = ("claim", "interval", "interval_95", "look", "across", "by_twin", "without")
     fields = {name: value for name, value in vars(verdict).items() if name not in aside}
     (low, high), (low_95, high_95) = verdict.interval, verdict.interval_95
-    share, weakest, strongest = verdict.reduction
     described = {
         "claim": verdict.name,
         "statement": verdict.statement,
@@ -96,7 +95,7 @@ def describe_verdict(verdict: Verdict) -> dict[str, object]:
         "across": asdict(verdict.across) if verdict.across else None,
         "without": describe_verdict(verdict.without) if verdict.without else None,
         "per_seed": [{"seed": seed, "effect": effect} for seed, effect in verdict.per_seed],
-        "reduction": {"share": share, "low": weakest, "high": strongest},
+        "reduction": dict(zip(("share", "low", "high"), verdict.reduction, strict=True)),
         "parts": [part.name for part in verdict.parts],
     }
     return {name: _make_plain(value) for name, value in described.items()}
