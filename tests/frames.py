@@ -43,16 +43,20 @@ def make_run(variant, seed=0, minute=0, **changes):
         "depth_counted": row.depth_counted,
         "kernel": row.kernel,
         "regularised": row.regularised,
+        "twin": row.twin or "",
         "dropout": row.dropout,
         "batch_norm": row.batch_norm,
         "parameters": parameters,
         "trainable_parameters": trainable,
+        "image_shape": "28x28x1",
+        "classes": 10,
         "status": "FINISHED",
         "outcome": "finished",
         "reason": "",
         "started": started,
         "ended": started + pd.Timedelta(minutes=5),
         "fingerprint": "f" * 64,
+        "origin": "",
         "weights_sha256": hashlib.sha256(f"{variant} {seed}".encode()).hexdigest(),
         **dict.fromkeys(map(str, FINALS), 0.5),
         "final/train_loss": train_loss,
@@ -86,7 +90,7 @@ def make_history(runs, epochs=25):
 
 
 def make_onsets(runs, epochs=25):
-    """Onsets of `runs`: plain networks between 9 and 16, regularised ones censored at the end."""
+    """`runs` with onsets: plain networks between 9 and 16, regularised ones censored at the end."""
     spread = 9 + (runs["seed"].to_numpy() * 3 + np.arange(len(runs))) % 8
     onset = np.where(runs["regularised"], np.nan, spread)
-    return pd.DataFrame({"epochs": epochs, "onset": onset}, index=pd.Index(runs["run_id"], name="run_id"))
+    return runs.assign(epochs=epochs, onset=onset)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import pandas as pd
 
-from pipeline.analysis.claims.design import NO_BROKEN, Design, Records
+from pipeline.analysis.claims.design import Design, Records
 from pipeline.analysis.claims.judge import judge_claims
 from pipeline.analysis.claims.specification import Specification, vary_choices
 from pipeline.analysis.claims.verdict import Verdict
@@ -47,8 +46,8 @@ class Question(Design):
 class Comparison:
     """What the runs say to the question.
 
-    `runs` are all comparable ones, one a variant and seed; `broken` those that ended as a number was not finite. What
-    needs more than the table is worked out, and the history read, when it is first asked for.
+    `runs` are all comparable ones, one a variant and seed; `broken` as in Records. What needs more than the table is
+    worked out, and the history read, when it is first asked for.
     """
 
     conclusion: Conclusion
@@ -56,7 +55,7 @@ class Comparison:
     question: Question
     read_history: ReadHistory
     read_predicted: ReadPredicted | None = None
-    broken: pd.DataFrame = field(default_factory=lambda: NO_BROKEN)
+    broken: frozenset[tuple[str, int]] = frozenset()
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -65,9 +64,13 @@ class Comparison:
 
     @cached_property
     def onsets(self) -> pd.DataFrame:
-        """One row a run (analysis.onset.find_onsets); raises AnalysisError if a run has an epoch twice."""
+        """A row a run with a whole curve: run_id, variant, seed, regularised, and what find_onsets says of it.
+
+        Raises AnalysisError if a run has an epoch twice.
+        """
         rise = max((claim.smallest_rise for claim in self.question.claims), default=0.0)
-        return find_onsets(self.history, rise)
+        runs = self.runs[["run_id", "variant", "seed", "regularised"]]
+        return runs.join(find_onsets(self.history, rise), on="run_id", how="inner")
 
     @property
     def missing(self) -> list[str]:
@@ -175,10 +178,9 @@ def compare_runs(
     )
 
 
-def _find_broken(runs: pd.DataFrame, left_out: pd.DataFrame, settings: SharedSettings) -> pd.DataFrame:
-    """The runs with these settings that ended, or were left out, as a number was not finite."""
+def _find_broken(runs: pd.DataFrame, left_out: pd.DataFrame, settings: SharedSettings) -> frozenset[tuple[str, int]]:
+    """The cells of runs with these settings that ended, or were left out, as a number was not finite."""
     reasons = left_out.loc[left_out["reason"].str.contains("finite"), "run_id"]
-    suspects = runs[runs["run_id"].isin(reasons)]
-    rows: list[dict[Any, Any]] = suspects.to_dict("records")
-    same = [not settings.describe_differences(row) for row in rows]
-    return suspects.loc[same, ["run_id", "variant", "seed"]]
+    suspects = runs[runs["run_id"].isin(reasons)].to_dict("records")
+    same = (run for run in suspects if not settings.describe_differences(run))
+    return frozenset((str(run["variant"]), int(run["seed"])) for run in same)

@@ -15,7 +15,6 @@ import pandas as pd
 import scipy  # scipy.stats takes a second to import, so it is reached by its full name, where it is used
 from scipy import special
 
-from pipeline.errors import AnalysisError
 from pipeline.study import metrics
 from pipeline.study.claims import FEWEST_SEEDS
 
@@ -196,13 +195,11 @@ def count_best(runs: pd.DataFrame) -> tuple[Mapping[str, int], int]:
 def compare_all_pairs(values: pd.DataFrame) -> pd.DataFrame:
     """Every pair of variants, as exploration: paired t tests over seeds, adjusted for all pairs by Holm's procedure.
 
-    `values` has a row a seed and a column a variant, without gaps. Returns first, second, difference (mean of first
-    minus second), p, p_adjusted and n_seeds, a row a pair. Two variants that are equal in all seeds have p 1. Raises
-    AnalysisError below two seeds or variants.
+    `values` has a row a seed and a column a variant, two or more of either, without gaps. Returns first, second,
+    difference (mean of first minus second), p, p_adjusted and n_seeds, a row a pair. Two variants that are equal in all
+    seeds have p 1.
     """
     blocks = values.to_numpy(dtype=float)
-    if min(blocks.shape) < 2 or not np.isfinite(blocks).all():
-        raise AnalysisError("all pairs need two seeds and two variants without gaps; run the missing cells first")
     first, second = np.triu_indices(blocks.shape[1], 1)
     differences = blocks[:, first] - blocks[:, second]
     error = differences.std(axis=0, ddof=1) / len(blocks) ** 0.5

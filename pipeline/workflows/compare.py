@@ -171,7 +171,7 @@ def draw_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     yield "seeds_test_loss", plot_seeds(runs, metrics.HONEST_TEST_LOSS.final, caption=caption)
     yield "seeds_test_accuracy", plot_seeds(runs, metrics.TEST_ACCURACY.final, caption=caption)
     if not comparison.onsets.empty:
-        yield "onset", plot_onset(comparison.onsets, runs, comparison.claimed_onset, caption=caption)
+        yield "onset", plot_onset(comparison.onsets, comparison.claimed_onset, caption=caption)
 
 
 def gate_experiment(experiment: str, results: str, demands: Demands) -> list[Judgement]:

@@ -35,7 +35,7 @@ def plant_runs(seeds: int, values: Mapping[str, npt.ArrayLike], names: tuple[str
             "subset": 0,
         }
     )
-    for metric, value in values.items():
+    for metric, value in {"final/test_accuracy": 0.99, **values}.items():
         runs[metric] = np.broadcast_to(np.asarray(value, dtype=float), (seeds, len(names))).ravel()
     return runs
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from pipeline.analysis.table.conclusion import conclude
-from pipeline.analysis.table.entries import COLUMNS, LABELS, load_published
+from pipeline.analysis.table.entries import LABELS, load_published
 from pipeline.analysis.table.selection import METRICS, MNIST_SHA256, SharedSettings, newest_settings, select_runs
 from pipeline.data.fetch import ARRAY_SHA256
 from pipeline.errors import AnalysisError
@@ -36,29 +36,29 @@ def test_canonical_hash_is_that_of_the_data_room():
 
 def test_rows_and_columns_are_the_studys():
     conclusion = conclude(select_runs(make_runs()))
-    assert list(conclusion.columns) == STUDY_COLUMNS == list(COLUMNS)
-    assert [row.variant for row in conclusion.rows] == PUBLISHED_NAMES
+    assert list(conclusion.columns) == STUDY_COLUMNS
+    assert list(conclusion.rows) == PUBLISHED_NAMES
     assert len(conclusion.rows) == 14
-    for row in conclusion.rows:
-        published = load_published()[row.variant]
-        assert [row.entries[label].value for label in LABELS] == [published[label] for label in LABELS]
-    assert [row.entries["Dropout"].value for row in conclusion.rows][4:6] == ["-", "False"]
+    for variant, entries in conclusion.rows.items():
+        published = load_published()[variant]
+        assert [entries[label].value for label in LABELS] == [published[label] for label in LABELS]
+    assert [entries["Dropout"].value for entries in conclusion.rows.values()][4:6] == ["-", "False"]
 
 
 def test_raw_numbers_are_kept_with_their_run():
     runs = make_runs()
     conclusion = conclude(select_runs(runs))
-    for run, row in zip(runs.to_dict("records"), conclusion.rows, strict=True):
+    for run, entries in zip(runs.to_dict("records"), conclusion.rows.values(), strict=True):
         for column, metric in METRICS.items():
-            entry = row.entries[column]
+            entry = entries[column]
             assert (entry.value, entry.run_ids, entry.low) == (run[metric], (run["run_id"],), None)
 
 
 def test_missing_variants_stay_as_rows_without_numbers():
     conclusion = conclude(select_runs(make_runs(["conv7_5x5"])))
-    assert [row.variant for row in conclusion.rows] == PUBLISHED_NAMES
+    assert list(conclusion.rows) == PUBLISHED_NAMES
     assert conclusion.missing == tuple(PUBLISHED_NAMES[:-1])
-    assert [row.entries["TEST_ACC"].value is None for row in conclusion.rows] == [True] * 13 + [False]
+    assert [entries["TEST_ACC"].value is None for entries in conclusion.rows.values()] == [True] * 13 + [False]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_all_seeds_takes_one_run_a_seed_and_averages():
     runs.iloc[-1, runs.columns.get_loc("final/test_loss")] = 0.1
     selection = select_runs(runs, rule="all-seeds")
     assert list(selection.chosen["seed"]) == [0, 1, 2]
-    entry = conclude(selection).trace("conv2_3x3", "TEST_LOSS").entry
+    entry = conclude(selection).rows["conv2_3x3"]["TEST_LOSS"]
     values = [0.1, *runs["final/test_loss"].iloc[1:3]]
     interval = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert entry.value == pytest.approx(np.mean(values))
@@ -130,7 +130,7 @@ def test_all_seeds_takes_one_run_a_seed_and_averages():
 
 
 def test_one_seed_has_no_interval_under_all_seeds():
-    entry = conclude(select_runs(make_runs(), rule="all-seeds")).trace(0, "TEST_ACC").entry
+    entry = conclude(select_runs(make_runs(), rule="all-seeds")).rows["conv2_3x3"]["TEST_ACC"]
     assert (entry.low, entry.high, len(entry.run_ids)) == (None, None, 1)
 
 
@@ -177,24 +177,24 @@ def test_what_cannot_be_done_is_one_clear_line(select, message):
 def test_truth_columns_show_what_the_labels_hide():
     conclusion = conclude(select_runs(make_runs()), truth=True)
     assert list(conclusion.columns[:11]) == STUDY_COLUMNS
-    assert conclusion.trace("conv3_5x5_reg", "#ConvNets").entry.value == "3"
-    assert conclusion.trace("conv3_5x5_reg", "depth counted").entry.value == 5
-    assert conclusion.trace("conv5_3x3", "Dropout").entry.value == "False"
-    assert conclusion.trace("conv5_3x3", "dropout in network").entry.value is True
-    assert conclusion.trace("conv5_3x3", "batch norm in network").entry.value is True
-    assert conclusion.trace("conv7_5x5", "parameters").entry.value == 646_858
-    assert conclusion.trace("conv2_3x3", "honest gap").entry.source == "final/gap_honest"
-    assert conclusion.trace("conv2_3x3", "seconds per epoch").n == 1
+    assert conclusion.rows["conv3_5x5_reg"]["#ConvNets"].value == "3"
+    assert conclusion.rows["conv3_5x5_reg"]["depth counted"].value == 5
+    assert conclusion.rows["conv5_3x3"]["Dropout"].value == "False"
+    assert conclusion.rows["conv5_3x3"]["dropout in network"].value is True
+    assert conclusion.rows["conv5_3x3"]["batch norm in network"].value is True
+    assert conclusion.rows["conv7_5x5"]["parameters"].value == 646_858
+    assert conclusion.rows["conv2_3x3"]["honest gap"].source == "final/gap_honest"
+    assert len(conclusion.rows["conv2_3x3"]["seconds per epoch"].run_ids) == 1
 
 
 def test_published_numbers_stand_beside_ours_with_the_difference():
     conclusion = conclude(select_runs(make_runs(PUBLISHED_NAMES[:2])), published=True)
-    row = conclusion.rows[0].entries
+    row, second, third = list(conclusion.rows.values())[:3]
     assert (row["published TEST_LOSS"].value, row["published TRAIN_LOSS"].value) == (0.05639, 0.0043)
     assert row["TEST_LOSS difference"].value == row["TEST_LOSS"].value - 0.05639
     assert row["TEST_LOSS difference"].run_ids == row["TEST_LOSS"].run_ids
-    assert conclusion.rows[1].entries["TRAIN_LOSS difference"].value is None
-    assert conclusion.rows[2].entries["TEST_ACC difference"].value is None
+    assert second["TRAIN_LOSS difference"].value is None
+    assert third["TEST_ACC difference"].value is None
 
 
 def test_controls_are_rows_only_when_asked_for():
@@ -203,24 +203,27 @@ def test_controls_are_rows_only_when_asked_for():
     assert len(without.rows) == 14
     assert list(without.left_out["reason"]) == ["control: ask for the controls"] * 5
     rows = conclude(select_runs(runs), controls=True, published=True).rows
-    assert [row.variant for row in rows] == list(VARIANTS)
-    plain = rows[15].entries
+    assert list(rows) == list(VARIANTS)
+    plain = list(rows.values())[15]
     assert [plain[label].value for label in LABELS] == ["5", "3x3", "same", "2x2", "False", "False", "-"]
     assert plain["published TEST_ACC"].value is None
 
 
 def test_trace_gives_runs_number_and_query():
-    trace = conclude(select_runs(make_runs(seeds=range(3)), rule="all-seeds")).trace("12", "TRAIN_ACC")
-    assert (trace.variant, trace.n, trace.entry.source) == ("conv7_3x3", 3, "final/train_accuracy")
-    assert trace.query.startswith("outcome = 'finished' and epochs = 25 and batch_size = 128")
-    assert trace.query.endswith("newest finished run of each variant and seed; mean and 95 % t-interval over seeds")
+    conclusion = conclude(select_runs(make_runs(seeds=range(3)), rule="all-seeds"))
+    variant, entry = conclusion.trace("12", "TRAIN_ACC")
+    assert (variant, len(entry.run_ids), entry.source) == ("conv7_3x3", 3, "final/train_accuracy")
+    assert conclusion.query.startswith("outcome = 'finished' and epochs = 25 and batch_size = 128")
+    assert conclusion.query.endswith(
+        "newest finished run of each variant and seed; mean and 95 % t-interval over seeds"
+    )
 
 
 def test_run_without_a_metric_is_not_counted_for_it():
     runs = make_runs(["conv2_3x3"], seeds=range(3))
     runs.loc[0, "final/gap_honest"] = np.inf
-    trace = conclude(select_runs(runs, rule="all-seeds"), truth=True).trace("conv2_3x3", "honest gap")
-    assert trace.entry.run_ids == tuple(runs["run_id"][1:])
+    entry = conclude(select_runs(runs, rule="all-seeds"), truth=True).rows["conv2_3x3"]["honest gap"]
+    assert entry.run_ids == tuple(runs["run_id"][1:])
 
 
 def test_hash_is_of_the_numbers_and_runs_alone():

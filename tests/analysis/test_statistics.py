@@ -21,7 +21,6 @@ from pipeline.analysis.statistics import (
     permute_signs,
     t_interval,
 )
-from pipeline.errors import AnalysisError
 from pipeline.study.claims import FEWEST_SEEDS
 from tests.analysis.studies import bound_rate
 from tests.conftest import slow
@@ -132,13 +131,6 @@ def test_those_that_cannot_be_told_from_the_best():
     values = pd.DataFrame(0.01 * RNG.normal(size=(8, 4)) + [1.0, 1.0, 2.0, 3.0], columns=list("abcd"))
     assert find_ties(values) == {"a", "b"}
     assert find_ties(pd.DataFrame({"a": [1.0, 1.9], "b": [1.5, 1.6]})) == {"a", "b"}
-
-
-def test_all_pairs_need_whole_blocks():
-    with pytest.raises(
-        AnalysisError, match=r"^all pairs need two seeds and two variants without gaps; run the missing"
-    ):
-        compare_all_pairs(pd.DataFrame([[1.0, 2.0], [3.0, np.nan]]))
 
 
 @pytest.mark.parametrize("size", [0.2, 0.5, 0.8, 1.0])

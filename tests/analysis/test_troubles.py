@@ -49,8 +49,7 @@ def test_numbers_that_are_not_finite_block_support(lost):
     runs = plant_gap(plant_effects(-0.03))
     gone = runs["run_id"] == "conv2_3x3_reg-5"
     if lost == "broken":
-        broken, runs = runs.loc[gone, ["run_id", "variant", "seed"]], runs[~gone]
-        verdict = judge(GAP, runs, broken=broken)
+        verdict = judge(GAP, runs[~gone], broken=frozenset({("conv2_3x3_reg", 5)}))
     else:
         verdict = judge(GAP, runs.assign(**{"final/gap_honest": runs["final/gap_honest"].mask(gone)}))
     assert (verdict.verdict, verdict.n_seeds) == ("INCONCLUSIVE", 5)

@@ -17,6 +17,7 @@ from pipeline.report.pages.provenance import Sources, describe_surroundings
 from pipeline.report.text.checklist import answer_checklist
 from pipeline.report.text.numbers import SYMBOLS
 from pipeline.report.text.sentences import say_verdict
+from pipeline.study.metrics import TEST_ACCURACY
 from tests.frames import make_runs
 from tests.report.pages import EVIL, GAP, PNG, TWINS, WRITTEN, Page, compare, describe, render
 
@@ -183,7 +184,7 @@ def test_runs_on_a_server_are_linked_there(study: Comparison) -> None:
 
 
 def answers(comparison: Comparison, sources: Sources) -> dict[str, str]:
-    return {answer.question: answer.word for answer in answer_checklist(comparison, sources)}
+    return {question: word for question, word, _ in answer_checklist(comparison, sources)}
 
 
 def test_the_checklist_promises_nothing_that_was_not_recorded(study: Comparison, text: str) -> None:
@@ -204,8 +205,8 @@ def test_the_checklist_promises_nothing_that_was_not_recorded(study: Comparison,
     assert alone["Are there error bars, and what are they?"] == "no"
     assert alone["Are the splits fixed, and is nothing chosen on test images?"] == "no"
     assert alone["Are the claims fixed before the runs?"] == "no"
-    for answer in answer_checklist(study, describe(study)):
-        row = f'<tr><th scope="row">{answer.question}</th><td><strong>{answer.word}</strong></td>'
+    for question, word, _ in answer_checklist(study, describe(study)):
+        row = f'<tr><th scope="row">{question}</th><td><strong>{word}</strong></td>'
         assert row in text
 
 
@@ -241,7 +242,7 @@ def test_of_very_many_runs_the_lowest_seeds_are_listed(study: Comparison, monkey
 
 def test_many_points_become_an_image_within_the_picture(study: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
     def draw() -> str:
-        figure = plot_seeds(study.runs, "final/test_accuracy")
+        figure = plot_seeds(study.runs, TEST_ACCURACY.final)
         return b64decode(embed_figure(figure, "t", "f").source.partition(",")[2]).decode()
 
     drawn = draw()

@@ -11,10 +11,10 @@ import pytest
 
 from pipeline.analysis.comparison import Comparison
 from pipeline.report.figures.comparison import plot_gap
-from pipeline.report.figures.illustrations import embed_figure, say_interval
+from pipeline.report.figures.illustrations import embed_figure
 from pipeline.report.pages.table import write_caption
 from pipeline.report.text.lessons import say_specifications
-from pipeline.report.text.numbers import SYMBOLS
+from pipeline.report.text.numbers import SYMBOLS, say_bounds, say_effect
 from pipeline.report.text.sentences import say_finding
 from tests.frames import make_runs
 from tests.report.pages import TWINS, Page, render
@@ -75,7 +75,9 @@ def test_the_finding_is_one_sentence_on_the_headlines_parts(study: Comparison) -
 def test_a_claims_interval_is_drawn_beside_it(study: Comparison, page: Page) -> None:
     drawn = [element for element in page.all("img") if element.get("class") == "interval"]
     tested = [verdict for verdict in study.verdicts if not verdict.parts]
-    assert [element["alt"] for element in drawn] == [f"Effect and interval: {say_interval(each)}." for each in tested]
+    for element, verdict in zip(drawn, tested, strict=True):
+        said = f"{verdict.name} {say_effect(verdict)}, 95 % interval {say_bounds(verdict.interval_95, verdict)}"
+        assert element["alt"] == f"Effect and interval: {said}, {verdict.word}."
     assert all("article" in element["around"] for element in drawn)
 
 

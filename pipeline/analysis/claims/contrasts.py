@@ -58,8 +58,7 @@ class Blocks:
     @property
     def run_ids(self) -> tuple[str, ...]:
         """The runs that the claim needs."""
-        needed = self.ids[:, :, [place for place, weight in enumerate(self.arms) if weight]]
-        return tuple(map(str, needed.ravel()))
+        return tuple(map(str, self.ids[:, :, np.flatnonzero(self.arms)].ravel()))
 
     @property
     def effects(self) -> Array:
@@ -135,8 +134,7 @@ def pair_twins(records: Records, claim: Claim, design: Design) -> Blocks:
     twins = matched_twins(design.table, set(runs["variant"]) if design.variants is None else design.variants)
     arms = ARMS[claim.contrast]
     needed = [row.name for pair in twins for row, weight in zip(pair, arms, strict=True) if weight]
-    broken = {(str(run["variant"]), int(run["seed"])) for run in records.broken.to_dict("records")}
-    broken = {cell for cell in broken if cell[0] in needed and cell[::-1] not in cells}
+    broken = {cell for cell in records.broken if cell[0] in needed and cell[::-1] not in cells}
     lacks: dict[int, list[str]] = {}
     for seed in sorted({seed for seed, _ in cells} | {seed for _, seed in broken}):
         lacks[seed] = [f"no finished run of {name}" for name in needed if (seed, name) not in cells]
@@ -146,14 +144,14 @@ def pair_twins(records: Records, claim: Claim, design: Design) -> Blocks:
             broken |= {(name, seed) for name in unread}
     seeds = tuple(seed for seed, absent in lacks.items() if needed and not absent)
     empty = (float("nan"), "")
-    grid = [[[cells.get((seed, row.name), empty) for row in pair] for pair in twins] for seed in seeds]
-    shape = (len(seeds), len(twins), 2)
+    rows = [cells.get((seed, row.name), empty) for seed in seeds for pair in twins for row in pair]
+    grid = np.array(rows, dtype=object).reshape(len(seeds), len(twins), 2, 2)
     return Blocks(
         seeds=seeds,
         twins=twins,
         arms=arms,
-        values=np.array([cell[0] for rows in grid for pair in rows for cell in pair], dtype=float).reshape(shape),
-        ids=np.array([cell[1] for rows in grid for pair in rows for cell in pair], dtype=object).reshape(shape),
+        values=grid[..., 0].astype(float),
+        ids=grid[..., 1],
         left_out=tuple(f"seed {seed} ({', '.join(absent)})" for seed, absent in lacks.items() if absent),
         broken=tuple(sorted(broken)),
     )
@@ -211,7 +209,7 @@ def find_least_sd(claim: Claim, blocks: Blocks, records: Records, weights: Array
     if claim.estimand == "test_error":
         variance = sum(weight**2 for weight in blocks.arms) / count_test_images(records) ** 2
     elif claim.estimand == "onset":
-        for place in (place for place, weight in enumerate(blocks.arms) if weight):
+        for place in np.flatnonzero(blocks.arms):
             events = blocks.values[:, :, place]
             share = (events.sum() + 1) / (events.size + 2)
             variance += float(share * (1 - share))

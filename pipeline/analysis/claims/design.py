@@ -8,7 +8,7 @@ and however few the seeds, and within Holm's families too.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -36,11 +36,6 @@ class Design:
     standing: Standing = ""
 
 
-NO_BROKEN = pd.DataFrame(
-    {"run_id": pd.Series(dtype=str), "variant": pd.Series(dtype=str), "seed": pd.Series(dtype=int)}
-)
-
-
 NO_HISTORY = pd.DataFrame(columns=["run_id", "metric", "epoch", "value"])
 
 
@@ -48,14 +43,14 @@ NO_HISTORY = pd.DataFrame(columns=["run_id", "metric", "epoch", "value"])
 class Records:
     """What was measured: comparable finished `runs`, one a variant and seed, and their curves (run_id, metric, ...).
 
-    `predicted` has what a run said to each test image, by run id, where that was read. `broken` are runs (run_id,
-    variant, seed) of the same settings that ended because a number was not finite.
+    `predicted` has what a run said to each test image, by run id, where that was read. `broken` are cells (variant,
+    seed) of the same settings of which a run ended because a number was not finite.
     """
 
     runs: pd.DataFrame
     history: pd.DataFrame
     predicted: Mapping[str, Predicted] = field(default_factory=dict)
-    broken: pd.DataFrame = field(default_factory=lambda: NO_BROKEN)
+    broken: frozenset[tuple[str, int]] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +69,6 @@ class Look:
     last: int = 0
     waiting: int = 0
 
-    @property
-    def early(self) -> bool:
-        """Whether the first look is still to come."""
-        return self.total > 0 and self.number == 0
-
 
 NO_LOOKS = Look()
 
@@ -91,18 +81,10 @@ def find_look(complete: Sequence[int], ended: Collection[int], declared: Sequenc
     """
     if not looks:
         return Look(seeds=tuple(complete))
-    reached = [place for place, count in enumerate(looks) if set(declared[:count]) <= set(ended)]
-    if not reached:
-        return Look(total=len(looks), seeds=tuple(complete), first=looks[0], last=looks[-1])
-    place = reached[-1]
-    before = looks[place - 1] if place else 0
-    used = tuple(seed for seed in complete if seed in declared[: looks[place]])
-    return Look(
-        number=place + 1,
-        total=len(looks),
-        seeds=used,
-        share=(looks[place] - before) / looks[-1],
-        first=looks[0],
-        last=looks[-1],
-        waiting=len(complete) - len(used),
-    )
+    number = sum(set(declared[:count]) <= set(ended) for count in looks)  # each look has the seeds of those before it
+    look = Look(number=number, total=len(looks), seeds=tuple(complete), first=looks[0], last=looks[-1])
+    if not number:
+        return look
+    before, count = (0, *looks)[number - 1 : number + 1]
+    used = tuple(seed for seed in complete if seed in declared[:count])
+    return replace(look, seeds=used, share=(count - before) / looks[-1], waiting=len(complete) - len(used))

@@ -45,11 +45,7 @@ Singles = Mapping[str, Weighed]
 
 
 def judge_claims(claims: Sequence[Claim], records: Records, design: Design) -> list[Verdict]:
-    """A verdict for each claim, in their order.
-
-    Raises:
-        AnalysisError: a variant has a seed twice, or a run an epoch twice.
-    """
+    """A verdict for each claim, in order; raises AnalysisError if a variant has a seed, or a run an epoch, twice."""
     weighed = {claim.name: weigh_claim(claim, records, design) for claim in claims if not claim.all_of}
     verdicts = _judge(claims, weighed)
     if any(each.troubles.removable for each in weighed.values()):
@@ -59,7 +55,8 @@ def judge_claims(claims: Sequence[Claim], records: Records, design: Design) -> l
     for claim in claims:
         if claim.all_of:
             parts = tuple(verdicts[name] for name in claim.all_of)
-            verdicts[claim.name] = _follow_parts(verdicts[claim.name], parts)
+            troubles = tuple(dict.fromkeys(said for part in parts for said in part.troubles))
+            verdicts[claim.name] = replace(verdicts[claim.name], parts=parts, troubles=troubles)
     changed = _find_changed([PLAN, *verdicts], design.frozen, design.planned) if design.frozen is not None else set()
     return [_settle(verdicts[claim.name], changed, design) for claim in claims]
 
@@ -160,11 +157,6 @@ def _block(verdict: Verdict, weighed: Singles) -> Verdict:
     if verdict.outcome != "SUPPORTED" or not any(weighed[name].troubles.not_finite for name in names):
         return verdict
     return replace(verdict, outcome="INCONCLUSIVE", outcome_with="SUPPORTED")
-
-
-def _follow_parts(verdict: Verdict, parts: tuple[Verdict, ...]) -> Verdict:
-    troubles = tuple(dict.fromkeys(said for part in parts for said in part.troubles))
-    return replace(verdict, parts=parts, troubles=troubles)
 
 
 def _find_changed(names: Iterable[str], frozen: Mapping[str, str], planned: Mapping[str, str]) -> set[str]:

@@ -37,9 +37,7 @@ class Troubles:
 
 
 def find_collapsed(runs: pd.DataFrame) -> set[str]:
-    """The ids of the runs that collapsed; empty where no accuracy is known."""
-    if metrics.TEST_ACCURACY.final not in runs or runs.empty:
-        return set()
+    """The ids of the runs that collapsed."""
     accuracy = runs[metrics.TEST_ACCURACY.final].astype(float)
     chance = 1 / len(find_images(runs).classes)
     floor = max(min(2 * chance, chance + (1 - chance) / 9), accuracy.median() / 2)
@@ -49,7 +47,7 @@ def find_collapsed(runs: pd.DataFrame) -> set[str]:
 def find_troubles(blocks: Blocks, records: Records, looked_at: Collection[int]) -> Troubles:
     """The troubles among the runs that a claim needs, of the seeds `looked_at`."""
     collapsed, said = find_collapsed(records.runs), []
-    accuracy = records.runs.set_index("run_id").get(metrics.TEST_ACCURACY.final, pd.Series(dtype=float))
+    accuracy = records.runs.set_index("run_id")[metrics.TEST_ACCURACY.final]
     seeds: set[int] = set()
     untrained: set[str] = set()
     for column, pair in enumerate(blocks.twins):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import scipy
@@ -158,24 +159,20 @@ def _gather_images(claim: Claim, blocks: Blocks, weights: Array, records: Record
     """The contrast of each image in each seed, shape (seeds, images); None where a run did not record it."""
     if claim.estimand not in IMAGES or not len(weights):
         return None
-    total: Array | None = None
-    for column, weight in enumerate(weights):
-        for place, arm in enumerate(blocks.arms):
-            if not arm:
-                continue
-            read = [records.predicted.get(str(run_id)) for run_id in blocks.ids[:, column, place]]
-            values = [each.measure(claim.estimand, count_epochs(claim)) if each else None for each in read]
-            known = [value for value in values if value is not None]
-            if len(known) < len(values) or len({len(value) for value in known}) > 1:
-                return None
-            part = weight * arm * np.array(known)
-            total = part if total is None else total + part
+    total: Array = np.zeros(1)
+    for column, place in product(range(len(weights)), np.flatnonzero(blocks.arms)):
+        read = [records.predicted.get(str(run_id)) for run_id in blocks.ids[:, column, place]]
+        values = [each.measure(claim.estimand, count_epochs(claim)) if each else None for each in read]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values) or len({len(value) for value in known}) > 1:
+            return None
+        total = total + weights[column] * blocks.arms[place] * np.array(known)
     return total
 
 
 def _find_obstacle(claim: Claim, estimate: Estimate, look: Look) -> str:
     """Why an estimate can carry no verdict; empty if it can."""
-    if look.early:
+    if look.total and not look.number:
         return f"before the first look at {look.first} seeds ({estimate.n} are complete)"
     if estimate.n < FEWEST_SEEDS:
         return f"a verdict needs {FEWEST_SEEDS} complete seeds, the runs have {estimate.n}"

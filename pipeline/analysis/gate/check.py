@@ -65,12 +65,9 @@ def check_against(
     averaged = len(fresh) >= FEWEST_TO_AVERAGE
     alpha = IN_HAND * (1 - demands.confidence) / (2 if averaged else 1)
     level = alpha / max(len(sticks) * len(fresh), 1)
-    judged = []
+    judged: list[Judgement] = []
     for run, judgement in new:
-        if judgement:
-            judged.append(judgement)
-            continue
-        judged += [_compare_metric(run, stick, level, demands.tolerances.get(stick.metric)) for stick in sticks]
+        judged += [judgement] if judgement else [_judge_new(run, stick, level, demands.tolerances) for stick in sticks]
     if averaged:
         judged += [_judge_shift(stick, fresh, alpha / len(sticks)) for stick in sticks]
     missing = _list_unfinished(stored, runs, selection)
@@ -109,7 +106,7 @@ def _judge_repeat(run: Mapping[Any, Any], stored: pd.DataFrame) -> Judgement | N
     )
 
 
-def _compare_metric(run: Mapping[Any, Any], stick: Yardstick, level: float, tolerance: float | None) -> Judgement:
+def _judge_new(run: Mapping[Any, Any], stick: Yardstick, level: float, tolerances: Mapping[str, float]) -> Judgement:
     """A new seed: its metric must fall within its bounds, else within the tolerance about the stored mean."""
     peers, spread, scale = stick.find_peers(run), stick.spread, stick.scale
     value = stick.read(run)
@@ -118,16 +115,16 @@ def _compare_metric(run: Mapping[Any, Any], stick: Yardstick, level: float, tole
         return replace(judgement, value=None, detail="what the run predicted cannot be read")
     reason = f"n = {len(peers)} stored, "
     if spread.sd > 0:
-        centre, bounds = float(scale.forward(peers).mean()), bound_run(spread, len(peers), level)
-        seen = _say_smallest(scale, bounds.smallest)
-        if bounds.half <= scale.widest:
-            ends = sorted(scale.backward(centre + side) for side in (-bounds.half, bounds.half))
+        centre, (half, smallest) = float(scale.forward(peers).mean()), bound_run(spread, len(peers), level)
+        seen = _say_smallest(scale, smallest)
+        if half <= scale.widest:
+            ends = sorted(scale.backward(centre + side) for side in (-half, half))
             detail = f"{reason}SD pooled over variants (df {spread.df}), bounds at {1 - level:.2%}; {seen}"
             return _place(judgement, (ends[0], ends[1]), detail)
         reason += f"bounds too wide to judge by; {seen}"
     else:
         reason += "no spread to judge by"
-    if tolerance is None:
+    if (tolerance := tolerances.get(stick.metric)) is None:
         hint = f"; store more seeds or give --tolerance {stick.metric}=VALUE" if stick.metric in GATED else ""
         return replace(judgement, detail=reason + hint)
     middle = sum(peers) / len(peers)
@@ -144,16 +141,16 @@ def _judge_shift(stick: Yardstick, fresh: Sequence[Mapping[Any, Any]], alpha: fl
         return judgement
     peers = {run["variant"]: len(stick.find_peers(run)) for run in used}
     counts = Counter(str(run["variant"]) for run in used)
-    bounds = bound_mean(spread, peers, counts, alpha)
+    half, smallest = bound_mean(spread, peers, counts, alpha)
     shift = float(
         np.mean([scale.forward([stick.read(run)])[0] - scale.forward(stick.find_peers(run)).mean() for run in used])
     )
-    seen = _say_smallest(scale, bounds.smallest)
+    seen = _say_smallest(scale, smallest)
     judgement = replace(judgement, value=shift)
-    if bounds.half > scale.widest:
+    if half > scale.widest:
         return replace(judgement, detail=f"bounds too wide to judge by; {seen}")
     detail = f"{len(used)} new runs, on the metric's own scale; {seen}"
-    return _place(judgement, (-bounds.half, bounds.half), detail)
+    return _place(judgement, (-half, half), detail)
 
 
 def _say_smallest(scale: Scale, smallest: float) -> str:

@@ -86,31 +86,26 @@ def pool_spread(groups: Sequence[npt.NDArray[np.float64]]) -> Spread:
     return Spread(sd=math.sqrt(squares / df) if df else 0.0, df=df)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """Around 0 on a metric's scale: what passes, and the smallest shift that fails with a chance of POWER."""
+def bound_run(spread: Spread, stored: int, alpha: float) -> tuple[float, float]:
+    """For one new run less the mean of `stored` seeds of its variant, on a metric's scale: (half, smallest).
 
-    half: float
-    smallest: float
-
-
-def bound_run(spread: Spread, stored: int, alpha: float) -> Bounds:
-    """For one new run less the mean of `stored` seeds of its variant."""
+    What is at most `half` from 0 passes; `smallest` is the shift that fails with a chance of POWER.
+    """
     error = spread.sd * math.sqrt(1 + 1 / stored)
     heavy = math.sqrt((HEAVY - 2) / HEAVY) * float(special.stdtrit(HEAVY, 1 - alpha / 2))
     return _bound(error, max(heavy, float(special.stdtrit(spread.df, 1 - alpha / 2))))
 
 
-def bound_mean(spread: Spread, stored: Mapping[str, int], new: Mapping[str, int], alpha: float) -> Bounds:
-    """For the mean over `new` runs (variant -> how many), each less the mean of its variant's `stored` seeds."""
+def bound_mean(spread: Spread, stored: Mapping[str, int], new: Mapping[str, int], alpha: float) -> tuple[float, float]:
+    """The same for the mean over `new` runs (variant -> how many), each less the mean of its `stored` seeds."""
     total = sum(new.values())
     variance = 1 / total + sum((count / total) ** 2 / stored[variant] for variant, count in new.items())
     return _bound(spread.sd * math.sqrt(variance), float(special.stdtrit(spread.df, 1 - alpha / 2)))
 
 
-def _bound(error: float, quantile: float) -> Bounds:
+def _bound(error: float, quantile: float) -> tuple[float, float]:
     half = quantile * error
-    return Bounds(half=half, smallest=half + float(special.ndtri(POWER)) * error)
+    return half, half + float(special.ndtri(POWER)) * error
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from textwrap import indent
 from typing import Any
@@ -18,14 +18,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.table.entries import Entry, compare_published, label_row, measure_entry, tell_truth
-from pipeline.analysis.table.selection import (
-    METRICS,
-    RULES,
-    Selection,
-    SharedSettings,
-    find_images,
-    split_rows,
-)
+from pipeline.analysis.table.selection import METRICS, RULES, Selection, SharedSettings, find_images
 from pipeline.errors import AnalysisError
 from pipeline.images import Images
 from pipeline.study import metrics
@@ -34,48 +27,25 @@ from pipeline.study.variants import TABLE, Variant, published_variants
 FORMAT = "mnist-study conclusion 1"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One variant's row: its entries by column, in the order of the columns."""
-
-    variant: str
-    entries: Mapping[str, Entry]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trace:
-    """Where the content of one entry comes from."""
-
-    variant: str
-    column: str
-    entry: Entry
-    query: str
-
-    @property
-    def n(self) -> int:
-        """Number of runs behind the number."""
-        return len(self.entry.run_ids)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conclusion:
-    """The conclusion table with its evidence.
+    """The conclusion table with its evidence: the entries of `rows` by variant and column, in order.
 
     `runs` holds one row for each run in it: run_id, run_name, experiment, variant, seed, threads, fingerprint,
-    weights_sha256, ended
-    (ISO 8601 text, UTC) and the final metrics. `left_out` holds run_id, variant, seed and reason of all other runs.
+    weights_sha256, ended (ISO 8601 text, UTC) and the final metrics. `left_out` holds run_id, variant, seed and reason
+    of all other runs.
     """
 
     rule: str
     settings: SharedSettings
-    rows: tuple[Row, ...]
+    rows: Mapping[str, Mapping[str, Entry]]
     runs: pd.DataFrame
     left_out: pd.DataFrame
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Column names in order."""
-        return tuple(self.rows[0].entries)
+        return tuple(next(iter(self.rows.values())))
 
     @property
     def query(self) -> str:
@@ -86,7 +56,7 @@ class Conclusion:
     @property
     def missing(self) -> tuple[str, ...]:
         """Variants that have a row and no run."""
-        return tuple(row.variant for row in self.rows if row.variant not in set(self.runs["variant"]))
+        return tuple(variant for variant in self.rows if variant not in set(self.runs["variant"]))
 
     @cached_property
     def sha256(self) -> str:
@@ -97,32 +67,28 @@ class Conclusion:
         evidence = self.runs.drop(columns=["run_name", "experiment", "ended"])
         first = dict(zip(evidence["run_id"], evidence.pop("origin"), strict=True)) if "origin" in evidence else {}
         evidence["run_id"] = [first.get(run_id, run_id) for run_id in evidence["run_id"]]
-        rows = [
-            replace(row, entries={name: entry.rename_runs(first) for name, entry in row.entries.items()})
-            for row in self.rows
-        ]
+        rows = _list_rows(self, lambda entry: {"run_ids": [first.get(run_id, run_id) for run_id in entry.run_ids]})
         dump = partial(json.dumps, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        digest = hashlib.sha256(f'{{"rows":{dump([asdict(row) for row in rows])},"runs":['.encode())
+        digest = hashlib.sha256(f'{{"rows":{dump(rows)},"runs":['.encode())
         for place, record in enumerate(list_records(evidence)):  # piece by piece: of many runs the text is long
             digest.update(f"{',' if place else ''}{dump(record)}".encode())
         digest.update(b"]}")
         return digest.hexdigest()
 
-    def trace(self, row: str | int, column: str) -> Trace:
-        """The evidence of one entry; `row` is a variant's name or the row's number from 0.
+    def trace(self, row: str | int, column: str) -> tuple[str, Entry]:
+        """(variant, entry) of one place; `row` is a variant's name or the row's number from 0.
 
         Raises AnalysisError for a row or column that the table does not have.
         """
-        names = [named.variant for named in self.rows]
-        key = names[int(row)] if str(row).isdigit() and int(row) < len(names) else row
-        if key not in names:
+        names = list(self.rows)
+        variant = names[int(row)] if str(row).isdigit() and int(row) < len(names) else str(row)
+        if variant not in names:
             raise AnalysisError(
                 f'"{row}" is not a row of this table; choose 0 to {len(names) - 1} or {", ".join(names)}'
             )
         if column not in self.columns:
             raise AnalysisError(f'"{column}" is not a column of this table; choose one of {", ".join(self.columns)}')
-        found = self.rows[names.index(str(key))]
-        return Trace(variant=found.variant, column=column, entry=found.entries[column], query=self.query)
+        return variant, self.rows[variant][column]
 
 
 def conclude(
@@ -150,54 +116,48 @@ def conclude(
             "settings asked for and a row in the table; train a variant, or ask for the settings of the newest run"
         )
     images = find_images(runs) if truth else None
-    content = [_fill_row(variant, runs[runs["variant"] == variant.name], images, published) for variant in variants]
     unshown = selection.chosen.loc[~shown, ["run_id", "variant", "seed"]].assign(reason="control: ask for the controls")
     left_out = pd.concat([selection.left_out, unshown], ignore_index=True)
     return Conclusion(
         rule=selection.rule,
         settings=selection.settings,
-        rows=tuple(content),
+        rows={
+            variant.name: _fill_row(variant, runs[runs["variant"] == variant.name], images, published)
+            for variant in variants
+        },
         runs=_keep_evidence(runs),
         left_out=left_out,
     )
 
 
-def _fill_row(variant: Variant, own: pd.DataFrame, images: Images | None, published: bool) -> Row:
+def _fill_row(variant: Variant, own: pd.DataFrame, images: Images | None, published: bool) -> Mapping[str, Entry]:
     """The row of a variant by its own runs, with the truth if its `images` are given."""
     entries = label_row(variant) | {column: measure_entry(own, metric) for column, metric in METRICS.items()}
     if images:
         entries |= tell_truth(variant, own, images)
     if published:
         entries |= compare_published(variant, entries)
-    return Row(variant=variant.name, entries=entries)
+    return entries
 
 
 def list_records(frame: pd.DataFrame) -> Iterator[dict[str, object]]:
     """The rows of a frame as plain Python values that JSON can hold; None for a missing number."""
-    for part in split_rows(frame):
-        for record in part.astype(object).where(part.notna(), None).to_dict("records"):
-            yield {str(name): value for name, value in record.items()}
+    names = list(map(str, frame))
+    for row in frame.itertuples(index=False, name=None):
+        yield {name: None if value != value else value for name, value in zip(names, row, strict=True)}
 
 
 def _keep_evidence(runs: pd.DataFrame) -> pd.DataFrame:
     """The columns of the chosen runs that identify them and carry their final numbers."""
     names = ["run_id", "run_name", "experiment", "variant", "seed", "threads", "fingerprint", "weights_sha256", "ended"]
     finals = [column for column in runs.columns if column.startswith("final/")]
-    evidence = runs[names].assign(ended=runs["ended"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
-    if "origin" in runs:
-        evidence["origin"] = runs["origin"].where(runs["origin"] != "", runs["run_id"])
+    origin = runs["origin"].where(runs["origin"] != "", runs["run_id"])
+    evidence = runs[names].assign(ended=runs["ended"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"), origin=origin)
     return evidence.join(runs[finals].replace([np.inf, -np.inf], np.nan)).reset_index(drop=True)
 
 
 def dump_conclusion(conclusion: Conclusion) -> str:
     """`conclusion` as JSON text, each number with its run ids, n and interval, and each run with its final metrics."""
-    rows = [
-        {
-            "variant": row.variant,
-            "entries": {column: asdict(entry) | {"n": len(entry.run_ids)} for column, entry in row.entries.items()},
-        }
-        for row in conclusion.rows
-    ]
     document = {
         "format": FORMAT,
         "sha256": conclusion.sha256,
@@ -205,7 +165,7 @@ def dump_conclusion(conclusion: Conclusion) -> str:
         "rule": conclusion.rule,
         "settings": conclusion.settings.list_shared(),
         "columns": conclusion.columns,
-        "rows": rows,
+        "rows": _list_rows(conclusion, lambda entry: {"n": len(entry.run_ids)}),
         "runs": [],
         "left_out": list(list_records(conclusion.left_out)),
     }
@@ -214,6 +174,14 @@ def dump_conclusion(conclusion: Conclusion) -> str:
     # one by one: of many runs they would take much memory at once
     runs = ",\n".join(indent(dump(record), "  ") for record in list_records(conclusion.runs))
     return f'{head}"runs": [\n{runs}\n ]{tail}\n'
+
+
+def _list_rows(conclusion: Conclusion, more: Callable[[Entry], dict[str, object]]) -> list[dict[str, object]]:
+    """The rows as they are kept, each entry with `more`."""
+    return [
+        {"variant": variant, "entries": {column: asdict(entry) | more(entry) for column, entry in entries.items()}}
+        for variant, entries in conclusion.rows.items()
+    ]
 
 
 def load_conclusion(text: str) -> Conclusion:
@@ -231,19 +199,18 @@ def load_conclusion(text: str) -> Conclusion:
 
 
 def _restore(document: dict[str, Any]) -> Conclusion:
-    rows = []
+    rows: dict[str, dict[str, Entry]] = {}
     for row in document["rows"]:
-        entries = {}
         for column in document["columns"]:
             fields = {name: value for name, value in row["entries"][column].items() if name != "n"}
-            entries[column] = Entry(**(fields | {"run_ids": tuple(fields["run_ids"])}))
-        rows.append(Row(variant=row["variant"], entries=entries))
+            entry = Entry(**(fields | {"run_ids": tuple(fields["run_ids"])}))
+            rows.setdefault(row["variant"], {})[column] = entry
     runs = pd.DataFrame(document["runs"])
     finals = [name for name in runs.columns if name.startswith("final/")]
     return Conclusion(
         rule=document["rule"],
         settings=SharedSettings(**document["settings"]),
-        rows=tuple(rows),
+        rows=rows,
         runs=runs.astype(dict.fromkeys(finals, float)),
         left_out=pd.DataFrame(document["left_out"], columns=["run_id", "variant", "seed", "reason"]),
     )

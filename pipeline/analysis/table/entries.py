@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -18,7 +18,6 @@ from pipeline.study.layers import count_parameters
 from pipeline.study.variants import Variant
 
 LABELS = ("#ConvNets", "#Kernels/Filters", "Padding", "Stride", "Dropout", "BatchNormalization", "Regularization")
-COLUMNS = (*LABELS, *METRICS)
 
 # The notebook's table file has no TRAIN_LOSS; seven rows of it survive in the notebook's epoch log, to four digits.
 PUBLISHED = {name: "train_loss_last_epoch_log" if name == "TRAIN_LOSS" else name for name in METRICS}
@@ -39,10 +38,6 @@ class Entry:
     low: float | None = None
     high: float | None = None
     run_ids: tuple[str, ...] = ()
-
-    def rename_runs(self, names: Mapping[str, str]) -> Entry:
-        """The entry with other ids for the runs that are in `names`."""
-        return replace(self, run_ids=tuple(names.get(run_id, run_id) for run_id in self.run_ids))
 
 
 @cache

@@ -7,7 +7,7 @@ reason, started and ended (UTC), weights_sha256, and one float column for each f
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +29,6 @@ METRICS: Mapping[str, str] = {
 }
 """The conclusion table's four measured columns, with the metric that each shows."""
 
-PART = 1000  # rows
-WORDS = {"killed": "stopped"}
-"""What people call an outcome."""
 RULES: Mapping[str, str] = {
     "newest": "newest finished run of each variant",
     "best": "best final/test_accuracy of each variant: selected on the test images, so descriptive only",
@@ -40,8 +37,6 @@ RULES: Mapping[str, str] = {
 """How one run (or one a seed) is picked where a variant has several."""
 NETWORK = ("depth_counted", "kernel", "regularised", "dropout", "batch_norm", "parameters")
 """The columns of a run that tell which network it trained."""
-IMAGES = ("image_shape", "classes")
-"""Those that tell what images it was trained on."""
 
 MNIST_SHA256 = "889f531a0f022f407a2f3595d6f6a19519315b0e4e4d009a221f065ad85b5b7a"
 """What the data room calls MNIST's 60,000 + 10,000 digits: the sha256 over its four arrays' own."""
@@ -60,7 +55,7 @@ class SharedSettings(Settings):
         """The settings that must be equal, and the hash of the data, by name."""
         return {name: getattr(self, name) for name in (*COMPARED, "data_sha256")}
 
-    def describe_differences(self, run: Mapping[str, Any]) -> str:
+    def describe_differences(self, run: Mapping[Any, Any]) -> str:
         """The settings in which `run` is another one, as `epochs 5, asked 25; ...`; empty if there are none."""
         return "; ".join(
             f"{name} {_shorten(name, run[name])}, asked {_shorten(name, value)}"
@@ -84,11 +79,6 @@ class Selection:
     settings: SharedSettings
     chosen: pd.DataFrame
     left_out: pd.DataFrame
-
-
-def split_rows(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """A frame in parts of so few rows that they may stand in memory as Python's own values."""
-    return (frame.iloc[first : first + PART] for first in range(0, len(frame), PART))
 
 
 def newest_settings(runs: pd.DataFrame, variants: Variants = VARIANTS, **asked: int | str) -> SharedSettings:
@@ -126,10 +116,11 @@ def select_runs(
     if not runs["run_id"].is_unique:
         twice = runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0]
         raise AnalysisError(f"run {twice} occurs twice in the query's answer; ask for each run once")
-    needed = ["run_id", "variant", "outcome", "status", "reason", *settings.list_shared(), *METRICS.values(), *NETWORK]
-    judged = runs[[*needed, *(name for name in IMAGES if name in runs)]]
-    records = (run for part in split_rows(judged) for run in part.to_dict("records"))
-    reasons = pd.Series([_explain_exclusion(run, settings, variants) for run in records], runs.index, dtype=str)
+    needed = ["run_id", "variant", "outcome", "status", "reason", "image_shape", "classes"]
+    needed += [*settings.list_shared(), *METRICS.values(), *NETWORK]
+    rows = runs[needed].itertuples(index=False, name=None)  # one by one: of many runs they would take much memory
+    judged = [_explain_exclusion(dict(zip(needed, row, strict=True)), settings, variants) for row in rows]
+    reasons = pd.Series(judged, runs.index, dtype=str)
     chosen = _choose(runs[reasons == ""], rule, variants)
     superseded = f"rule {rule} took another run of its {' and '.join(_keys(rule))}"
     left_out = runs[["run_id", "variant", "seed"]].assign(reason=reasons.replace("", superseded))
@@ -142,8 +133,9 @@ def _explain_exclusion(run: Mapping[Any, Any], asked: SharedSettings, variants: 
     if run["variant"] not in variants:
         return "no variant of the study"
     if run["outcome"] != "finished":
-        state = WORDS.get(run["outcome"], run["outcome"]) or f"not finished (MLflow status {run['status']})"
-        return f"{state}: {run['reason']}" if run["reason"] else str(state)
+        ended = str(run["outcome"] or f"not finished (MLflow status {run['status']})")
+        state = "stopped" if ended == "killed" else ended
+        return f"{state}: {run['reason']}" if run["reason"] else state
     if differences := asked.describe_differences(run):
         return differences
     if run["variant"] not in VARIANTS and (others := _compare_network(run, variants[run["variant"]])):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from pipeline.analysis.comparison import Comparison
-    from pipeline.analysis.table.conclusion import Trace
+    from pipeline.analysis.table.conclusion import Conclusion
     from pipeline.workflows.compare import Found
 
 FORMATS = ("text", "csv", "markdown", "latex", "html", "json")
@@ -72,7 +72,7 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
         return
     found = ask(experiment, rule, options)
     if options["trace"]:
-        click.echo(say_trace(found.comparison.conclusion.trace(*options["trace"])))
+        click.echo(say_trace(found.comparison.conclusion, *options["trace"]))
         return
     wide = options["wide"] or options["truth"] or options["published"]  # the two add columns
     show(found, form, output, wide=wide)
@@ -160,10 +160,11 @@ def ask(experiment: str, rule: str | None, options: Mapping[str, Any]) -> Found:
     return found
 
 
-def say_trace(trace: Trace) -> str:
+def say_trace(conclusion: Conclusion, row: str, column: str) -> str:
     """The runs, the query and the raw number behind one entry."""
-    lines = [f"{trace.variant} {trace.column} = {trace.entry.value!r}, n = {trace.n}", f"query: {trace.query}"]
-    return "\n".join([*lines, *(f"run {run_id}" for run_id in trace.entry.run_ids)])
+    variant, entry = conclusion.trace(row, column)
+    lines = [f"{variant} {column} = {entry.value!r}, n = {len(entry.run_ids)}", f"query: {conclusion.query}"]
+    return "\n".join([*lines, *(f"run {run_id}" for run_id in entry.run_ids)])
 
 
 SHARED = [param for param in compare.params if param.name in ("experiment", "rule", *SHOWN, *COMPARED)]

@@ -1,4 +1,4 @@
-"""Figures that compare runs: frames of chosen runs in, a Figure out; nothing is written or shown here.
+"""Figures that compare runs: frames of chosen runs, in order, in, a Figure out; nothing is written or shown here.
 
 Colours are those of Okabe and Ito (2008), which people with any common colour vision can tell apart; marker, line style
 or fill says the same once more. `caption` goes under a figure: the place for settings, rule and number of runs.
@@ -7,7 +7,7 @@ or fill says the same once more. `caption` goes under a figure: the place for se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from pipeline.analysis.statistics import t_interval
-from pipeline.errors import AnalysisError
 from pipeline.report.figures.layout import finish_figure, open_figure, open_panels, use_log_scale
 from pipeline.study import metrics
 from pipeline.study.facts import COLOURS
-from pipeline.study.variants import VARIANTS
 
 VERMILLION, BLUE = COLOURS[False], COLOURS[True]
 ORANGE, GREY = "#E69F00", "#555555"
@@ -40,23 +38,18 @@ LOSSES = {
     "notebook": (metrics.TRAIN_LOSS, metrics.TEST_LOSS),
     "honest": (metrics.HONEST_TRAIN_LOSS, metrics.HONEST_TEST_LOSS),
 }
-QUANTITIES = {str(metric): metric.title for metric in metrics.FINALS}
-"""What each final metric is called on an axis."""
 COLUMNS = 5
 MOST_LINES = 200  # curves in one panel
 
 
 def plot_loss_curves(
-    history: pd.DataFrame, runs: pd.DataFrame, *, source: str = "notebook", caption: str = ""
+    history: pd.DataFrame, runs: pd.DataFrame, *, source: Literal["notebook", "honest"], caption: str = ""
 ) -> Figure:
     """Train and test loss by epoch, a panel a variant, a line a run (of the first MOST_LINES), on shared axes.
 
     `source` "notebook" takes the losses as fit reports them, "honest" those in evaluation mode without the penalty.
-    Raises AnalysisError for another source, or without a run.
     """
-    if source not in LOSSES:
-        raise AnalysisError(f'"{source}" is not a source of losses; choose one of {", ".join(LOSSES)}')
-    variants = order_variants(runs)
+    variants = runs["variant"].unique()
     figure, panels = open_panels(len(variants), COLUMNS, 2.5, "categorical cross-entropy (nats)", caption)
     use_log_scale(panels[0])
     lines = runs.groupby("variant").head(MOST_LINES)["run_id"]
@@ -132,10 +125,8 @@ def plot_accuracy(runs: pd.DataFrame, *, caption: str = "") -> Figure:
     return finish_figure(figure, f"Test accuracy against size, n = {len(runs)} runs", handles)
 
 
-def plot_seeds(runs: pd.DataFrame, metric: str = metrics.TEST_LOSS.final, *, caption: str = "") -> Figure:
+def plot_seeds(runs: pd.DataFrame, metric: metrics.Metric, *, caption: str = "") -> Figure:
     """One final metric: every seed a dot, from two on their mean with its 95 % t-interval; a line a variant."""
-    if metric not in QUANTITIES:
-        raise AnalysisError(f'"{metric}" is not a final metric to plot; choose one of {", ".join(QUANTITIES)}')
     figure, axes, variants = open_lines(runs, caption)
     known = runs.dropna(subset=metric)
     seeds = [known.loc[known["variant"] == variant, metric].to_numpy(dtype=float) for variant in variants]
@@ -147,29 +138,16 @@ def plot_seeds(runs: pd.DataFrame, metric: str = metrics.TEST_LOSS.final, *, cap
         axes.plot(*_join_lines(intervals), "-", color=VERMILLION, lw=2)
         axes.plot([mean for mean, _, _ in means.values()], np.array([*means]) - 0.25, "D", color=VERMILLION, ms=5)
         handles.append(Line2D([], [], color=VERMILLION, marker="D", label="mean, 95 % t-interval"))
-    axes.set_xlabel(QUANTITIES[metric])
+    axes.set_xlabel(metric.title)
     if metric.endswith("accuracy"):
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     title = metric.removeprefix("final/").replace("_", " ").capitalize()
     return finish_figure(figure, f"{title} by variant and seed", handles)
 
 
-def order_variants(rows: pd.DataFrame) -> list[str]:
-    """The variants that occur: the study's in the order of its table, then a user's own as they come.
-
-    Raises AnalysisError if there is none.
-    """
-    occurring = list(dict.fromkeys(rows["variant"]))
-    if not occurring:
-        raise AnalysisError("no run to draw; train a variant first")
-    order = list(VARIANTS)
-    return sorted(occurring, key=lambda name: order.index(name) if name in VARIANTS else len(order))
-
-
 def _split_groups(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The runs of each of GROUPS; those without a twin differ in more than one way."""
-    twins = runs["twin"] if "twin" in runs else runs["variant"].map({name: row.twin for name, row in VARIANTS.items()})
-    names = runs["regularised"].map({True: "regularised", False: "plain"}).where(twins.fillna("") != "", "no twin")
+    names = runs["regularised"].map({True: "regularised", False: "plain"}).where(runs["twin"] != "", "no twin")
     return {group: runs[names == group] for group in GROUPS}
 
 
@@ -180,7 +158,6 @@ def _list_groups(runs: pd.DataFrame) -> list[str]:
 
 def _open_kernels(runs: pd.DataFrame, caption: str) -> tuple[Figure, dict[int, Axes]]:
     """A figure with a panel for each kernel size, on shared axes."""
-    order_variants(runs)
     kernels = sorted(int(kernel) for kernel in runs["kernel"].unique())
     figure, body = open_figure(max(5 * len(kernels), 6.5), 5, caption)
     panels = body.subplots(1, len(kernels), sharex=True, sharey=True, squeeze=False)[0]
@@ -192,7 +169,7 @@ def _open_kernels(runs: pd.DataFrame, caption: str) -> tuple[Figure, dict[int, A
 
 def open_lines(rows: pd.DataFrame, caption: str) -> tuple[Figure, Axes, list[str]]:
     """A figure with a horizontal line for each variant, the first on top, named with its n, and the variants."""
-    variants = order_variants(rows)
+    variants = list(rows["variant"].unique())
     figure, body = open_figure(8, 0.36 * len(variants) + 1.8, caption)
     axes = body.subplots()
     counts = rows["variant"].value_counts()

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
-from pipeline.report.figures.comparison import QUANTITIES, order_variants, plot_gap, plot_seeds
+from pipeline.report.figures.comparison import plot_gap, plot_seeds
 from pipeline.report.figures.render import render_svg
 from pipeline.report.figures.verdicts import plot_interval, plot_onset, plot_specifications, plot_spread
 from pipeline.report.text.lessons import say_specifications
@@ -40,15 +40,17 @@ def draw_interval(verdict: Verdict) -> Illustration | None:
     """The claim's interval, if it has any."""
     if not is_measured(verdict) or not np.isfinite([verdict.effect, *verdict.interval]).all():
         return None
-    return embed_figure(plot_interval(verdict), "Effect and interval", f"{say_interval(verdict)}.")
+    bounds = say_bounds(verdict.interval_95, verdict)
+    finding = f"{verdict.name} {say_effect(verdict)}, 95 % interval {bounds}, {verdict.word}."
+    return embed_figure(plot_interval(verdict), "Effect and interval", finding)
 
 
 def draw_specifications(comparison: Comparison) -> Iterator[Illustration]:
     """The claims over the grid of choices, if one was tested."""
-    drawn = [each for each in comparison.specifications if each.choices]
-    if drawn:
+    if any(each.choices for each in comparison.specifications):
         (finding,) = say_specifications(comparison)
-        yield embed_figure(plot_specifications(drawn), "Claims judged again over a fixed grid of choices", finding)
+        figure = plot_specifications(comparison.specifications)
+        yield embed_figure(figure, "Claims judged again over a fixed grid of choices", finding)
 
 
 def draw_curves(comparison: Comparison, history: pd.DataFrame) -> Iterator[Illustration]:
@@ -73,7 +75,7 @@ def draw_spreads(comparison: Comparison) -> Iterator[Illustration]:
     if not onsets.empty:
         seen = int(onsets["onset"].notna().sum())
         finding = f"{seen} of {len(onsets)} runs were seen to begin to overfit; the others not up to their last epoch."
-        figure = plot_onset(onsets, runs, comparison.claimed_onset)
+        figure = plot_onset(onsets, comparison.claimed_onset)
         yield embed_figure(figure, "Onset of overfitting of every run", finding)
 
 
@@ -104,22 +106,16 @@ def embed_figure(figure: Figure, title: str, finding: str) -> Illustration:
     return Illustration(title=title, finding=finding, source=source, width=width, height=height)
 
 
-def say_interval(verdict: Verdict) -> str:
-    """A claim's effect, interval and verdict in a few words."""
-    bounds = say_bounds(verdict.interval_95, verdict)
-    return f"{verdict.name} {say_effect(verdict)}, 95 % interval {bounds}, {verdict.word}"
-
-
-def _rank_variants(runs: pd.DataFrame, metric: str) -> str:
+def _rank_variants(runs: pd.DataFrame, metric: metrics.Metric) -> str:
     """Which variant has the highest mean of a final metric and which the lowest, with their n."""
     measured = runs[np.isfinite(runs[metric])]
     if measured.empty:
-        return f"No run has a finite {QUANTITIES[metric]}."
-    means = measured.groupby("variant")[metric].agg(["mean", "size"]).loc[order_variants(measured)]
+        return f"No run has a finite {metric.title}."
+    means = measured.groupby("variant", sort=False)[metric].agg(["mean", "size"])
     ranked = means.sort_values("mean", kind="stable").itertuples()
     said = [f"{metrics.format_value(metric, mean)} for {name} (n = {n})" for name, mean, n in ranked]
     ends = said[0] if len(said) == 1 else f"highest {said[-1]}, lowest {said[0]}"
-    return f"Mean over seeds at the last epoch of {QUANTITIES[metric]}: {ends}."
+    return f"Mean over seeds at the last epoch of {metric.title}: {ends}."
 
 
 def _write_uri(content: bytes, kind: str) -> str:

@@ -14,17 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from pipeline.analysis.claims.contrasts import find_null
 from pipeline.analysis.claims.specification import Specification
 from pipeline.analysis.claims.verdict import Verdict
-from pipeline.errors import AnalysisError
-from pipeline.report.figures.comparison import (
-    BLUE,
-    GREY,
-    ORANGE,
-    STYLES,
-    VERMILLION,
-    list_handles,
-    open_lines,
-    order_variants,
-)
+from pipeline.report.figures.comparison import BLUE, GREY, ORANGE, STYLES, VERMILLION, list_handles, open_lines
 from pipeline.report.figures.layout import finish_figure, open_figure, open_panels, settle_figure, use_log_scale
 from pipeline.report.text.numbers import format_effect, say_unit
 from pipeline.study.metrics import HONEST_TEST_LOSS, HONEST_TRAIN_LOSS, TEST_ACCURACY, TRAIN_ACCURACY
@@ -40,12 +30,9 @@ COLUMNS = 4
 def plot_spread(history: pd.DataFrame, runs: pd.DataFrame, quantity: str, *, caption: str = "") -> Figure:
     """Train and test curves, a panel a variant: the mean over its seeds as a line, lowest to highest seed as a band.
 
-    `history` has run_id, metric, epoch and value, of `runs` or more. Raises AnalysisError without a run, or for a
-    quantity other than loss or accuracy.
+    `history` has run_id, metric, epoch and value, of `runs` or more; `quantity` is one of QUANTITIES.
     """
-    if quantity not in QUANTITIES:
-        raise AnalysisError(f'"{quantity}" is not a quantity by epoch; choose one of {", ".join(QUANTITIES)}')
-    variants = order_variants(runs)
+    variants = runs["variant"].unique()
     *metrics, label = QUANTITIES[quantity]
     figure, panels = open_panels(len(variants), COLUMNS, 2.4, label, caption)
     if quantity == "loss":
@@ -97,11 +84,9 @@ def plot_interval(verdict: Verdict) -> Figure:
 def plot_specifications(specifications: Sequence[Specification], *, caption: str = "") -> Figure:
     """Each claim's effect and interval over its grid of choices, sorted by effect, a panel a claim.
 
-    Choices with which the claim keeps its verdict are blue, others vermillion. Raises AnalysisError without a claim.
+    Choices with which the claim keeps its verdict are blue, others vermillion. Needs a claim that has choices.
     """
     drawn = [each for each in specifications if each.choices]
-    if not drawn:
-        raise AnalysisError("no claim was tested, so there is nothing to vary; train the seeds that are missing")
     figure, body = open_figure(8, 1.5 * len(drawn) + 1.1, caption)
     panels = body.subplots(len(drawn), 1, squeeze=False)[:, 0]
     for each, axes in zip(drawn, panels, strict=True):
@@ -123,18 +108,14 @@ def plot_specifications(specifications: Sequence[Specification], *, caption: str
     return finish_figure(figure, "Each claim over a fixed grid of choices, sorted by effect", handles)
 
 
-def plot_onset(
-    onsets: pd.DataFrame, runs: pd.DataFrame, claimed: tuple[int, int] | None = None, *, caption: str = ""
-) -> Figure:
+def plot_onset(onsets: pd.DataFrame, claimed: tuple[int, int] | None = None, *, caption: str = "") -> Figure:
     """Onset of overfitting of each run: a dot at its epoch, an open triangle at its last epoch where it was not seen.
 
-    `onsets` is as `find_onsets` gives it, indexed by run_id: `epochs` watched and `onset` (epoch, from 1; nan where
-    censored). Runs without a row there are not drawn and not counted. `claimed` are the first and last epoch of a
-    claim's window, which is shaded.
+    `onsets` has a row a run: variant, seed, `epochs` watched and `onset` (epoch, from 1; nan where censored). `claimed`
+    are the first and last epoch of a claim's window, which is shaded.
     """
-    drawn = runs[["run_id", "variant", "seed"]].join(onsets, on="run_id", how="inner")
-    figure, axes, variants = open_lines(drawn, caption)
-    drawn = drawn.sort_values("seed")
+    figure, axes, variants = open_lines(onsets, caption)
+    drawn = onsets.sort_values("seed")
     heights = pd.Series(0.0, drawn.index)
     for place, variant in enumerate(variants):
         own = drawn["variant"] == variant

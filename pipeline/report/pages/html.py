@@ -13,10 +13,10 @@ import importlib
 import io
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 from markupsafe import Markup
@@ -37,6 +37,7 @@ from pipeline.report.pages.table import (
     LIKE_BEST,
     MOST_LISTED,
     TEMPLATES,
+    fill_link,
     format_entry,
     group_left_out,
     list_words,
@@ -60,14 +61,12 @@ PLACE = "file:///report.html"  # where links within a PDF are resolved; nothing 
 def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sources, written: str) -> str:
     """The page. `accuracies` are train and test accuracy by epoch (run_id, metric, epoch, value); `written` says when.
 
-    The same runs give the same page but for the line with `written`. Raises AnalysisError where nothing can be drawn.
+    The same runs give the same page but for the line with `written`. Raises AnalysisError if a run has an epoch twice.
     """
     environment = open_templates(autoescape=True)
-    environment.filters["raw"] = _write_raw
-    environment.filters["say"] = say_verdict
-    environment.filters["write"] = _write_entry
-    environment.filters["bounds"] = _write_bounds
-    environment.filters["breakable"] = _allow_breaks
+    environment.filters.update(
+        raw=_write_raw, say=say_verdict, write=_write_entry, bounds=_write_bounds, breakable=_allow_breaks
+    )
     css, js = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     return environment.get_template("report.html").render(
         policy=POLICY.format(css=_hash_piece(css), js=_hash_piece(js)),
@@ -105,8 +104,8 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
     seeds = sorted({int(seed) for seed in runs["seed"]})
     shown = seeds[: max(1, MOST_LISTED // runs["variant"].nunique())]
     records, frame = list(list_records(runs[runs["seed"].isin(shown)])), tabulate(conclusion)
-    results, own = list_variants(comparison), runs.groupby("variant")
-    rows = {row.variant: row.entries for row in conclusion.rows if any(e.run_ids for e in row.entries.values())}
+    results, by_variant = list_variants(comparison), runs.groupby("variant")
+    rows = {name: own for name, own in conclusion.rows.items() if any(entry.run_ids for entry in own.values())}
     return {
         "conclusion": conclusion,
         "caption": write_caption(conclusion),
@@ -114,7 +113,7 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
         "results": results,
         "listed": {name for name, *_ in results},
         "units": say_units(comparison),
-        "parameters": own["parameters"].first().to_dict(),
+        "parameters": by_variant["parameters"].first().to_dict(),
         "missing": [] if comparison.question.variants else comparison.missing,  # the table has a row for each declared
         "rows": rows,
         "frame": frame,
@@ -128,7 +127,7 @@ def _tabulate(comparison: Comparison) -> dict[str, Any]:
         "shown": shown,
         "most": MOST_LISTED,
         "accuracies": {(run["variant"], run["seed"]): run[metrics.TEST_ACCURACY.final] for run in records},
-        "run_ids": own["run_id"].agg(list).to_dict(),
+        "run_ids": by_variant["run_id"].agg(list).to_dict(),
         "by_variant": [(name, list(found)) for name, found in groupby(records, itemgetter("variant"))],
         "networks": [comparison.question.table[name] for name in dict.fromkeys(runs["variant"])],
     }
@@ -141,14 +140,14 @@ def _trace(sources: Sources, shown: Sequence[int]) -> dict[str, Any]:
         "surroundings": describe_surroundings(sources.runs),
         "commands": [(run, write_command(run.variant, run.settings, sources.again)) for run in listed],
         "commits": list(dict.fromkeys(run.commit for run in sources.runs if run.commit)),
-        "address": lambda run_id: sources.link.replace("{run_id}", quote(run_id, safe="")),
+        "address": partial(fill_link, sources.link),
     }
 
 
 def order_columns(conclusion: Conclusion, frame: pd.DataFrame) -> list[str]:
     """What was measured first, then how many runs that is, then what the network is; intervals stand in their cells."""
     places = {"measured": 0, "label": 2}
-    kinds = {name: entry.kind for name, entry in conclusion.rows[0].entries.items()}
+    kinds = {name: entry.kind for entries in conclusion.rows.values() for name, entry in entries.items()}
     shown = [name for name in frame.columns if not name.endswith(" 95 % CI")]
     return sorted(shown, key=lambda name: places.get(kinds.get(name, ""), 1))
 

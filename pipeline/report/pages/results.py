@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
+import pandas as pd
 
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.table.conclusion import Row
+from pipeline.analysis.table.entries import Entry
 from pipeline.report.pages.table import render_markdown
 from pipeline.report.text.conclusion import itemise_verdicts, say_remarks, tabulate_verdicts
 from pipeline.report.text.escape import escape_markdown, write_table
@@ -87,13 +87,13 @@ def write_results(fourteen: Comparison, cost: Cost, twins: Comparison | None, tw
 
 def _tabulate(fourteen: Comparison) -> list[str]:
     """A line for each network, ours beside the notebook's."""
-    rows = ([f"`{row.variant}`", *_format_row(row)] for row in fourteen.conclusion.rows)
+    rows = ([f"`{variant}`", *_format_row(entries)] for variant, entries in fourteen.conclusion.rows.items())
     return write_table(["variant", *(head for head, _, _ in COLUMNS)], rows, numbers=len(COLUMNS))
 
 
-def _format_row(row: Row) -> Iterator[str]:
+def _format_row(entries: Mapping[str, Entry]) -> Iterator[str]:
     for _, column, form in COLUMNS:
-        value = row.entries[column].value
+        value = entries[column].value
         scale = 100 if "ACC" in column else 1
         yield f"{scale * value:{form}}" if isinstance(value, int | float) else "-"
 
@@ -108,17 +108,17 @@ def _say_design(fourteen: Comparison, cost: Cost) -> str:
 
 
 def _say_differences(fourteen: Comparison) -> list[str]:
-    rows = [row for row in fourteen.conclusion.rows if row.entries["TEST_ACC difference"].value is not None]
-    if not rows:
+    names, rows = ["TEST_ACC difference", "TEST_LOSS difference"], fourteen.conclusion.rows
+    values = {variant: [entries[name].value for name in names] for variant, entries in rows.items()}
+    known = pd.DataFrame.from_dict(values, orient="index", columns=names, dtype=float).dropna()
+    if known.empty:
         return []
-    points = np.array([100 * float(row.entries["TEST_ACC difference"].value or 0) for row in rows])
-    losses = np.array([float(row.entries["TEST_LOSS difference"].value or 0) for row in rows])
-    lowest, highest = rows[int(points.argmin())].variant, rows[int(points.argmax())].variant
+    points, losses = 100 * known[names[0]], known[names[1]]
     return [
-        f"Against the notebook the test accuracy differs by {points.min():+.2f} (`{lowest}`) to {points.max():+.2f} "
-        f"(`{highest}`) points, by {points.mean():+.2f} in the mean, and the test loss by {losses.min():+.4f} to "
-        f"{losses.max():+.4f} nats. Both are single trainings, with other versions and other random numbers: the "
-        "difference of one network says nothing about which is better."
+        f"Against the notebook the test accuracy differs by {points.min():+.2f} (`{points.idxmin()}`) to "
+        f"{points.max():+.2f} (`{points.idxmax()}`) points, by {points.mean():+.2f} in the mean, and the test loss by "
+        f"{losses.min():+.4f} to {losses.max():+.4f} nats. Both are single trainings, with other versions and other "
+        "random numbers: the difference of one network says nothing about which is better."
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pipeline.analysis.statistics import find_ties, tabulate_errors
 from pipeline.analysis.table.conclusion import Conclusion, dump_conclusion, list_records
 from pipeline.analysis.table.entries import Entry
-from pipeline.errors import AnalysisError
 from pipeline.report.text.escape import escape_latex, escape_markdown
 from pipeline.study.variants import published_variants
 
@@ -25,29 +25,21 @@ MOST_LISTED = 2000
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def render_table(conclusion: Conclusion, form: str, link: str | None = None) -> str:
-    """`conclusion` as text, csv, markdown, latex, html or json.
-
-    `link` is a pattern for a run's address (`http://localhost:5000/#/runs/{run_id}`) that may use run_id, run_name,
-    experiment, variant and seed; HTML links each number to its runs with it.
-    Raises AnalysisError for another form or another name in the pattern.
-    """
-    if form not in FORMS:
-        raise AnalysisError(f'"{form}" is not a table format; choose one of {", ".join(FORMS)}')
-    if form == "html":
-        return render_html(conclusion, link)
-    return FORMS[form](conclusion)
+def render_table(conclusion: Conclusion, form: str, link: str = "") -> str:
+    """`conclusion` as text, csv, markdown, latex, html or json; HTML links numbers to their runs (see fill_link)."""
+    return render_html(conclusion, link) if form == "html" else FORMS[form](conclusion)
 
 
 def tabulate(conclusion: Conclusion) -> pd.DataFrame:
     """The table as texts, one row a variant: its columns, then n and the intervals where seeds were averaged."""
-    rows = {row.variant: list(map(format_entry, row.entries.values())) for row in conclusion.rows}
+    rows = {variant: list(map(format_entry, entries.values())) for variant, entries in conclusion.rows.items()}
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(conclusion.columns), dtype=str)
     if conclusion.rule == "all-seeds":
-        frame["n"] = [str(len(row.entries["TEST_LOSS"].run_ids)) for row in conclusion.rows]
+        frame["n"] = [str(len(entries["TEST_LOSS"].run_ids)) for entries in conclusion.rows.values()]
         for column in conclusion.columns:
-            if conclusion.rows[0].entries[column].kind == "measured":
-                frame[f"{column} 95 % CI"] = [_format_interval(row.entries[column]) for row in conclusion.rows]
+            own = [entries[column] for entries in conclusion.rows.values()]
+            if own[0].kind == "measured":
+                frame[f"{column} 95 % CI"] = list(map(_format_interval, own))
         if told := _tell_from_best(conclusion):
             frame[LIKE_BEST] = told
     return frame
@@ -62,13 +54,13 @@ def _tell_from_best(conclusion: Conclusion) -> list[str]:
     if errors is None:
         return []
     words = dict.fromkeys(errors.columns, "no") | dict.fromkeys(find_ties(errors), "yes")
-    return [words.get(row.variant, NO_VALUE) for row in conclusion.rows]
+    return [words.get(variant, NO_VALUE) for variant in conclusion.rows]
 
 
 def name_rows(conclusion: Conclusion) -> pd.DataFrame:
     """`tabulate`, led by the variant where other than published rows are shown: labels do not tell them apart."""
     frame = tabulate(conclusion)
-    if {row.variant for row in conclusion.rows} - {variant.name for variant in published_variants()}:
+    if conclusion.rows.keys() - {variant.name for variant in published_variants()}:
         frame.insert(0, "variant", frame.index)
     return frame
 
@@ -111,21 +103,20 @@ def render_latex(conclusion: Conclusion) -> str:
     return _fill("conclusion.tex", conclusion, {"finalize": escape_latex}, frame=name_rows(conclusion))
 
 
-def render_html(conclusion: Conclusion, link: str | None = None) -> str:
+def render_html(conclusion: Conclusion, link: str = "") -> str:
     """A page of its own, with nothing to load; numbers link to their runs where `link` is given."""
     of_each = max(1, MOST_LISTED // conclusion.runs["variant"].nunique())
     listed = conclusion.runs.groupby("variant", sort=False).head(of_each)
-    runs = [run | {"href": _fill_link(link, run)} for run in list_records(listed)]
-    hrefs = {run["run_id"]: run["href"] for run in runs}
+    address = partial(fill_link, link)
     anchors = {
-        (row.variant, column): hrefs[entry.run_ids[0]] if len(entry.run_ids) == 1 else f"#runs-{row.variant}"
-        for row in conclusion.rows
-        for column, entry in row.entries.items()
+        (variant, column): address(entry.run_ids[0]) if len(entry.run_ids) == 1 else f"#runs-{variant}"
+        for variant, entries in conclusion.rows.items()
+        for column, entry in entries.items()
         if link and entry.run_ids
     }
     cut = of_each if len(listed) < len(conclusion.runs) else 0
-    more = {"runs": runs, "cut": cut, "anchors": anchors, "frame": tabulate(conclusion)}
-    return _fill("conclusion.html", conclusion, {"autoescape": True}, **more)
+    more = {"runs": list_records(listed), "cut": cut, "anchors": anchors, "address": address}
+    return _fill("conclusion.html", conclusion, {"autoescape": True}, frame=tabulate(conclusion), **more)
 
 
 def render_text(conclusion: Conclusion) -> str:
@@ -169,23 +160,14 @@ def group_left_out(conclusion: Conclusion) -> dict[str, list[str]]:
 
 def list_words(conclusion: Conclusion) -> set[str]:
     """The columns of words, which stand left; all others hold numbers, which stand right."""
-    return {
-        name for row in conclusion.rows for name, entry in row.entries.items() if isinstance(entry.value, str | bool)
-    }
+    rows = conclusion.rows.values()
+    return {name for entries in rows for name, entry in entries.items() if isinstance(entry.value, str | bool)}
 
 
 def _format_interval(entry: Entry) -> str:
     return NO_VALUE if entry.low is None else f"{entry.low:.5f} to {entry.high:.5f}"
 
 
-def _fill_link(link: str | None, run: Mapping[str, object]) -> str | None:
-    """The address of a run, each name in the pattern replaced by the run's own, quoted for an address."""
-    if link is None:
-        return None
-    names = ("run_id", "run_name", "experiment", "variant", "seed")
-    try:
-        return link.format_map({name: quote(str(run[name]), safe="") for name in names})
-    except (KeyError, ValueError, IndexError) as error:
-        raise AnalysisError(
-            f'the link pattern "{link}" cannot be filled; it may use {{{"}, {".join(names)}}}'
-        ) from error
+def fill_link(link: str, run_id: str) -> str:
+    """The address of a run by their pattern, as http://localhost:5000/#/runs/{run_id}; "" by none."""
+    return link.replace("{run_id}", quote(run_id, safe=""))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
@@ -21,19 +20,10 @@ SETTINGS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One line of the checklist: the question, yes, partly, no or not recorded, and what that rests on."""
-
-    question: str
-    word: str
-    reason: str
-
-
-def answer_checklist(comparison: Comparison, sources: Sources) -> list[Answer]:
-    """Every answer, in the order of the usual checklists: code, data, method, numbers, compute, limits."""
+def answer_checklist(comparison: Comparison, sources: Sources) -> list[tuple[str, str, str]]:
+    """(question, yes, partly, no or not recorded, what that rests on), in the order of the usual checklists."""
     runs = sources.runs
-    answers = (
+    return [
         ("Is the code of every run known?", *_check_code(runs)),
         ("Is the data identified?", *_check_data(comparison)),
         ("Are the splits fixed, and is nothing chosen on test images?", *_check_split(comparison)),
@@ -46,8 +36,7 @@ def answer_checklist(comparison: Comparison, sources: Sources) -> list[Answer]:
         ("Is the compute given?", *_check_compute(runs)),
         ("Can a number be made again to the bit?", *_check_bits(comparison)),
         ("Are the limits said?", YES, f"{LIMITS} The data set is one; a verdict is on it and these networks alone."),
-    )
-    return [Answer(question=question, word=word, reason=reason) for question, word, reason in answers]
+    ]
 
 
 def _check_code(runs: Sequence[Provenance]) -> tuple[str, str]:

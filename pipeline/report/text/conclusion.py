@@ -43,10 +43,7 @@ def say_conclusion(comparison: Comparison) -> str:
 
 
 def write_conclusion(comparison: Comparison, name: str, description: str = "") -> str:
-    """Markdown: what was found, the verdicts as a table and in sentences, the conclusion table, every claim's runs.
-
-    `name` and `description` are the experiment's.
-    """
+    """Markdown of an experiment: what was found, the verdicts as a table and in sentences, the table, all runs."""
     verdicts = comparison.verdicts
     counts = ", ".join(f"{number} {word.lower()}" for word, _, number in count_verdicts(verdicts))
     title = f"{name}: {counts}" if counts else f"Conclusion of {name}"
@@ -66,12 +63,8 @@ def write_conclusion(comparison: Comparison, name: str, description: str = "") -
 
 
 def describe_onsets(comparison: Comparison) -> pd.DataFrame:
-    """When each run began to overfit: run_id, variant, seed, onset (epoch, nan where censored), censored, epochs.
-
-    `epochs` is how many were watched; a run without a whole curve has no row.
-    """
-    runs = comparison.runs[["run_id", "variant", "seed"]].join(comparison.onsets, on="run_id", how="inner")
-    onsets = runs.assign(censored=runs["onset"].isna()).reset_index(drop=True)
+    """When each run began to overfit: run_id, variant, seed, onset (epoch, nan where censored), censored, epochs."""
+    onsets = comparison.onsets.assign(censored=comparison.onsets["onset"].isna())
     return onsets[["run_id", "variant", "seed", "onset", "censored", "epochs"]]
 
 
@@ -88,7 +81,6 @@ def describe_verdict(verdict: Verdict) -> dict[str, object]:
     aside = ("claim", "interval", "interval_95", "look", "across", "by_twin", "without")
     fields = {name: value for name, value in vars(verdict).items() if name not in aside}
     (low, high), (low_95, high_95) = verdict.interval, verdict.interval_95
-    share, weakest, strongest = verdict.reduction
     described = {
         "claim": verdict.name,
         "statement": verdict.statement,
@@ -103,7 +95,7 @@ def describe_verdict(verdict: Verdict) -> dict[str, object]:
         "across": asdict(verdict.across) if verdict.across else None,
         "without": describe_verdict(verdict.without) if verdict.without else None,
         "per_seed": [{"seed": seed, "effect": effect} for seed, effect in verdict.per_seed],
-        "reduction": {"share": share, "low": weakest, "high": strongest},
+        "reduction": dict(zip(("share", "low", "high"), verdict.reduction, strict=True)),
         "parts": [part.name for part in verdict.parts],
     }
     return {name: _make_plain(value) for name, value in described.items()}
@@ -164,8 +156,7 @@ def _say_onsets(comparison: Comparison) -> list[str]:
     first, last = comparison.claimed_onset
     if comparison.conclusion.settings.epochs < last + CONFIRMING_EPOCHS:
         return []
-    rows = comparison.runs[["run_id", "seed", "regularised"]].join(comparison.onsets, on="run_id", how="inner")
-    rows = rows.assign(inside=100.0 * rows["onset"].between(first, last))
+    rows = comparison.onsets.assign(inside=100.0 * comparison.onsets["onset"].between(first, last))
     said = []
     for regularised, own in rows.groupby("regularised"):
         name = "regularised" if regularised else "plain"
