@@ -203,7 +203,7 @@ def find_least_sd(claim: Claim, blocks: Blocks, records: Records, weights: Array
     """The smallest SD over seeds that a claim's value can have.
 
     For a share of runs (onset) it is the SD of a binomial share by the rule of succession, (k + 1) / (n + 2), because
-    a few seeds with equal shares do not prove that there is no spread; for a test error it is one image per run.
+    equal shares in a few seeds do not prove a spread of zero; for a test error it is one image a run.
     """
     variance = 0.0
     if claim.estimand == "test_error":

@@ -13,8 +13,8 @@ interest:
 | INCONCLUSIVE | else | I holds s |
 
 Before all that: UNTESTABLE without matched twins, below 5 complete seeds (seeds that have every run that the claim
-needs), before the first declared look (claims.design), if all seeds agree up to rounding, so that there is no spread
-to judge by, if test images are to be covered and were not recorded, if a slope has fewer than three depths, or if noise
+needs), before the first declared look (claims.design), if all seeds agree up to rounding and leave no spread to
+judge by, if test images are to be covered and were not recorded, if a slope has fewer than three depths, or if noise
 hides an onset. DEVIATED if the claim, a part of it, or the plan (variants, seeds, settings) is not as it was frozen; a
 claim that is added later is DEVIATED itself and leaves the others alone, one that is taken away relaxes the correction
 of those that stay, and makes them all DEVIATED.

@@ -143,7 +143,7 @@ def _fill_row(variant: Variant, own: pd.DataFrame, images: Images | None, publis
 def list_records(frame: pd.DataFrame) -> Iterator[dict[str, object]]:
     """The rows of a frame as plain Python values that JSON can hold; None for a missing number."""
     names = list(map(str, frame))
-    for row in frame.itertuples(index=False, name=None):
+    for row in frame.itertuples(index=False, name=None):  # nan and NaT are not equal to themselves
         yield {name: None if value != value else value for name, value in zip(names, row, strict=True)}
 
 
