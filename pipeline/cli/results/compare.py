@@ -128,7 +128,8 @@ def _build_table(names: Sequence[str], rows: Sequence[Sequence[str]], *, right: 
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for place, name in enumerate(names):
-        table.add_column(name, justify="right" if right and place else "left", overflow="fold", no_wrap=place > 0)
+        whole = 0 < place < len(names) - 1  # the first and the last give way where the terminal is narrow
+        table.add_column(name, justify="right" if right and place else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(cell, style=COLOURS.get(cell.partition(" ")[0], "")) for cell in row))
     return table
