@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from pipeline.analysis.comparison import Comparison
 from pipeline.errors import AnalysisError, RunsDamaged, StoreError
 from pipeline.plain import escape_controls
 from pipeline.private import name_file
+from pipeline.report.figures.comparison import plot_loss_curves
+from pipeline.report.figures.render import render_png
 from pipeline.report.pages.html import render_report
 from pipeline.report.pages.provenance import Sources
 from pipeline.report.pages.results import Cost, write_results, write_summary
@@ -24,6 +27,8 @@ from pipeline.tracking.runs import read_history
 from pipeline.workflows.compare import Found, find_comparison
 
 SHOWN = frozenset({"truth", "published"})
+PICTURE = Path("images/losses.png")
+"""The picture of a page of results, beside the page."""
 BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
 ACCURACIES = (metrics.TRAIN_ACCURACY, metrics.TEST_ACCURACY)
 
@@ -62,23 +67,34 @@ def write_report(
     return WrittenReport(path=path, run_id=run_id)
 
 
-def write_pages(table: str, claims: str) -> tuple[str, str]:
-    """(docs/results.md, the README's block) from two experiments' files: that of the table, and that of the claims.
+def publish_results(table: str, claims: str, output: Path, readme: Path | None) -> list[Path]:
+    """Write a page of results with its picture, and the README's block; returns the files written.
 
-    The claims may have no run yet.
+    `table` and `claims` are experiments' files; the claims may have no run yet. Raises AnalysisError for a README
+    without the marks.
     """
     found = find_comparison(table, "newest", {}, SHOWN)
-    cost = _measure_cost(table, found)
+    fourteen, cost = found.comparison, _measure_cost(table, found)
     judged, judged_cost = _find_claims(claims)
-    return write_results(found.comparison, cost, judged, judged_cost), write_summary(found.comparison, cost, judged)
+    picture = output.parent / PICTURE
+    files = {output: write_results(fourteen, cost, judged, judged_cost, PICTURE.as_posix()).encode()}
+    files[picture] = render_png(plot_loss_curves(fourteen.history, fourteen.runs, source="honest"))
+    if readme:
+        link = Path(os.path.relpath(picture, readme.parent)).as_posix()
+        files[readme] = _replace_block(readme, write_summary(fourteen, cost, judged, link)).encode()
+    for path, content in files.items():
+        with name_file(path):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+    return list(files)
 
 
-def replace_block(path: Path, summary: str) -> None:
-    """Write the summary between the marks of a file; raises AnalysisError where they are missing."""
+def _replace_block(path: Path, summary: str) -> str:
+    """The text of a file with the summary between its marks."""
     text = path.read_text(encoding="utf-8")
     if not BLOCK.search(text):
         raise AnalysisError(f"{path} has no line <!-- results --> with <!-- end of results --> below it; add both")
-    path.write_text(BLOCK.sub(lambda found: f"{found[1]}{summary.strip()}\n{found[2]}", text), encoding="utf-8")
+    return BLOCK.sub(lambda found: f"{found[1]}{summary.strip()}\n{found[2]}", text)
 
 
 def _find_claims(claims: str) -> tuple[Comparison | None, Cost]:

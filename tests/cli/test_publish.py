@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipeline.report.text.numbers import format_effect
 from pipeline.workflows.compare import find_comparison
@@ -32,7 +33,7 @@ def store(imported: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_published_results_are_those_of_the_evidence(store: None, tmp_path: Path) -> None:
-    page, results = tmp_path / "own.md", tmp_path / "results.md"
+    page, results = tmp_path / "own.md", tmp_path / "docs" / "results.md"
     page.write_text("# Mine\n<!-- results -->\nold\n<!-- end of results -->\nmore\n")
     succeed("publish", "--output", str(results), "--readme", str(page))
     assert results.read_text() == (ROOT / "docs" / "results.md").read_text()
@@ -41,6 +42,13 @@ def test_the_published_results_are_those_of_the_evidence(store: None, tmp_path: 
     assert table.startswith("| variant | test accuracy | notebook |")
     assert "old" not in table
     assert table in (ROOT / "README.md").read_text()
+    picture = "images/losses.png"
+    assert f"]({picture})" in results.read_text()
+    assert f"](docs/{picture})" in table
+    with Image.open(results.parent / picture) as drawn, Image.open(ROOT / "docs" / picture) as published:
+        assert drawn.size == published.size
+        if drawn.info["Software"] == published.info["Software"]:  # another Matplotlib may draw otherwise
+            assert drawn.tobytes() == published.tobytes()
     page.write_text("<!-- results -->\n<!-- end of results -->\n")
     succeed("publish", "--output", str(results), "--readme", str(page))
     assert page.read_text() == f"<!-- results -->\n{table}<!-- end of results -->\n"

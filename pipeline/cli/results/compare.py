@@ -207,20 +207,16 @@ def report(experiment: str, rule: str | None, form: str, output: Path | None, **
 @click.option("--output", type=FILE, default=Path("docs/results.md"), show_default=True, help="Page to write.")
 @click.option("--readme", type=FILE, help="Also replace the results between the marks in this file.")
 def publish(table: str, claims: str, output: Path, readme: Path | None) -> None:
-    """Write the results as Markdown: the table and the verdicts.
+    """Write the results as Markdown: the table, its picture and the verdicts.
 
-    The table stands beside the notebook's numbers. All numbers come from runs in the store, which may have been
-    imported as evidence. Nothing is logged.
+    The table stands beside the notebook's numbers; its picture goes to images/losses.png beside the page. All numbers
+    come from runs in the store, which may have been imported as evidence. Nothing is logged.
 
     \b
     python -m pipeline bundle import experiments/results/*.zip
     python -m pipeline publish --readme README.md
     """
-    from pipeline.workflows.report import replace_block, write_pages
+    from pipeline.workflows.report import publish_results
 
-    results, summary = write_pages(table, claims)
-    output.write_text(results, encoding="utf-8")
-    click.echo(f"{output}: written")
-    if readme:
-        replace_block(readme, summary)
-        click.echo(f"{readme}: results replaced")
+    for path in publish_results(table, claims, output, readme):
+        click.echo(f"{path}: written")

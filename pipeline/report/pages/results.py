@@ -58,9 +58,9 @@ class Cost:
     machines: Mapping[str, int]
 
 
-def write_summary(fourteen: Comparison, cost: Cost, twins: Comparison | None) -> str:
-    """The table and the verdicts, for the README."""
-    parts = [*_tabulate(fourteen), "", f"{_say_design(fourteen, cost)} {LEGEND}", ""]
+def write_summary(fourteen: Comparison, cost: Cost, twins: Comparison | None, picture: str) -> str:
+    """The table, the link to its picture and the verdicts, for the README."""
+    parts = [*_tabulate(fourteen), "", f"{_say_design(fourteen, cost)} {LEGEND}", "", _show(picture), ""]
     if twins is not None:
         parts += [tabulate_verdicts(twins.verdicts)]
         parts += itemise_verdicts(twins.verdicts, lambda verdict: f"{verdict.statement}.")
@@ -68,11 +68,11 @@ def write_summary(fourteen: Comparison, cost: Cost, twins: Comparison | None) ->
     return "\n".join(parts)
 
 
-def write_results(fourteen: Comparison, cost: Cost, twins: Comparison | None, twins_cost: Cost) -> str:
-    """The whole page."""
+def write_results(fourteen: Comparison, cost: Cost, twins: Comparison | None, twins_cost: Cost, picture: str) -> str:
+    """The whole page; `picture` is the link to that of the table."""
     parts = ["# Results", "", "Written by `python -m pipeline publish`; the end says how to recompute it.", ""]
     parts += ["## The notebook's fourteen networks", "", *_tabulate(fourteen), ""]
-    parts += [f"{_say_design(fourteen, cost)} {LEGEND}", "", *_say_differences(fourteen), ""]
+    parts += [f"{_say_design(fourteen, cost)} {LEGEND}", "", _show(picture), "", *_say_differences(fourteen), ""]
     parts += ["### In the notebook's own columns", "", render_markdown(fourteen.conclusion)]
     parts += ["## The claims", ""]
     if twins is None:
@@ -83,6 +83,10 @@ def write_results(fourteen: Comparison, cost: Cost, twins: Comparison | None, tw
         parts += ["", *(f"{escape_markdown(line)}\n" for line in say_remarks(twins))]
     parts += ["## What it took", "", _say_cost("mnist14", cost), _say_cost("twins", twins_cost), ""]
     return "\n".join([*parts, RECOMPUTE])
+
+
+def _show(picture: str) -> str:
+    return f"![Train and test loss of each network by epoch, with dropout off and without the penalty]({picture})"
 
 
 def _tabulate(fourteen: Comparison) -> list[str]:
