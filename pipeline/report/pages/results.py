@@ -78,7 +78,7 @@ def write_results(fourteen: Comparison, cost: Cost, twins: Comparison | None, tw
     if twins is None:
         parts += [f"Not decided yet: {twins_cost.runs} of {twins_cost.declared} runs have finished.", ""]
     else:
-        parts += [_say_cost("twins", twins_cost), "", tabulate_verdicts(twins.verdicts)]
+        parts += [tabulate_verdicts(twins.verdicts)]
         parts += itemise_verdicts(twins.verdicts, say_verdict)
         parts += ["", *(f"{escape_markdown(line)}\n" for line in say_remarks(twins))]
     parts += ["## What it took", "", _say_cost("mnist14", cost), _say_cost("twins", twins_cost), ""]
