@@ -105,8 +105,9 @@ def _find_claims(claims: str) -> tuple[Comparison | None, Cost]:
         raise
     except (AnalysisError, StoreError):  # no such experiment yet, or no finished run
         return None, _measure_cost(claims)
-    judged = found.comparison if any(verdict.n_seeds for verdict in found.comparison.verdicts) else None
-    return judged, _measure_cost(claims, found)
+    looks = [verdict.look for verdict in found.comparison.verdicts if verdict.n_seeds]
+    reached = any(look.number or not look.total for look in looks)
+    return found.comparison if reached else None, _measure_cost(claims, found)
 
 
 def _measure_cost(path: str, found: Found | None = None) -> Cost:

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from pipeline.analysis.claims.design import find_look
+from pipeline.report.text.conclusion import tabulate_verdicts
 from pipeline.report.text.sentences import say_verdict
 from tests.analysis.studies import ERROR, GAP, declare, judge, judge_claims, plant_gap
 
@@ -47,9 +48,15 @@ def test_the_declared_order_says_which_seeds_are_looked_at_first():
 def test_before_the_first_look_nothing_is_judged():
     runs = plant_gap(EFFECTS)
     early = judge(GAP, runs[runs["seed"] < 4], design=plan())
-    assert (early.verdict, early.reason) == ("UNTESTABLE", "before the first look at 5 seeds (4 are complete)")
+    assert (early.verdict, early.reason) == ("UNTESTABLE", "before the first look at 5 seeds (complete so far: 4)")
     gap = judge(GAP, runs[(runs["seed"] < 8) & (runs["run_id"] != "conv2_3x3-2")], design=plan())
-    assert (gap.verdict, gap.reason) == ("UNTESTABLE", "before the first look at 5 seeds (7 are complete)")
+    assert (gap.verdict, gap.reason) == ("UNTESTABLE", "before the first look at 5 seeds (complete so far: 7)")
+
+
+def test_one_seed_shows_its_effect_and_no_interval():
+    runs = plant_gap(EFFECTS)
+    table = tabulate_verdicts([judge(GAP, runs[runs["seed"] < 1], design=plan())])
+    assert " nats | - | - | - | 1 | " in table
 
 
 def test_claims_of_a_family_share_what_a_look_may_spend():

@@ -173,7 +173,7 @@ def _gather_images(claim: Claim, blocks: Blocks, weights: Array, records: Record
 def _find_obstacle(claim: Claim, estimate: Estimate, look: Look) -> str:
     """Why an estimate can carry no verdict; empty if it can."""
     if look.total and not look.number:
-        return f"before the first look at {look.first} seeds ({estimate.n} are complete)"
+        return f"before the first look at {look.first} seeds (complete so far: {estimate.n})"
     if estimate.n < FEWEST_SEEDS:
         return f"a verdict needs {FEWEST_SEEDS} complete seeds, the runs have {estimate.n}"
     if estimate.sd < (0 if claim.estimand in ("onset", "test_error") else RESOLUTION):

@@ -182,7 +182,8 @@ def _format_numbers(verdict: Verdict) -> tuple[str, ...]:
     counts = (str(verdict.n_seeds), say_twins(verdict) or "-")
     if not is_measured(verdict):
         return ("-", "-", "-", "-", *counts)
-    bounds, level = say_bounds(verdict.interval_95, verdict), f"alpha {1 - verdict.level:.3g}"
+    bounds = say_bounds(verdict.interval_95, verdict)
+    level = "-" if verdict.outcome == "UNTESTABLE" else f"alpha {1 - verdict.level:.3g}"
     p = "-" if math.isnan(verdict.p_adjusted) else format_p(verdict.p_adjusted).removeprefix("= ")
     return (say_effect(verdict), bounds, level, p, *counts)
 

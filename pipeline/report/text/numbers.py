@@ -48,7 +48,10 @@ def say_margin(verdict: Verdict) -> str:
 
 
 def say_bounds(bounds: Iterable[float], verdict: Verdict) -> str:
-    """An interval of effects, as "-0.0310 to -0.0290"."""
+    """An interval of effects, as "-0.0310 to -0.0290"; "-" for what one seed has not."""
+    bounds = list(bounds)
+    if any(map(math.isnan, bounds)):
+        return "-"
     return " to ".join(format_effect(bound, verdict) for bound in bounds)
 
 

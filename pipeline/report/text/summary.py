@@ -33,8 +33,7 @@ def list_verdicts(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
     for verdict in verdicts:
         numbers = (NOTHING, NOTHING, NOTHING)
         if is_measured(verdict):
-            interval = NOTHING if verdict.n_seeds < 2 else say_bounds(verdict.interval_95, verdict)
-            numbers = (say_effect(verdict), interval, _count_twins(verdict))
+            numbers = (say_effect(verdict), say_bounds(verdict.interval_95, verdict), _count_twins(verdict))
         rows.append((verdict.name, verdict.word, *numbers))
     return rows
 
