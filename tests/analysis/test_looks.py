@@ -7,6 +7,7 @@ from scipy import stats
 from pipeline.analysis.claims.design import find_look
 from pipeline.report.text.conclusion import tabulate_verdicts
 from pipeline.report.text.sentences import say_verdict
+from pipeline.report.text.summary import list_numbers
 from tests.analysis.studies import ERROR, GAP, declare, judge, judge_claims, plant_gap
 
 LOOKS = (5, 10, 15)
@@ -49,6 +50,7 @@ def test_before_the_first_look_nothing_is_judged():
     runs = plant_gap(EFFECTS)
     early = judge(GAP, runs[runs["seed"] < 4], design=plan())
     assert (early.verdict, early.reason) == ("UNTESTABLE", "before the first look at 5 seeds (complete so far: 4)")
+    assert "judged at alpha" not in dict(list_numbers(early))
     gap = judge(GAP, runs[(runs["seed"] < 8) & (runs["run_id"] != "conv2_3x3-2")], design=plan())
     assert (gap.verdict, gap.reason) == ("UNTESTABLE", "before the first look at 5 seeds (complete so far: 7)")
 

@@ -54,6 +54,17 @@ def test_the_published_results_are_those_of_the_evidence(store: None, tmp_path: 
     assert page.read_text() == f"<!-- results -->\n{table}<!-- end of results -->\n"
 
 
+def test_no_verdict_is_published_before_the_first_look(store: None, tmp_path: Path) -> None:
+    declared = (ROOT / "experiments" / "pairs.toml").read_text()
+    later = declared.replace("seeds = [0, 1, 2, 3, 4]", "seeds = [0, 1, 2, 3, 4, 5]\nlooks = [6]")
+    assert later != declared
+    (tmp_path / "pairs.toml").write_text(later)
+    results = tmp_path / "results.md"
+    succeed("publish", "--claims", str(tmp_path / "pairs.toml"), "--output", str(results))
+    assert "Not decided yet: 30 of 36 runs have finished." in results.read_text()
+    assert "UNTESTABLE" not in results.read_text()
+
+
 def test_evidence_counts_as_finished(store: None, unprobed: None) -> None:
     plan = call("plan", "experiments/mnist14.toml").output
     done = re.search(r"^14 cells: (\d+) finished, 0 running, 0 stopped, (\d+) to do$", plan, re.M)

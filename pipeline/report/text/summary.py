@@ -57,6 +57,7 @@ def _list_measured(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "effect", say_effect(verdict)
     if verdict.n_seeds > 1:
         yield "95 % interval", say_bounds(verdict.interval_95, verdict)
+    if verdict.outcome != "UNTESTABLE":
         yield "judged at alpha", f"{1 - verdict.level:.3g}"
     one_sided = verdict.claim.direction == "not_higher"
     yield "margin" if one_sided else "smallest effect of interest", say_margin(verdict)
