@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from io import StringIO
 
 import pytest
-from rich.console import Console
 
 from pipeline.analysis.comparison import Question, compare_runs
-from pipeline.cli.results.compare import _build_table, print_summary
-from pipeline.report.text.summary import VERDICTS, list_notes, list_variants, list_verdicts
+from pipeline.cli.results.compare import print_summary
+from pipeline.report.text import summary
+from pipeline.report.text.summary import list_notes, list_variants, list_verdicts
 from tests.analysis.studies import ERROR, GAP, HEADLINE
 from tests.frames import make_history, make_runs
 
@@ -63,8 +62,16 @@ def test_nothing_is_wider_than_the_terminal(
         assert any(all(cell in line for cell in row) for line in printed), "a variant's row is one line"
 
 
-def test_no_word_is_broken_in_a_terminal_of_80_columns() -> None:
-    row = ("generalises better", "UNTESTABLE", "+23.29 points", "-0.1569 to -0.0949", "0 of 3 below 1.00 points")
-    console = Console(width=80, file=StringIO())
-    console.print(_build_table(VERDICTS, [row]))
-    assert set(" ".join(row).split()) <= set(console.file.getvalue().split())
+def test_no_word_is_broken_in_a_terminal_of_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        ("generalises better", "UNTESTABLE", "+23.29 points", "-0.1569 to -0.0949", "0 of 3 below 1.00 points"),
+        ("by depth", "UNTESTABLE", "-0.0043 nats per convolution", "-0.0096 to +0.0019", "-"),
+    ]
+    monkeypatch.setattr(summary, "list_verdicts", lambda _: rows)
+    monkeypatch.setenv("COLUMNS", "80")
+    print_summary(compare())
+    printed = capsys.readouterr().out
+    assert {word for row in rows for cell in row for word in cell.split()} <= set(printed.split())
+    assert all(interval in printed for _, _, _, interval, _ in rows), "an interval stands on one line"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from pipeline.private import name_file
 from pipeline.study.settings import COMPARED, name_option
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
     from rich.table import Table
 
     from pipeline.analysis.comparison import Comparison
@@ -112,24 +113,31 @@ def print_summary(comparison: Comparison) -> None:
 
     console = Console(highlight=False)
     if comparison.verdicts:
-        console.print(_build_table(summary.VERDICTS, summary.list_verdicts(comparison.verdicts)))
+        rows = summary.list_verdicts(comparison.verdicts)
+        console.print(_build_table(summary.VERDICTS, rows, whole=("verdict", "95 % interval")))
         console.print()
-    console.print(_build_table(summary.VARIANTS, summary.list_variants(comparison), right=True))
+    columns = summary.VARIANTS
+    console.print(_build_table(columns, summary.list_variants(comparison), whole=columns[1:], right=True))
     console.print(Text(summary.say_units(comparison)), style="dim")
     for note in summary.list_notes(comparison):
         console.print()
         console.print(Text(note))
 
 
-def _build_table(names: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = False) -> Table:
-    """Rows under a header, each folded within its column where it is too long; numbers may stand right."""
+def _build_table(
+    names: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str], right: bool = False
+) -> Table:
+    """Rows under a header; where the terminal is narrow the columns that need not stay `whole` give way first.
+
+    Numbers may stand right.
+    """
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for place, name in enumerate(names):
-        whole = 0 < place < len(names) - 1  # the first and the last give way where the terminal is narrow
-        table.add_column(name, justify="right" if right and place else "left", overflow="fold", no_wrap=whole)
+        side: JustifyMethod = "right" if right and place else "left"
+        table.add_column(name, justify=side, overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*(Text(cell, style=COLOURS.get(cell.partition(" ")[0], "")) for cell in row))
     return table

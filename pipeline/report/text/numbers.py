@@ -48,7 +48,7 @@ def say_margin(verdict: Verdict) -> str:
 
 
 def say_bounds(bounds: Iterable[float], verdict: Verdict) -> str:
-    """An interval of effects, as "-0.0310 to -0.0290"; "-" for what one seed has not."""
+    """An interval of effects, as "-0.0310 to -0.0290"; "-" where one seed gives none."""
     bounds = list(bounds)
     if any(map(math.isnan, bounds)):
         return "-"
