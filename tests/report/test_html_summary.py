@@ -69,6 +69,8 @@ def test_the_finding_is_one_sentence_on_the_headlines_parts(study: Comparison) -
     assert said.endswith("(means over 5 seeds).")
     unclear = [replace(verdict, interval_95=(-0.1, 0.1)) for verdict in singles]
     assert say_finding(unclear).startswith("Regularisation did not clearly change the honest loss gap and did not")
+    untested = [replace(verdict, outcome="UNTESTABLE") for verdict in singles]
+    assert say_finding(untested).startswith("No claim could be tested. So far regularisation ")
     assert say_finding([replace(verdict, n_seeds=0) for verdict in unclear]) == "No claim could be tested."
 
 

@@ -55,6 +55,8 @@ def say_finding(verdicts: Sequence[Verdict]) -> str:
     said = [_say_clear_effect(verdict) for verdict in measured]
     of_regularisation = [text.removeprefix(SUBJECT) for text in said if text.startswith(SUBJECT)]
     body = SUBJECT + join_words(of_regularisation) if of_regularisation else said[0]
+    if all(verdict.outcome == "UNTESTABLE" for verdict in measured):
+        body = f"No claim could be tested. So far {body[0].lower()}{body[1:]}"
     seeds = sorted({verdict.n_seeds for verdict in measured})
     number = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else "1 seed" if seeds == [1] else f"{seeds[0]} seeds"
     troubles = dict.fromkeys(trouble for verdict in measured for trouble in verdict.troubles)
