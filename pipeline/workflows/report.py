@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.analysis.comparison import Comparison
 from pipeline.errors import AnalysisError, RunsDamaged, StoreError
 from pipeline.plain import escape_controls
 from pipeline.private import name_file
@@ -18,7 +17,7 @@ from pipeline.report.figures.comparison import plot_loss_curves
 from pipeline.report.figures.render import render_png
 from pipeline.report.pages.html import render_report
 from pipeline.report.pages.provenance import Sources
-from pipeline.report.pages.results import Cost, write_results, write_summary
+from pipeline.report.pages.results import Cost, Links, Results, write_results, write_summary
 from pipeline.study import metrics
 from pipeline.study.experiment import load_experiment
 from pipeline.tracking.files.hashes import demand_unchanged
@@ -27,8 +26,8 @@ from pipeline.tracking.runs import read_history
 from pipeline.workflows.compare import Found, find_comparison
 
 SHOWN = frozenset({"truth", "published"})
-PICTURE = Path("images/losses.png")
-"""The picture of a page of results, beside the page."""
+PICTURE, REPORT = Path("images/losses.png"), Path("report.html")
+"""The picture and the report of a page of results, beside the page."""
 BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
 ACCURACIES = (metrics.TRAIN_ACCURACY, metrics.TEST_ACCURACY)
 
@@ -45,6 +44,16 @@ def write_report(
     found: Found, experiment: str, path: Path, print_pdf: Callable[[str], bytes] | None = None
 ) -> WrittenReport:
     """Write the report of a comparison to `path`, as HTML unless `print_pdf` (report.pdf) is given, and log it."""
+    page = _make_page(found, experiment, datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"))
+    with name_file(path):
+        path.write_bytes(print_pdf(page) if print_pdf else page.encode())
+    run_id, _ = found.record()
+    record_report(found.store, run_id, page)
+    return WrittenReport(path=path, run_id=run_id)
+
+
+def _make_page(found: Found, experiment: str, written: str) -> str:
+    """The report of a comparison whose runs are checked first; the page says when it was written, "" for not at all."""
     store, runs = found.store, found.comparison.runs
     demand_unchanged(store, found.experiment_id, runs["run_id"])
     accuracies = read_history(store, list(runs["run_id"]), ACCURACIES)
@@ -58,30 +67,34 @@ def write_report(
         frozen_at=found.frozen_at,
         link=found.link if store.uri.startswith("http") else "",
     )
-    written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    page = render_report(found.comparison, accuracies, sources, written)
-    with name_file(path):
-        path.write_bytes(print_pdf(page) if print_pdf else page.encode())
-    run_id, _ = found.record()
-    record_report(store, run_id, page)
-    return WrittenReport(path=path, run_id=run_id)
+    return render_report(found.comparison, accuracies, sources, written)
 
 
 def publish_results(table: str, claims: str, output: Path, readme: Path | None) -> list[Path]:
-    """Write a page of results with its picture, and the README's block; returns the files written.
+    """Write a page of results with its picture, the report of judged claims, the README's block; returns the files.
 
     `table` and `claims` are experiments' files; the claims may have no run yet. Raises AnalysisError for a README
     without the marks.
     """
     found = find_comparison(table, "newest", {}, SHOWN)
-    fourteen, cost = found.comparison, _measure_cost(table, found)
-    judged, judged_cost = _find_claims(claims)
-    picture = output.parent / PICTURE
-    files = {output: write_results(fourteen, cost, judged, judged_cost, PICTURE.as_posix()).encode()}
+    fourteen = found.comparison
+    judged, cost = _find_claims(claims)
+    results = Results(
+        fourteen=fourteen,
+        cost=_measure_cost(table, found),
+        twins=judged.comparison if judged else None,
+        twins_cost=cost,
+        description=judged.description if judged else "",
+    )
+    picture, report = output.parent / PICTURE, output.parent / REPORT
+    files = {output: write_results(results, Links(picture=PICTURE.as_posix(), report=REPORT.as_posix())).encode()}
     files[picture] = render_png(plot_loss_curves(fourteen.history, fourteen.runs, source="honest"))
+    if judged:
+        files[report] = _make_page(judged, claims, "").encode()
     if readme:
-        link = Path(os.path.relpath(picture, readme.parent)).as_posix()
-        files[readme] = _replace_block(readme, write_summary(fourteen, cost, judged, link)).encode()
+        near = [Path(os.path.relpath(path, readme.parent)).as_posix() for path in (picture, report, output)]
+        links = Links(picture=near[0], report=near[1], results=near[2])
+        files[readme] = _replace_block(readme, write_summary(results, links)).encode()
     for path, content in files.items():
         with name_file(path):
             path.parent.mkdir(exist_ok=True)
@@ -97,7 +110,7 @@ def _replace_block(path: Path, summary: str) -> str:
     return BLOCK.sub(lambda found: f"{found[1]}{summary.strip()}\n{found[2]}", text)
 
 
-def _find_claims(claims: str) -> tuple[Comparison | None, Cost]:
+def _find_claims(claims: str) -> tuple[Found | None, Cost]:
     """The comparison of the claims' experiment, None where nothing can be judged, and what its runs took."""
     try:
         found = find_comparison(claims)
@@ -107,7 +120,7 @@ def _find_claims(claims: str) -> tuple[Comparison | None, Cost]:
         return None, _measure_cost(claims)
     looks = [verdict.look for verdict in found.comparison.verdicts if verdict.n_seeds]
     reached = any(look.number or not look.total for look in looks)
-    return found.comparison if reached else None, _measure_cost(claims, found)
+    return found if reached else None, _measure_cost(claims, found)
 
 
 def _measure_cost(path: str, found: Found | None = None) -> Cost:

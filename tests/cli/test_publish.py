@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipeline.report.text.escape import escape_markdown
 from pipeline.report.text.numbers import format_effect
+from pipeline.report.text.sentences import say_finding, say_verdict
 from pipeline.workflows.compare import find_comparison
 from tests.conftest import ROOT, call, entered, succeed
 
 EVIDENCE = sorted((ROOT / "experiments" / "results").glob("*.zip"))
+
+
+def drop_pictures(page: Path) -> str:
+    """A report without its pictures, which another Matplotlib may draw otherwise."""
+    return re.sub(r'src="data:image/[^"]*"', "", page.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +56,29 @@ def test_the_published_results_are_those_of_the_evidence(store: None, tmp_path: 
         assert drawn.size == published.size
         if drawn.info["Software"] == published.info["Software"]:  # another Matplotlib may draw otherwise
             assert drawn.tobytes() == published.tobytes()
+    report = results.parent / "report.html"
+    assert report.exists() == (ROOT / "docs" / "report.html").exists()
+    if report.exists():
+        assert drop_pictures(report) == drop_pictures(ROOT / "docs" / "report.html")
     page.write_text("<!-- results -->\n<!-- end of results -->\n")
     succeed("publish", "--output", str(results), "--readme", str(page))
     assert page.read_text() == f"<!-- results -->\n{table}<!-- end of results -->\n"
+
+
+def test_judged_claims_are_published_with_their_report(store: None, tmp_path: Path) -> None:
+    claims, page, results = "experiments/pairs.toml", tmp_path / "README.md", tmp_path / "docs" / "results.md"
+    page.write_text("<!-- results -->\n<!-- end of results -->\n")
+    succeed("publish", "--claims", claims, "--output", str(results), "--readme", str(page))
+    succeed("report", claims, "--output", str(tmp_path / "report.html"))
+    written = re.sub('<p class="soft" id="written">.*</p>\n', "", drop_pictures(tmp_path / "report.html"))
+    assert drop_pictures(results.parent / "report.html") == written
+    verdicts = find_comparison(claims).comparison.verdicts
+    assert len(verdicts) > 1
+    for verdict in verdicts:
+        assert f"- **{verdict.name}: {verdict.word}.** {escape_markdown(say_verdict(verdict))}\n" in results.read_text()
+        assert f"- **{verdict.name}: {verdict.word}.** {escape_markdown(verdict.statement)}.\n" in page.read_text()
+    for text, link in ((results.read_text(), "report.html"), (page.read_text(), "docs/report.html")):
+        assert f"{escape_markdown(say_finding(verdicts))} [The report]({link}) " in text
 
 
 def test_no_verdict_is_published_before_the_first_look(store: None, tmp_path: Path) -> None:
@@ -61,8 +88,9 @@ def test_no_verdict_is_published_before_the_first_look(store: None, tmp_path: Pa
     (tmp_path / "pairs.toml").write_text(later)
     results = tmp_path / "results.md"
     succeed("publish", "--claims", str(tmp_path / "pairs.toml"), "--output", str(results))
-    assert "Not decided yet: 30 of 36 runs have finished." in results.read_text()
+    assert "The claims are not decided yet: 30 of 36 runs of their twins have finished." in results.read_text()
     assert "UNTESTABLE" not in results.read_text()
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_evidence_counts_as_finished(store: None, unprobed: None) -> None:

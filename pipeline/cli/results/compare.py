@@ -217,8 +217,9 @@ def report(experiment: str, rule: str | None, form: str, output: Path | None, **
 def publish(table: str, claims: str, output: Path, readme: Path | None) -> None:
     """Write the results as Markdown: the table, its picture and the verdicts.
 
-    The table stands beside the notebook's numbers; its picture goes to images/losses.png beside the page. All numbers
-    come from runs in the store, which may have been imported as evidence. Nothing is logged.
+    The table stands beside the notebook's numbers; its picture goes to images/losses.png beside the page. Once claims
+    can be judged, their report is written to report.html beside it. All numbers come from runs in the store, which may
+    have been imported as evidence. Nothing is logged.
 
     \b
     python -m pipeline bundle import experiments/results/*.zip

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
+from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.entries import Entry
-from pipeline.report.pages.table import render_markdown
+from pipeline.report.pages.table import render_markdown, write_caption
 from pipeline.report.text.conclusion import itemise_verdicts, say_remarks, tabulate_verdicts
 from pipeline.report.text.escape import escape_markdown, write_table
-from pipeline.report.text.sentences import say_verdict
+from pipeline.report.text.sentences import say_finding, say_verdict
 
 COLUMNS = (
     ("test accuracy", "TEST_ACC", ".2f"),
@@ -58,31 +59,69 @@ class Cost:
     machines: Mapping[str, int]
 
 
-def write_summary(fourteen: Comparison, cost: Cost, twins: Comparison | None, picture: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What is published: the networks of the table, and the twins, None before a look at which claims are judged.
+
+    `description` is that of the twins' experiment.
+    """
+
+    fourteen: Comparison
+    cost: Cost
+    twins: Comparison | None
+    twins_cost: Cost
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """Where a page finds what is published beside it, as relative paths."""
+
+    picture: str
+    report: str
+    results: str = ""
+
+
+def write_summary(results: Results, links: Links) -> str:
     """The table, the link to its picture and the verdicts, for the README."""
-    parts = [*_tabulate(fourteen), "", f"{_say_design(fourteen, cost)} {LEGEND}", "", _show(picture), ""]
-    if twins is not None:
-        parts += [tabulate_verdicts(twins.verdicts)]
-        parts += itemise_verdicts(twins.verdicts, lambda verdict: f"{verdict.statement}.")
-        parts += ["", "[docs/results.md](docs/results.md) has the effects by twin and how to recompute all of it.", ""]
+    parts = [*_show_table(results, links), *_say_claims(results, links, lambda verdict: f"{verdict.statement}.")]
+    parts += ["", f"[{links.results}]({links.results}) has every number and how to recompute all of it.", ""]
     return "\n".join(parts)
 
 
-def write_results(fourteen: Comparison, cost: Cost, twins: Comparison | None, twins_cost: Cost, picture: str) -> str:
-    """The whole page; `picture` is the link to that of the table."""
+def write_results(results: Results, links: Links) -> str:
+    """The whole page."""
+    fourteen, twins = results.fourteen, results.twins
     parts = ["# Results", "", "Written by `python -m pipeline publish`; the end says how to recompute it.", ""]
-    parts += ["## The notebook's fourteen networks", "", *_tabulate(fourteen), ""]
-    parts += [f"{_say_design(fourteen, cost)} {LEGEND}", "", _show(picture), "", *_say_differences(fourteen), ""]
+    parts += ["## The notebook's fourteen networks", "", *_show_table(results, links), *_say_differences(fourteen), ""]
     parts += ["### In the notebook's own columns", "", render_markdown(fourteen.conclusion)]
-    parts += ["## The claims", ""]
-    if twins is None:
-        parts += [f"Not decided yet: {twins_cost.runs} of {twins_cost.declared} runs have finished.", ""]
-    else:
-        parts += [tabulate_verdicts(twins.verdicts)]
-        parts += itemise_verdicts(twins.verdicts, say_verdict)
-        parts += ["", *(f"{escape_markdown(line)}\n" for line in say_remarks(twins))]
-    parts += ["## What it took", "", _say_cost("mnist14", cost), _say_cost("twins", twins_cost), ""]
+    parts += ["## The claims", "", *_say_claims(results, links, say_verdict), ""]
+    parts += [f"{escape_markdown(line)}\n" for line in (say_remarks(twins) if twins else ())]
+    parts += ["## What it took", "", _say_cost("mnist14", results.cost), _say_cost("twins", results.twins_cost), ""]
     return "\n".join([*parts, RECOMPUTE])
+
+
+def _show_table(results: Results, links: Links) -> list[str]:
+    """The table, what its numbers are of, and its picture."""
+    parts = [*_tabulate(results.fourteen), "", f"{_say_design(results.fourteen, results.cost)} {LEGEND}", ""]
+    return [*parts, _show(links.picture), ""]
+
+
+def _say_claims(results: Results, links: Links, say: Callable[[Verdict], str]) -> list[str]:
+    """What was found and each verdict, with what `say` says of it; before the first look how far the runs are."""
+    twins, cost = results.twins, results.twins_cost
+    if twins is None:
+        return [f"The claims are not decided yet: {cost.runs} of {cost.declared} runs of their twins have finished."]
+    design = f"{results.description}. " if results.description else ""
+    report = f"[The report]({links.report}) is one page, to be opened in a browser."
+    return [
+        f"{escape_markdown(say_finding(twins.verdicts))} {report}",
+        "",
+        f"{escape_markdown(design + write_caption(twins.conclusion))} {_name_machines(cost)}.",
+        "",
+        tabulate_verdicts(twins.verdicts),
+        *itemise_verdicts(twins.verdicts, say),
+    ]
 
 
 def _show(picture: str) -> str:
@@ -128,10 +167,10 @@ def _say_differences(fourteen: Comparison) -> list[str]:
 
 def _say_cost(name: str, cost: Cost) -> str:
     if not cost.runs:
-        return f"`{name}`: none of {cost.declared} runs yet."
+        return f"- `{name}`: none of {cost.declared} runs yet."
     return (
-        f"`{name}`: {cost.runs} of {cost.declared} runs, {cost.hours:.1f} hours of one core of {_name_machines(cost)}, "
-        f"with {cost.restarts} restarts of runs that were killed on the way."
+        f"- `{name}`: {cost.runs} of {cost.declared} runs, {cost.hours:.1f} hours of one core of "
+        f"{_name_machines(cost)}, with {cost.restarts} restarts of runs that were killed on the way."
     )
 
 
