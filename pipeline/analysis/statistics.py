@@ -42,6 +42,11 @@ class Estimate:
     df: float
     seeds_alone: Estimate | None = None
 
+    @property
+    def lasting(self) -> float:
+        """The part of the error's variance that more seeds do not lower: that of the images, 0 over seeds alone."""
+        return max(0.0, self.error**2 - self.sd**2 / self.n) if self.seeds_alone else 0.0
+
     def half_width(self, alpha: float) -> float:
         """Half of the two-sided 1 - alpha t-interval; nan below two seeds."""
         half = -float(special.stdtrit(self.df, alpha / 2)) * self.error if self.n > 1 else float("nan")
@@ -106,25 +111,33 @@ def bound_sd(sd: float, n: int) -> float:
     return sd * float(np.sqrt((n - 1) / special.chdtri(n - 1, 0.8)))
 
 
-def count_seeds(sd: float, smallest_effect: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
+def count_seeds(
+    sd: float, smallest_effect: float, alpha: float = 0.05, lasting: float = 0.0, power: float = 0.8
+) -> int | None:
     """Fewest seeds at which a two-sided one-sample t test finds `smallest_effect`, on its own side, with this power.
 
-    `sd` is that of one seed, in the unit of the effect. Never below FEWEST_SEEDS; None above MOST_SEEDS or if unknown.
+    `sd` is that of one seed, in the unit of the effect, `lasting` a variance that more seeds do not lower. Never below
+    FEWEST_SEEDS; None above MOST_SEEDS, if no number is enough or if unknown.
     """
-    if not sd > 0:
-        return FEWEST_SEEDS if sd == 0 else None
-    size = smallest_effect / sd
-    # the normal approximation is a few seeds too low, never too high
-    start = ((special.ndtri(1 - alpha / 2) + special.ndtri(power)) / size) ** 2
-    if start > MOST_SEEDS:
+    if not sd >= 0:
         return None
-    seeds = max(FEWEST_SEEDS, int(start)) + np.arange(50)
-    return int(seeds[_find_powers(size, seeds, alpha) >= power][0])
+    # the normal approximation is a few seeds too low, never too high
+    room = (smallest_effect / (special.ndtri(1 - alpha / 2) + special.ndtri(power))) ** 2 - lasting
+    if room <= 0 or sd**2 / room > MOST_SEEDS:
+        return None
+    seeds = np.arange(max(FEWEST_SEEDS, int(sd**2 / room)), MOST_SEEDS + 50)
+    seeds = seeds if lasting else seeds[:50]
+    enough = seeds[_find_powers(smallest_effect, _find_errors(sd, lasting, seeds), seeds, alpha) >= power]
+    return int(enough[0]) if enough.size else None
 
 
-def find_power(sd: float, effect: float, seeds: int, alpha: float = 0.05) -> float:
-    """Chance that a two-sided one-sample t test finds `effect` on its own side with so many seeds of this SD."""
-    return float(_find_powers(effect / sd, np.array([seeds]), alpha)[0])
+def find_power(sd: float, effect: float, seeds: int, alpha: float = 0.05, lasting: float = 0.0) -> float:
+    """Chance that a two-sided one-sample t test finds `effect` on its own side with so many seeds of this SD.
+
+    `lasting` as in count_seeds.
+    """
+    number = np.array([seeds])
+    return float(_find_powers(effect, _find_errors(sd, lasting, number), number, alpha)[0])
 
 
 def find_power_of_none(sd: float, smallest_effect: float, seeds: int, alpha: float = 0.05) -> float:
@@ -133,12 +146,19 @@ def find_power_of_none(sd: float, smallest_effect: float, seeds: int, alpha: flo
     return max(0.0, float(2 * special.stdtr(seeds - 1, room) - 1))
 
 
-def _find_powers(size: float, seeds: npt.NDArray[np.int_], alpha: float) -> npt.NDArray[np.float64]:
-    """The power at an effect of `size` SDs, for each number of seeds."""
+def _find_errors(sd: float, lasting: float, seeds: npt.NDArray[np.int_]) -> Array:
+    """The standard error of the mean, for each number of seeds."""
+    errors: Array = np.sqrt(lasting + sd**2 / seeds)
+    return errors
+
+
+def _find_powers(effect: float, errors: Array, seeds: npt.NDArray[np.int_], alpha: float) -> Array:
+    """The power to find `effect` with these errors, for each number of seeds."""
     critical = -special.stdtrit(seeds - 1, alpha / 2)
-    powers = 1 - special.nctdtr(seeds - 1, size * np.sqrt(seeds), critical)  # one-sided: a noncentral t
+    with np.errstate(divide="ignore"):
+        powers = 1 - special.nctdtr(seeds - 1, effect / errors, critical)  # one-sided: a noncentral t
     # far out in the tail the distribution is nan, where the power is 1 in every printed digit
-    known: npt.NDArray[np.float64] = np.nan_to_num(powers, nan=1.0)
+    known: Array = np.nan_to_num(powers, nan=1.0)
     return known
 
 

@@ -118,8 +118,9 @@ def _find_claims(claims: str) -> tuple[Found | None, Cost]:
         raise
     except (AnalysisError, StoreError):  # no such experiment yet, or no finished run
         return None, _measure_cost(claims)
-    looks = [verdict.look for verdict in found.comparison.verdicts if verdict.n_seeds]
-    reached = any(look.number or not look.total for look in looks)
+    verdicts = found.comparison.verdicts
+    due = all(verdict.look.number or not verdict.look.total for verdict in verdicts)
+    reached = due and any(verdict.run_ids for verdict in verdicts)
     return found if reached else None, _measure_cost(claims, found)
 
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from pipeline.errors import AnalysisError
-from pipeline.report.text.sentences import say_verdict
+from pipeline.report.text.sentences import say_twins, say_verdict
 from pipeline.study.experiment import Experiment, hash_plan
 from tests.analysis.studies import (
     DEPTH,
@@ -95,8 +95,8 @@ def test_the_sentence_says_it_all():
         "lower in 3 of 3 twins, from -0.0300 to -0.0300; epoch 25; relative to plain -42.3 %, 95 % CI -53.8 to -27.9; "
         "judged at alpha 0.05, adjusted p < 0.001, sign-flip p = 0.031). "
         "The interval is on the claim's side of 0; all of the interval exceeds the smallest effect of interest, "
-        "0.0050 nats. The interval is about these networks; over networks like them the mean would lie in -0.0307 to "
-        "-0.0293, and a new one in -0.0321 to -0.0279 (suggestive: only 3 twins)."
+        "0.0050 nats. The interval is about these networks; over networks like them (95 %) the mean would lie in "
+        "-0.0307 to -0.0293, and a new one in -0.0321 to -0.0279 (suggestive: only 3 twins)."
     )
 
 
@@ -252,5 +252,40 @@ def test_by_depth_is_the_slope_over_the_twins():
     slopes = [stats.linregress(depths, row).slope for row in effects]
     assert [slope for _, slope in verdict.per_seed] == pytest.approx(slopes)
     assert (verdict.verdict, verdict.unit) == ("SUPPORTED", "nats per convolution")
-    assert "the twins' own differences go from -0.0240 to -0.0140 nats" in say_verdict(verdict)
+    assert "effect by depth (nats): -0.0140 with 2, -0.0160 with 3, -0.0200 with 5 and -0.0240 with 7;" in say_verdict(
+        verdict
+    )
     assert [twin.effect for twin in verdict.by_twin] == pytest.approx(effects.mean(axis=0))
+
+
+def test_a_slope_through_effects_that_turn_back_says_so():
+    turning = np.array([-0.034, -0.033, -0.053, -0.052, -0.05, -0.049])
+    verdict = judge(DEPTH, plant_gap(turning + 0.0001 * SPREAD * np.arange(6)))
+    assert verdict.verdict == "SUPPORTED"
+    said = "effect by depth (nats): -0.0335 with 2, -0.0525 with 3 and -0.0495 with 5, so not steadily"
+    assert say_twins(verdict) == said
+
+
+LOOKS = declare(looks=(6, 12), seeds=tuple(range(12)))
+
+
+@pytest.mark.parametrize("spread", np.linspace(0.0001, 0.004, 14))
+@pytest.mark.parametrize("error", [0.0, 0.0008, 0.002, 0.005])
+def test_a_headline_never_contradicts_its_parts(error, spread):
+    others = [replace(GAP, name=name) for name in ("third", "fourth", "fifth")]
+    verdicts = judge_claims([GAP, ERROR, *others, HEADLINE], plant_errors(error, spread), NO_HISTORY, LOOKS)
+    headline, said = verdicts[-1], say_verdict(verdicts[-1])
+    parts = {part.outcome for part in headline.parts}
+    assert (headline.outcome == "REFUTED") <= ("REFUTED" in parts)
+    assert headline.level == pytest.approx(0.975)
+    if headline.outcome == "SUPPORTED":
+        assert "All parts hold at alpha 0.025, this look's share, each" in said
+        assert max(part.p for part in headline.parts) <= 0.025
+    assert "REFUTED" not in parts or headline.outcome == "REFUTED"
+
+
+def test_a_seed_that_is_not_due_yet_is_not_left_out():
+    runs = plant_gap(-0.03 + 0.001 * np.random.default_rng(1).normal(size=(8, 3)))
+    partial = runs[(runs["seed"] < 7) | (runs["variant"] == "conv2_3x3")]
+    assert judge(GAP, partial, design=LOOKS).left_out == ()
+    assert judge(GAP, partial).left_out[0].startswith("seed 7 (no finished run of conv2_3x3_reg, ")

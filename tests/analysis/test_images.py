@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 from pipeline.analysis.claims.images import compare_images, widen_by_images
-from pipeline.analysis.statistics import estimate_mean
+from pipeline.analysis.statistics import bound_sd, count_seeds, estimate_mean
 from pipeline.errors import AnalysisError
 from pipeline.report.text.sentences import say_verdict
 from pipeline.study.predicted import Predicted
-from tests.analysis.studies import ERROR, judge, plant_errors
+from tests.analysis.studies import ERROR, SPREAD, judge, plant_errors
 
 BOTH = replace(ERROR, over="seeds and images", smallest_effect=0.02)
 
@@ -94,6 +94,16 @@ def test_both_half_widths_are_said_and_the_declared_one_decides():
     assert "over seeds, " in say_verdict(both)
     assert "over seeds and 2,000 test images" in say_verdict(both)
     assert "95 % CI" in say_verdict(both).partition("over 6 seeds and 2,000 test images")[0]
+
+
+def test_more_seeds_do_not_help_where_images_are_too_few():
+    runs = plant_errors(0.004, 0.0005)
+    predicted = plant_predictions(runs)
+    enough, few = (judge(replace(BOTH, smallest_effect=small), runs, predicted=predicted) for small in (0.004, 0.002))
+    assert {enough.verdict, few.verdict} == {"INCONCLUSIVE"}
+    assert enough.seeds_needed > count_seeds(bound_sd(0.0005 * SPREAD.std(ddof=1), 6), 0.004)
+    assert few.seeds_needed is None
+    assert "with these 2,000 test images no number of seeds up to 10,000 is enough to rule out" in say_verdict(few)
 
 
 def test_images_that_were_not_recorded_cannot_be_covered():

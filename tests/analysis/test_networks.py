@@ -59,7 +59,7 @@ def test_a_slope_holds_for_other_networks_as_often_as_said():
     assert over_networks / 2000 <= 0.05 + 3 * 0.005
     assert over_seeds / 2000 > 0.3  # which is why a sentence says both
     said = say_verdict(judge(DEPTH, plant_gap(np.random.default_rng(7).normal(size=(6, 8)))))
-    assert "over networks like them the slope would lie in " in said
+    assert "over networks like them (95 %) the slope would lie in " in said
     assert "a new one" not in said
 
 
@@ -70,4 +70,4 @@ def test_each_twin_is_told():
     assert [twin.effect for twin in verdict.by_twin] == pytest.approx(effects.mean(axis=0))
     assert [twin.agrees for twin in verdict.by_twin] == [True, True, False]
     low, high = effects.mean(axis=0)[[0, 2]]
-    assert f"lower in 2 of 3 twins, from {low:+.4f} to {high:+.4f}" in say_verdict(verdict)
+    assert f"lower in 2 of 3 twins (not conv3_3x3), from {low:+.4f} to {high:+.4f}" in say_verdict(verdict)

@@ -17,6 +17,7 @@ from pipeline.analysis.statistics import (
     count_seeds,
     estimate_mean,
     estimate_reduction,
+    find_power,
     find_ties,
     permute_signs,
     t_interval,
@@ -155,6 +156,22 @@ def test_seeds_at_the_limit_of_the_sd_give_eighty_percent_power_in_eighty_percen
     enough = np.ceil(TTestPower().solve_power(effect_size=0.8, alpha=0.05, power=0.8))  # at the true SD, 1
     assert (limit >= enough).mean() == pytest.approx(0.8, abs=0.06)
     assert (plain >= enough).mean() < 0.6  # what the SD as estimated would promise
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.9])
+def test_a_variance_that_lasts_needs_more_seeds_or_too_many(share):
+    most = (1 / (stats.norm.ppf(0.975) + stats.norm.ppf(0.8))) ** 2  # with it no number of seeds gives 80 % power
+    seeds = count_seeds(1.0, 1.0, lasting=share * most)
+    powers = [find_power(1.0, 1.0, number, lasting=share * most) for number in (seeds - 1, seeds)]
+    assert powers[0] < 0.8 <= powers[1]
+    assert seeds > count_seeds(1.0, 1.0)
+    rng = np.random.default_rng(4)
+    means = rng.normal(1, (share * most + 1 / seeds) ** 0.5, size=20_000)
+    errors = (share * most + rng.chisquare(seeds - 1, size=20_000) / (seeds - 1) / seeds) ** 0.5
+    found = (means / errors > stats.t.ppf(0.975, seeds - 1)).mean()
+    assert found == pytest.approx(powers[1], abs=0.02)
+    assert count_seeds(1.0, 1.0, lasting=most) is None
+    assert count_seeds(0.0, 1.0, lasting=1.01 * most) is None
 
 
 def test_seeds_have_a_floor_and_a_ceiling():

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.analysis.claims.design import Look
 from pipeline.analysis.comparison import Comparison
 from pipeline.report.figures.comparison import plot_gap
 from pipeline.report.figures.illustrations import embed_figure
@@ -65,10 +66,17 @@ def test_the_finding_is_one_sentence_on_the_headlines_parts(study: Comparison) -
     doubtful = [replace(verdict, troubles=("conv3_3x3 did not train",)) for verdict in singles]
     assert "Beware" not in said
     assert say_finding(doubtful).endswith(" seeds). Beware: conv3_3x3 did not train.")
-    assert re.fullmatch(r"Regularisation (lowered|raised) the honest loss gap by [\d.]+ nats and .*\.", said)
+    effect = (
+        r"Regularisation (lowered|raised) the honest loss gap by [\d.]+ nats \(95 % CI [-+.\d]+ to [-+.\d]+\) and .*\."
+    )
+    assert re.fullmatch(effect, said)
     assert said.endswith("(means over 5 seeds).")
-    unclear = [replace(verdict, interval_95=(-0.1, 0.1)) for verdict in singles]
-    assert say_finding(unclear).startswith("Regularisation did not clearly change the honest loss gap and did not")
+    unclear = [replace(verdict, interval=(-0.1, 0.1)) for verdict in singles]  # the one that decides, not the plain one
+    assert say_finding(unclear).startswith("Regularisation left open whether the honest loss gap rises or falls (")
+    look = Look(number=1, total=3, seeds=(0, 1, 2, 3, 4), share=1 / 3, first=5, last=15)
+    interim = say_finding([replace(verdict, look=look) for verdict in singles])
+    assert " Look 1 of 3, after 5 of 15 seeds: the study goes on, and the next look judges every claim again" in interim
+    assert " Look " not in say_finding([replace(verdict, look=replace(look, number=3)) for verdict in singles])
     untested = [replace(verdict, outcome="UNTESTABLE") for verdict in singles]
     assert say_finding(untested).startswith("No claim could be tested. So far regularisation ")
     assert say_finding([replace(verdict, n_seeds=0) for verdict in unclear]) == "No claim could be tested."

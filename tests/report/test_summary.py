@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from pipeline.analysis.comparison import Question, compare_runs
 from pipeline.cli.results.compare import print_summary
 from pipeline.report.text import summary
+from pipeline.report.text.lessons import say_specifications
 from pipeline.report.text.summary import list_notes, list_variants, list_verdicts
 from tests.analysis.studies import ERROR, GAP, HEADLINE
 from tests.frames import make_history, make_runs
@@ -75,3 +77,15 @@ def test_no_word_is_broken_in_a_terminal_of_80_columns(
     printed = capsys.readouterr().out
     assert {word for row in rows for cell in row for word in cell.split()} <= set(printed.split())
     assert all(interval in printed for _, _, _, interval, _ in rows), "an interval stands on one line"
+
+
+def test_the_choices_that_change_a_verdict_are_named() -> None:
+    names = ("conv2_3x3", "conv2_3x3_reg", "conv2_5x5", "conv2_5x5_reg", "conv3_3x3", "conv3_3x3_reg")
+    gaps = dict(zip(names, (0.05, 0.02, 0.05, 0.02, 0.05, 0.11), strict=True))
+    runs = make_runs(names, seeds=range(6))
+    spread = 0.004 * np.random.default_rng(2).normal(size=len(runs))
+    runs["final/gap_honest"] = runs["variant"].map(gaps) + spread
+    found = compare_runs(runs, lambda run_ids: make_history(runs), Question(rule="all-seeds", claims=(GAP,)))
+    (line,) = say_specifications(found)
+    others = [f"last epoch, without {name} and its twin: REFUTED" for name in ("conv2_3x3", "conv2_5x5")]
+    assert line.endswith(f"gap (SUPPORTED) holds in 18 of 20 (not {'; '.join(others)}).")

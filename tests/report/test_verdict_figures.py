@@ -28,6 +28,18 @@ def test_each_twin_has_a_row_below_its_claim():
     assert not [tick for tick in ticks if tick.endswith("0") and tick != "0"], "zeros that say nothing"
 
 
+def test_a_slope_is_drawn_over_the_depths_of_its_twins():
+    effects = np.array([-0.03, -0.02, -0.05, -0.04, -0.01]) + 0.004 * np.random.default_rng(1).normal(size=(6, 5))
+    verdict = judge_claims([DEPTH], plant_gap(effects))[0]
+    (axes,) = plot_interval(verdict).axes
+    drawn = [(round(line.get_xdata()[0]), line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "o"]
+    assert [depth for depth, _ in drawn] == [2, 2, 3, 3, 5]
+    assert [effect for _, effect in drawn] == pytest.approx(effects.mean(axis=0))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("depth", "effect (nats)")
+    line = axes.lines[-1]
+    assert np.diff(line.get_ydata()) / np.diff(line.get_xdata()) == pytest.approx(verdict.effect)
+
+
 def test_choices_are_drawn_with_whether_the_verdict_stays():
     runs = plant_gap(EFFECTS)
     found = vary_choices(judge_claims([GAP, DEPTH], runs), Records(runs=runs, history=NO_HISTORY), Design())

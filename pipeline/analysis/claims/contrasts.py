@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -43,8 +43,8 @@ class Blocks:
     """Matched twins over the seeds that have all that the claim needs of them.
 
     `values` has shape (seeds, twins, 2), plain first, in the order of `seeds` and `twins`, nan where an arm that the
-    claim does not need is missing; `ids` has the runs, "" where there is none. `left_out` says of each incomplete
-    seed what it lacks; `broken` are cells (variant, seed) whose numbers are not finite.
+    claim does not need is missing; `ids` has the runs, "" where there is none. `left_out` says what each incomplete
+    seed lacks; `broken` are cells (variant, seed) whose numbers are not finite.
     """
 
     seeds: tuple[int, ...]
@@ -52,7 +52,7 @@ class Blocks:
     arms: tuple[int, int]
     values: Array
     ids: npt.NDArray[np.object_]
-    left_out: tuple[str, ...] = ()
+    left_out: Mapping[int, str] = field(default_factory=dict)
     broken: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -152,7 +152,7 @@ def pair_twins(records: Records, claim: Claim, design: Design) -> Blocks:
         arms=arms,
         values=grid[..., 0].astype(float),
         ids=grid[..., 1],
-        left_out=tuple(f"seed {seed} ({', '.join(absent)})" for seed, absent in lacks.items() if absent),
+        left_out={seed: f"seed {seed} ({', '.join(absent)})" for seed, absent in lacks.items() if absent},
         broken=tuple(sorted(broken)),
     )
 

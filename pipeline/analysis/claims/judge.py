@@ -23,9 +23,10 @@ Where runs collapsed or a network did not train (claims.troubles), the claim is 
 its verdict where both are the same word, else it is INCONCLUSIVE. Where a cell ended without finite numbers nothing is
 SUPPORTED.
 
-A headline (`all_of`) is an intersection-union test: SUPPORTED if each part is, at alpha and without correction, as
-all of them must hold; REFUTED, or NEGLIGIBLE, if a part is so under Holm's correction over the parts, as one of many
-suffices. Half of alpha lies on each side throughout, so a claim at its null is SUPPORTED in alpha / 2 of studies.
+A headline (`all_of`) is an intersection-union test: SUPPORTED if each part is, at the look's share of alpha and
+without correction, as all of them must hold; REFUTED, or NEGLIGIBLE, if a part is so in its own family and under Holm's
+correction over the parts, as one of many suffices. Half of alpha lies on each side throughout, so a claim at its null
+is SUPPORTED in alpha / 2 of studies.
 """
 
 from __future__ import annotations
@@ -98,14 +99,14 @@ def _judge_headline(claim: Claim, weighed: Singles, verdicts: Mapping[str, Verdi
     singles = [weighed[name] for name in claim.all_of]
     needed = [count_needed(single, claim.alpha * single.draft.look.share) for single in singles]
     obstacles = list(dict.fromkeys(part.reason for part in parts if part.reason))
-    outcome = "UNTESTABLE" if obstacles else _decide_headline(claim, singles)
+    outcome = "UNTESTABLE" if obstacles else _decide_headline(claim, singles, parts)
     p = max(_find_one_sided(single) for single in singles)
     still_open = outcome in ("INCONCLUSIVE", "UNTESTABLE")
     return Verdict(
         claim=claim,
         outcome=outcome,
         reason="; ".join(obstacles),
-        level=1 - claim.alpha,
+        level=1 - claim.alpha * min(part.look.share for part in parts),
         p=NAN if obstacles else p,
         p_adjusted=NAN if obstacles else p,
         n_seeds=min(part.n_seeds for part in parts),
@@ -127,13 +128,14 @@ def _find_one_sided(single: Weighed) -> float:
     return min(1.0, draft.p / draft.look.share) if towards else 1.0
 
 
-def _decide_headline(claim: Claim, parts: Sequence[Weighed]) -> str:
-    if all(part.decide(claim.alpha) == "SUPPORTED" for part in parts):
+def _decide_headline(claim: Claim, singles: Sequence[Weighed], parts: Sequence[Verdict]) -> str:
+    if all(single.decide(claim.alpha) == "SUPPORTED" for single in singles):
         return "SUPPORTED"
-    p_values = [min(1.0, part.draft.p / part.draft.look.share) for part in parts]
+    p_values = [min(1.0, single.draft.p / single.draft.look.share) for single in singles]
     levels = adjust_holm(p_values, claim.alpha)[1].tolist()
-    strict = [part.decide(level) for part, level in zip(parts, levels, strict=True)]
-    return next((verdict for verdict in ("REFUTED", "NEGLIGIBLE") if verdict in strict), "INCONCLUSIVE")
+    strict = {single.decide(level) for single, level in zip(singles, levels, strict=True)}
+    both = strict & {part.outcome for part in parts}
+    return next((word for word in ("REFUTED", "NEGLIGIBLE") if word in both), "INCONCLUSIVE")
 
 
 def _weigh_both(verdict: Verdict, other: Verdict) -> Verdict:

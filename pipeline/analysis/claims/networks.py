@@ -30,6 +30,7 @@ class TwinEffect:
 
     twin: str
     depth: int
+    kernel: int
     effect: float
     low: float
     high: float
@@ -58,9 +59,8 @@ def list_twins(claim: Claim, blocks: Blocks) -> tuple[TwinEffect, ...]:
         mean, low, high = t_interval(effects)
         agrees = (mean - find_null(claim)) * find_sign(claim) > 0
         row = plain if blocks.arms[0] else regularised
-        found.append(
-            TwinEffect(twin=row.name, depth=row.depth_counted, effect=mean, low=low, high=high, agrees=bool(agrees))
-        )
+        size = {"depth": row.depth_counted, "kernel": row.kernel}
+        found.append(TwinEffect(twin=row.name, **size, effect=mean, low=low, high=high, agrees=bool(agrees)))
     return tuple(found)
 
 

@@ -51,12 +51,12 @@ def _foresee_claim(claim: Claim, experiment: Experiment, estimate: Estimate, alp
     prospect = Prospect(claim=claim, alpha=alpha, obstacle=find_design_obstacle(claim, experiment))
     if prospect.obstacle or estimate.n < 2 or not estimate.sd > 0:
         return prospect
-    sd, effect, n = bound_sd(estimate.error * estimate.n**0.5, estimate.n), claim.smallest_effect, len(experiment.seeds)
+    sd, effect, n = bound_sd(estimate.sd, estimate.n), claim.smallest_effect, len(experiment.seeds)
     return replace(
         prospect,
         sd=sd,
         stored=estimate.n,
-        power=find_power(sd, effect, n, alpha),
+        power=find_power(sd, effect, n, alpha, estimate.lasting),
         negligible=NAN if claim.direction == "not_higher" else find_power_of_none(sd, effect, n, alpha),
     )
 

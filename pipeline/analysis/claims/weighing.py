@@ -71,6 +71,9 @@ def weigh_claim(claim: Claim, records: Records, design: Design) -> Weighed:
     look = find_look(blocks.seeds, ended, order, design.looks)
     looked_at = order[: design.looks[look.number - 1]] if look.number else ended
     blocks = blocks.restrict(look.seeds)
+    if look.total:  # later seeds are not left out, they are not due yet
+        due = looked_at if look.number else ()
+        blocks = replace(blocks, left_out={seed: said for seed, said in blocks.left_out.items() if seed in due})
     return _weigh(claim, blocks, records, look, find_troubles(blocks, records, looked_at))
 
 
@@ -91,24 +94,25 @@ def weigh_blocks(weighed: Weighed, blocks: Blocks, records: Records) -> Weighed:
 
 
 def count_needed(weighed: Weighed, alpha: float) -> int | None:
-    """Seeds, all told, that claims of this kind need; None below two seeds, where no spread is known."""
-    estimate, claim = weighed.estimate, weighed.draft.claim
-    return count_seeds(bound_sd(estimate.sd, estimate.n), claim.smallest_effect, alpha) if estimate.n > 1 else None
+    """Seeds, all told, that claims of this kind need; None if no number is enough, or below two, with no spread."""
+    estimate, small = weighed.estimate, weighed.draft.claim.smallest_effect
+    if estimate.n < 2:
+        return None
+    return count_seeds(bound_sd(estimate.sd, estimate.n), small, alpha, estimate.lasting)
 
 
 def _weigh(claim: Claim, blocks: Blocks, records: Records, look: Look, troubles: Troubles) -> Weighed:
-    lack = explain_lack(claim, blocks, records)
-    weights = np.empty(0) if lack else weigh_twins(claim, blocks.twins)
-    per_seed = np.empty(0) if lack else blocks.effects @ weights
+    lack, hidden = explain_lack(claim, blocks, records), _find_hidden(claim, blocks, records)
+    weights = np.empty(0) if lack or hidden else weigh_twins(claim, blocks.twins)
+    per_seed = np.empty(0) if lack or hidden else blocks.effects @ weights
     over_seeds = estimate_mean(per_seed, find_least_sd(claim, blocks, records, weights))
     images = _gather_images(claim, blocks, weights, records)
     over_both = None if images is None or over_seeds.n < 2 else widen_by_images(over_seeds, images)
     covering = claim.over == "seeds and images"
     estimate = over_both if covering and over_both else over_seeds
-    reason = lack or _find_obstacle(claim, estimate, look)
+    reason = lack or _find_obstacle(claim, len(blocks.seeds), estimate.sd, look) or hidden
     if not reason and covering and over_both is None:
         reason = "the interval is to cover test images, and not all runs recorded what they predicted for each"
-    reason = reason or _find_hidden(claim, blocks, records)
     null = find_null(claim)
     draft = Verdict(
         claim=claim,
@@ -125,13 +129,14 @@ def _weigh(claim: Claim, blocks: Blocks, records: Records, look: Look, troubles:
         half_seeds=over_seeds.half_width(ALPHA),
         half_images=over_both.half_width(ALPHA) if over_both else NAN,
         twins=len(blocks.twins),
-        left_out=blocks.left_out,
+        left_out=tuple(blocks.left_out.values()),
         troubles=troubles.said,
         run_ids=blocks.run_ids,
         epochs=int(records.runs["epochs"].max()) if len(records.runs) else 0,
         subset=int(records.runs["subset"].max()) if len(records.runs) else 0,
     )
-    return Weighed(estimate=estimate, draft=_add_twins(draft, blocks), blocks=blocks, troubles=troubles)
+    draft = draft if hidden else _add_twins(draft, blocks)
+    return Weighed(estimate=estimate, draft=draft, blocks=blocks, troubles=troubles)
 
 
 def _add_twins(draft: Verdict, blocks: Blocks) -> Verdict:
@@ -170,23 +175,24 @@ def _gather_images(claim: Claim, blocks: Blocks, weights: Array, records: Record
     return total
 
 
-def _find_obstacle(claim: Claim, estimate: Estimate, look: Look) -> str:
-    """Why an estimate can carry no verdict; empty if it can."""
+def _find_obstacle(claim: Claim, seeds: int, sd: float, look: Look) -> str:
+    """Why an estimate from so many seeds with this SD can carry no verdict; empty if it can."""
     if look.total and not look.number:
-        return f"before the first look at {look.first} seeds (complete so far: {estimate.n})"
-    if estimate.n < FEWEST_SEEDS:
-        return f"a verdict needs {FEWEST_SEEDS} complete seeds, the runs have {estimate.n}"
-    if estimate.sd < (0 if claim.estimand in ("onset", "test_error") else RESOLUTION):
+        return f"before the first look at {look.first} seeds (complete so far: {seeds})"
+    if seeds < FEWEST_SEEDS:
+        return f"a verdict needs {FEWEST_SEEDS} complete seeds, the runs have {seeds}"
+    if sd < (0 if claim.estimand in ("onset", "test_error") else RESOLUTION):
         return "all seeds gave the same value but for rounding, so there is no spread to judge by"
     return ""
 
 
 def _find_hidden(claim: Claim, blocks: Blocks, records: Records) -> str:
-    """Why noise hides an onset; empty if it does not, or for a claim about something else."""
+    """Why noise hides an onset, so that a share of those seen means nothing; empty if it does not, or for no onset."""
     if claim.epochs is None:
         return ""
     history = records.history[records.history["run_id"].isin(blocks.run_ids)]
     noise, rise = float(find_onsets(history, claim.smallest_rise)["noise"].median()), claim.smallest_rise
     if not noise > rise:  # a true share could come out as refuted
         return ""
-    return f"the noise of the test loss, {noise:.2g} nats an epoch in the median run, hides a rise of {rise:g}"
+    noisy = f"the noise of the test loss, {noise:.2g} nats an epoch in the median run, hides a rise of {rise:g}"
+    return f"{noisy}; more seeds do not change that"

@@ -16,7 +16,7 @@ from pipeline.analysis.claims.specification import Specification
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.report.figures.comparison import BLUE, GREY, ORANGE, STYLES, VERMILLION, list_handles, open_lines
 from pipeline.report.figures.layout import finish_figure, open_figure, open_panels, settle_figure, use_log_scale
-from pipeline.report.text.numbers import format_effect, say_unit
+from pipeline.report.text.numbers import format_effect, name_scale, say_unit
 from pipeline.study.metrics import HONEST_TEST_LOSS, HONEST_TRAIN_LOSS, TEST_ACCURACY, TRAIN_ACCURACY
 
 QUANTITIES: Mapping[str, tuple[str, str, str]] = {
@@ -55,8 +55,11 @@ def plot_spread(history: pd.DataFrame, runs: pd.DataFrame, quantity: str, *, cap
 def plot_interval(verdict: Verdict) -> Figure:
     """A claim's effect and 95 % interval with what it is held against and its margin; below it that of each twin.
 
-    Small, to stand beside the claim's text, so without title and legend; the axis is in the unit that is printed.
+    Small, to stand beside the claim's text, so without title and legend; the axis is in the unit that is printed. Of a
+    claim by depth or kernel: the effect of each twin with its interval over that, and the fitted line.
     """
+    if verdict.claim.by and verdict.by_twin:
+        return _plot_steps(verdict, verdict.claim.by)
     reference, small, twins = verdict.claim.reference, verdict.claim.smallest_effect, verdict.by_twin
     figure = Figure(figsize=(3.6, 0.9 + 0.24 * len(twins)), layout="constrained")
     axes = figure.subplots()
@@ -77,6 +80,29 @@ def plot_interval(verdict: Verdict) -> Figure:
     axes.tick_params(labelsize=8)
     axes.set_xlabel(f"effect ({say_unit(verdict)})", fontsize=8)
     axes.spines[["left", "right", "top"]].set_visible(False)
+    axes.patch.set_alpha(0)
+    return settle_figure(figure)
+
+
+def _plot_steps(verdict: Verdict, factor: str) -> Figure:
+    twins = verdict.by_twin
+    steps, effects = np.array([[getattr(twin, factor), twin.effect] for twin in twins], dtype=float).T
+    figure = Figure(figsize=(3.6, 2.2), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(0, color="black", lw=1)
+    places = steps + np.linspace(-0.08, 0.08, len(twins))  # beside each other, where two have the same step
+    for place, twin in zip(places, twins, strict=True):
+        axes.plot([place, place], [twin.low, twin.high], "-", color=GREY, lw=1)
+        axes.plot(place, twin.effect, "o", color=GREY, ms=3)
+    ends = np.array([steps.min(), steps.max()])
+    axes.plot(ends, effects.mean() + verdict.effect * (ends - steps.mean()), "-", color=BLUE, lw=2)
+    axes.set_xticks(sorted(set(steps)))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.yaxis.set_major_formatter(partial(_format_tick, verdict))
+    axes.tick_params(labelsize=8)
+    axes.set_xlabel(factor, fontsize=8)
+    axes.set_ylabel(f"effect ({name_scale(verdict)})", fontsize=8)
+    axes.spines[["right", "top"]].set_visible(False)
     axes.patch.set_alpha(0)
     return settle_figure(figure)
 

@@ -11,13 +11,12 @@ import pandas as pd
 
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
-from pipeline.analysis.statistics import t_interval
 from pipeline.analysis.table.selection import MNIST_SHA256
 from pipeline.plain import count
 from pipeline.report.pages.table import group_left_out, render_markdown, render_text
 from pipeline.report.text.escape import escape_markdown, write_table
 from pipeline.report.text.lessons import say_single_seeds, say_specifications
-from pipeline.report.text.numbers import count_verdicts, format_p, is_measured, say_bounds, say_effect
+from pipeline.report.text.numbers import count_verdicts, format_p, format_size, is_measured, say_bounds, say_effect
 from pipeline.report.text.sentences import LIMITS, PROBE, say_finding, say_twins, say_verdict
 from pipeline.study.claims import CONFIRMING_EPOCHS
 
@@ -150,21 +149,25 @@ def _say_limits(comparison: Comparison) -> list[str]:
 
 
 def _say_onsets(comparison: Comparison) -> list[str]:
-    """A line on the share of runs that begin to overfit in the epochs of a claim; none if not claimed or watched."""
+    """A line on the runs that begin to overfit in the epochs of a claim; none if not claimed or watched.
+
+    Of the seeds that the claim is judged on; where noise hides the rise, that it does.
+    """
     if not comparison.claimed_onset:
         return []
     first, last = comparison.claimed_onset
     if comparison.conclusion.settings.epochs < last + CONFIRMING_EPOCHS:
         return []
-    rows = comparison.onsets.assign(inside=100.0 * comparison.onsets["onset"].between(first, last))
+    seeds = next(verdict.look.seeds for verdict in comparison.verdicts if verdict.claim.epochs)
+    rows, rise = comparison.onsets, max(claim.smallest_rise for claim in comparison.question.claims)
     said = []
-    for regularised, own in rows.groupby("regularised"):
-        name = "regularised" if regularised else "plain"
-        mean, low, high = t_interval(own.groupby("seed")["inside"].mean())
-        bounds = f", 95 % CI {max(low, 0):.1f} to {min(high, 100):.1f} over {own['seed'].nunique()} seeds"
-        none = f"{len(own)} runs, {int(own['onset'].isna().sum())} without an onset"
-        said.append(f"{name} {mean:.1f} %{bounds if low < high else ''} ({none})")
-    return [f"Share of runs that begin to overfit in epochs {first} to {last}: {'; '.join(said)}."] if said else []
+    for regularised, own in (rows[rows["seed"].isin(seeds)] if seeds else rows).groupby("regularised"):
+        name, noise = "regularised" if regularised else "plain", float(own["noise"].median())
+        inside, none = own["onset"].between(first, last).sum(), own["onset"].isna().sum()
+        counts = f"{inside} of {len(own)}, {none} without an onset"
+        hidden = f"cannot be seen, as the noise of the median run is {noise:.2g} nats an epoch"
+        said.append(f"{name} {hidden if noise > rise else counts}")
+    return [f"Runs that begin to overfit in epochs {first} to {last}: {'; '.join(said)}."] if said else []
 
 
 def tabulate_verdicts(verdicts: Sequence[Verdict]) -> str:
@@ -185,6 +188,8 @@ def _format_numbers(verdict: Verdict) -> tuple[str, ...]:
     bounds = say_bounds(verdict.interval_95, verdict)
     level = "-" if verdict.outcome == "UNTESTABLE" else f"alpha {1 - verdict.level:.3g}"
     p = "-" if math.isnan(verdict.p_adjusted) else format_p(verdict.p_adjusted).removeprefix("= ")
+    if verdict.null and p != "-":
+        p += f" against {format_size(verdict.null, verdict)}"
     return (say_effect(verdict), bounds, level, p, *counts)
 
 

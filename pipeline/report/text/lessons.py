@@ -9,13 +9,15 @@ from collections.abc import Sequence
 
 from pipeline.analysis.claims.images import Discordance
 from pipeline.analysis.claims.prospects import Prospect
-from pipeline.analysis.claims.specification import MOST_PARTS
+from pipeline.analysis.claims.specification import MOST_PARTS, Specification
 from pipeline.analysis.claims.verdict import name_unit
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.statistics import count_best
 from pipeline.plain import count
 from pipeline.report.text.numbers import SCALES, format_p
 from pipeline.study.experiment import Experiment
+
+MOST_NAMED = 3  # choices with another verdict
 
 
 def say_single_seeds(comparison: Comparison) -> list[str]:
@@ -31,9 +33,9 @@ def say_single_seeds(comparison: Comparison) -> list[str]:
 
 
 def say_specifications(comparison: Comparison) -> list[str]:
-    """One line on with how many choices of the fixed grid each verdict stays what it is."""
+    """One line on with how many choices of the fixed grid each verdict stays what it is, and with which it does not."""
     said = [
-        f"{each.verdict.name} ({each.verdict.outcome}) holds in {each.holds} of {len(each.choices)}"
+        f"{each.verdict.name} ({each.verdict.outcome}) holds in {each.holds} of {len(each.choices)}{_name_others(each)}"
         for each in comparison.specifications
     ]
     if not said:
@@ -44,6 +46,14 @@ def say_specifications(comparison: Comparison) -> list[str]:
         "Judged again over a fixed grid (last epoch or mean of the last 3, other rises of an onset, each twin and each "
         f"{part} left out): {'; '.join(said)}."
     ]
+
+
+def _name_others(specification: Specification) -> str:
+    """The first choices that bring another verdict, in brackets; empty where none does."""
+    outcome = specification.verdict.outcome
+    others = [f"{each.label}: {each.outcome}" for each in specification.choices if each.outcome != outcome]
+    more = f"; {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+    return f" (not {'; '.join(others[:MOST_NAMED])}{more})" if others else ""
 
 
 def say_prospects(experiment: Experiment, prospects: Sequence[Prospect]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.analysis.claims.contrasts import find_null
 from pipeline.analysis.claims.verdict import STEPS, Verdict
+from pipeline.analysis.statistics import MOST_SEEDS
 from pipeline.study.claims import Claim
 
 SCALES = {"nats": (1, 4, "nats"), "fraction": (100, 2, "points")}
@@ -143,6 +144,9 @@ def _conclude_margin(verdict: Verdict, margin: str) -> str:
 
 
 def _say_needed(verdict: Verdict) -> str:
-    number = "more than 10,000" if verdict.seeds_needed is None else f"about {verdict.seeds_needed:,}"
     aim = "rule out" if verdict.claim.direction == "not_higher" else "see"
-    return f"a new study would need {number} seeds to {aim} {say_margin(verdict)} (80 % power)"
+    power = f"to {aim} {say_margin(verdict)} (80 % power)"
+    if verdict.seeds_needed is None and verdict.claim.over == "seeds and images":
+        return f"with these {verdict.images:,} test images no number of seeds up to {MOST_SEEDS:,} is enough {power}"
+    number = f"more than {MOST_SEEDS:,}" if verdict.seeds_needed is None else f"about {verdict.seeds_needed:,}"
+    return f"a new study would need {number} seeds {power}"

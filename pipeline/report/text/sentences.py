@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from pipeline.analysis.claims.design import Look
 from pipeline.analysis.claims.networks import ENOUGH_TWINS
 from pipeline.analysis.claims.verdict import Verdict
+from pipeline.plain import count
 from pipeline.report.text.numbers import (
     conclude_interval,
+    format_effect,
     format_p,
     format_size,
     is_level,
@@ -24,6 +27,7 @@ from pipeline.study.claims import Claim
 
 NOUNS = {"gap": "honest loss gap", "test_loss": "test loss", "test_error": "test error"}
 SUBJECT = "Regularisation "
+MOST_NAMED = 2  # twins that disagree
 LIMITS = (
     "Intervals are t-intervals over seeds of these networks and assume values near symmetry; they do not cover other "
     "networks or data, nor other test images where that is not said. The pipeline tunes nothing per variant."
@@ -58,33 +62,64 @@ def say_finding(verdicts: Sequence[Verdict]) -> str:
     if all(verdict.outcome == "UNTESTABLE" for verdict in measured):
         body = f"No claim could be tested. So far {body[0].lower()}{body[1:]}"
     seeds = sorted({verdict.n_seeds for verdict in measured})
-    number = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else "1 seed" if seeds == [1] else f"{seeds[0]} seeds"
+    number = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else count(seeds[0], "seed")
     troubles = dict.fromkeys(trouble for verdict in measured for trouble in verdict.troubles)
-    return f"{body} (means over {number})." + "".join(f" Beware: {trouble}." for trouble in troubles)
+    warnings = "".join(f" Beware: {trouble}." for trouble in troubles)
+    return f"{body} (means over {number}).{warnings}{_say_progress(measured)}"
+
+
+def _say_progress(verdicts: Sequence[Verdict]) -> str:
+    """That declared looks are still to come; empty where none is."""
+    look = next((verdict.look for verdict in verdicts if 0 < verdict.look.number < verdict.look.total), None)
+    if look is None:
+        return ""
+    said = f" Look {look.number} of {look.total}, after {len(look.seeds)} of {look.last} seeds: the study goes on"
+    return f"{said}, and the next look judges every claim again, so that a verdict can change."
 
 
 def _say_clear_effect(verdict: Verdict) -> str:
-    """The effect, or that it has no clear side."""
-    low, high = verdict.interval_95
-    if not is_level(verdict.claim) and not verdict.claim.by and low <= 0 <= high:
-        return f"{SUBJECT}did not clearly change the {_name_estimand(verdict.claim)}"
-    return _describe_effect(verdict)
+    """The effect with its 95 % interval; where the interval that decides holds 0, that its side is open."""
+    low, high = verdict.interval
+    if verdict.claim.by or is_level(verdict.claim):
+        return _describe_effect(verdict)
+    bounds = f"95 % CI {say_bounds(verdict.interval_95, verdict)}" if verdict.n_seeds > 1 else ""
+    if low <= 0 <= high:
+        open_side = f"{SUBJECT}left open whether the {_name_estimand(verdict.claim)} rises or falls"
+        return f"{open_side} ({say_effect(verdict)}, {bounds})"
+    return _describe_side(verdict) + (f" ({bounds})" if bounds else "")
 
 
 def say_twins(verdict: Verdict) -> str:
-    """How the twins agree, as "lower in 3 of 3 twins, from -0.0310 to -0.0290"; empty without twins."""
+    """How the twins agree, as "lower in 3 of 3 twins, from -0.0310 to -0.0290"; empty without twins.
+
+    Where one or two do not, they are named. Of a claim by depth or kernel: the mean effect at each.
+    """
     if not verdict.by_twin:
         return ""
     claim = verdict.claim
+    if claim.by:
+        return _say_steps(verdict, claim.by)
     effects = [twin.effect for twin in verdict.by_twin]
     ends = say_bounds((min(effects), max(effects)), verdict)
-    if claim.by:
-        return f"the twins' own differences go from {ends} {name_scale(verdict)}"
     level, side = is_level(claim), claim.direction
     if level or claim.direction == "not_higher":
         side = "above" if claim.direction == "higher" else "below"
         side += f" {format_size(verdict.null, verdict)} {say_unit(verdict)}"
-    return f"{side} in {verdict.twins_agree} of {verdict.twins} {'networks' if level else 'twins'}, from {ends}"
+    others = [twin.twin for twin in verdict.by_twin if not twin.agrees]
+    named = f" (not {join_words(others)})" if 0 < len(others) <= MOST_NAMED < verdict.twins else ""
+    return f"{side} in {verdict.twins_agree} of {verdict.twins} {'networks' if level else 'twins'}{named}, from {ends}"
+
+
+def _say_steps(verdict: Verdict, factor: str) -> str:
+    """The mean effect of the twins of each depth or kernel, and whether it changes in one direction all the way."""
+    steps: dict[int, list[float]] = {}
+    for twin in sorted(verdict.by_twin, key=lambda twin: getattr(twin, factor)):
+        steps.setdefault(getattr(twin, factor), []).append(twin.effect)
+    means = {step: sum(effects) / len(effects) for step, effects in steps.items()}
+    said = join_words([f"{format_effect(mean, verdict)} with {step}" for step, mean in means.items()])
+    changes = [after - before for before, after in pairwise(means.values())]
+    steady = all(change > 0 for change in changes) or all(change < 0 for change in changes)
+    return f"effect by {factor} ({name_scale(verdict)}): {said}" + ("" if steady else ", so not steadily")
 
 
 def say_look(look: Look) -> str:
@@ -122,15 +157,21 @@ def _describe_effect(verdict: Verdict) -> str:
         return f"In the {claim.contrast} networks the {noun} was {say_effect(verdict)}"
     if claim.by:
         return f"What regularisation does to the {noun} changed by {say_effect(verdict)}"
+    low, high = verdict.interval_95
+    if low <= 0 <= high:
+        return f"The estimated effect of regularisation on the {noun} is {say_effect(verdict)}"
+    return _describe_side(verdict)
+
+
+def _describe_side(verdict: Verdict) -> str:
     verb = "lowered" if verdict.effect < 0 else "raised"
     size = f"{format_size(abs(verdict.effect), verdict)} {say_unit(verdict)}"
-    return f"{SUBJECT}{verb} the {noun} by {size}"
+    return f"{SUBJECT}{verb} the {_name_estimand(verdict.claim)} by {size}"
 
 
 def _list_evidence(verdict: Verdict) -> list[str]:
     """The parts of the bracket behind an effect."""
-    claim, parts = verdict.claim, []
-    seeds = "1 seed" if verdict.n_seeds == 1 else f"{verdict.n_seeds} seeds"
+    claim, parts, seeds = verdict.claim, [], count(verdict.n_seeds, "seed")
     low, high = verdict.interval_95
     if verdict.n_seeds > 1 and high - low > 1e-9:
         covers = f"{seeds} and {verdict.images:,} test images" if claim.over == "seeds and images" else seeds
@@ -157,7 +198,8 @@ def _say_test(verdict: Verdict) -> str:
         reasons = ["Holm's correction"] if alpha < verdict.claim.alpha * verdict.look.share * (1 - 1e-9) else []
         reasons += ["this look's share"] if verdict.look.share < 1 else []
         judged += f" after {' and '.join(reasons)}"
-    judged += f", adjusted p {format_p(verdict.p_adjusted)}"
+    against = " against the margin" if verdict.claim.direction == "not_higher" else ""
+    judged += f", adjusted p {format_p(verdict.p_adjusted)}{against}"
     if verdict.p_sign_flip <= 2 / 2**verdict.n_seeds and 2 / 2**verdict.n_seeds > alpha:
         return f"{judged}; an exact test cannot reject with {verdict.n_seeds} seeds, so this rests on the t interval"
     return f"{judged}, sign-flip p {format_p(verdict.p_sign_flip)}"
@@ -181,7 +223,7 @@ def _say_networks(verdict: Verdict) -> str:
     mean, single = say_bounds(bounds[:2], verdict), say_bounds(bounds[2:], verdict)
     new = "" if verdict.claim.by else f", and a new one in {single}"
     suggestive = f" (suggestive: only {across.twins} twins)" if across.twins < ENOUGH_TWINS else ""
-    where = f"over networks like them the {'slope' if verdict.claim.by else 'mean'} would lie in {mean}"
+    where = f"over networks like them (95 %) the {'slope' if verdict.claim.by else 'mean'} would lie in {mean}"
     return f" The interval is about these networks; {where}{new}{suggestive}."
 
 
@@ -207,13 +249,13 @@ def _say_headline(verdict: Verdict) -> str:
     parts = ", ".join(f"{part.name} ({part.outcome})" for part in verdict.parts)
     if verdict.outcome == "UNTESTABLE":
         return f"Cannot be tested, as a part cannot: {verdict.reason}. Parts: {parts}."
-    alpha = verdict.claim.alpha
-    p = f"p {format_p(verdict.p)}, the largest of the parts'"
+    alpha = f"alpha {1 - verdict.level:.3g}" + (", this look's share," if verdict.look.share < 1 else "")
+    p = f"adjusted p {format_p(verdict.p)}, the largest of the parts'"
     verbs = {
-        "SUPPORTED": f"All parts hold at alpha {alpha:g} each, which needs no correction as all must ({p})",
+        "SUPPORTED": f"All parts hold at {alpha} each, which needs no correction as all must ({p})",
         "REFUTED": "One part is refuted, so the claim is too",
         "NEGLIGIBLE": "One part's effect is too small to matter, so the claim does not hold either",
-        "INCONCLUSIVE": f"Not all parts hold, and none is refuted ({p})",
+        "INCONCLUSIVE": f"Not all parts hold, and none is refuted when corrected for all parts ({p})",
     }
     said = verbs[verdict.outcome] if verdict.outcome_with in ("", verdict.outcome) else "Open"
-    return f"{said}. Parts, each by its family's correction: {parts}."
+    return f"{said}. Parts as claims of their own, corrected for their whole family: {parts}."

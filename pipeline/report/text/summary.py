@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.statistics import t_interval
+from pipeline.plain import count
 from pipeline.report.text.numbers import (
     conclude_interval,
     format_effect,
@@ -44,7 +45,7 @@ def list_numbers(verdict: Verdict) -> Iterator[tuple[str, str]]:
         yield from _list_measured(verdict)
     elif not verdict.parts:
         yield from (("effect", NOTHING), ("interval", NOTHING))
-    yield "n", f"{verdict.n_seeds} seeds, {len(verdict.run_ids)} runs"
+    yield "n", f"{count(verdict.n_seeds, 'seed')}, {count(len(verdict.run_ids), 'run')}"
     if twins := say_twins(verdict):
         yield "by twin", twins
     if look := say_look(verdict.look):
