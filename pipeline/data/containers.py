@@ -9,6 +9,7 @@ import gzip
 import math
 import zipfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -161,11 +162,11 @@ def _read_table(path: Path) -> dict[str, Array]:
     import pandas as pd
 
     check_sizes({path.name: ((path.stat().st_size,), 4)})
-    first = pd.read_csv(path, nrows=1, header=None, dtype=str)
-    # The first value may be a class's name.
-    headed = not all(str(value).lstrip("-").replace(".", "", 1).isdigit() for value in first.iloc[0, 1:])
+    read = partial(pd.read_csv, path, sep="\t" if path.suffix.lower() == ".tsv" else ",")
     try:
-        table = pd.read_csv(path, header=0 if headed else None)
+        first = read(nrows=1, header=None, dtype=str)
+        headed = not all(map(_is_number, first.iloc[0, 1:]))  # the first value may be a class's name
+        table = read(header=0 if headed else None)
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path.name} is not a table ({' '.join(str(error).split())}); give label, pixel0, pixel1 ..."
@@ -179,6 +180,14 @@ def _read_table(path: Path) -> dict[str, Array]:
     if _is_square(images.shape[1]) and images.dtype.kind == "i" and 0 <= images.min() <= images.max() <= 255:
         images = images.astype(np.uint8).reshape(-1, *2 * [math.isqrt(images.shape[1])])
     return {"x": images} if label is None else {"x": images, "y": table[label].to_numpy()}
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_square(pixels: int) -> bool:

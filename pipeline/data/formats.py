@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from pipeline.data.arrays import Array, ImageSet, settle
 from pipeline.data.containers import find_arrays
@@ -24,6 +25,7 @@ HUB_PICKLE = "mnist/data/mnist.pkl.gz"
 DAMAGE = (
     *(OSError, EOFError, ValueError, KeyError, struct.error, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError),
     RuntimeError,  # zipfile's word for an encrypted or strangely compressed member
+    *(Image.DecompressionBombError, SyntaxError),  # of Pillow, for a picture of too many pixels or with a broken chunk
 )
 
 

@@ -11,7 +11,8 @@ from pipeline.data.arrays import Array, Found, check_sizes
 from pipeline.errors import DataError
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-GREY = ("1", "L", "LA", "La", "I", "F")
+GREY = ("1", "L", "LA", "La")
+DEEP = ("I", "F")  # modes with more than 8 bits a pixel, of which a conversion would keep the lowest values alone
 TRAIN, TEST = {"train", "training"}, {"test", "testing", "val", "valid", "validation"}
 
 
@@ -46,6 +47,9 @@ def _read_picture(file: Path, folder: Path, size: tuple[int, int], first: str) -
             raise DataError(
                 f"{where} is {picture.width}x{picture.height}, and {first} {one}; scale the pictures to one size"
             )
+        if picture.mode.startswith(DEEP):
+            where = file.relative_to(folder)
+            raise DataError(f"{where} has pixels of more than 8 bits ({picture.mode}); save the pictures with 8 bits")
         return np.asarray(picture.convert("L" if picture.mode.startswith(GREY) else "RGB"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import struct
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -184,6 +185,39 @@ def test_pictures_in_folders_are_read_class_by_class(tmp_path: Path) -> None:
     line = r"train/7/large.png is 32x20, and test/0/\d+.png 28x28; scale the pictures to one size"
     with pytest.raises(DataError, match=line):
         describe_path(tmp_path)
+
+
+def test_pictures_of_more_than_8_bits_are_refused(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    one = next((tmp_path / "train" / "7").iterdir())
+    for mode, value, ending in (("I;16", 40_000, ".png"), ("F", 0.5, ".tiff")):
+        deep = one.with_name(f"deep{ending}")
+        Image.new(mode, (28, 28), value).save(deep)
+        with pytest.raises(
+            DataError, match=rf"train/7/deep{ending} has pixels of more than 8 bits \({mode}\); save the"
+        ):
+            describe_path(tmp_path)
+        deep.unlink()
+
+
+def test_a_picture_with_too_many_pixels_is_damage(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    file = tmp_path / "7" / "bomb.png"
+    Image.new("L", (1, 1)).save(file)
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    content = file.read_bytes()
+    file.write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
+    with pytest.raises(DataError, match="is damaged or not an image set"):
+        describe_path(tmp_path)
+
+
+@pytest.mark.parametrize(("ending", "between"), [("csv", ","), ("tsv", "\t")])
+def test_a_table_that_numpy_wrote_loses_no_row(tmp_path: Path, ending: str, between: str) -> None:
+    rows = np.column_stack([Y, X.reshape(len(X), -1)])
+    np.savetxt(tmp_path / f"a.{ending}", rows, delimiter=between)
+    images, _ = describe_path(tmp_path / f"a.{ending}")
+    assert len(images.x_train) + len(images.x_test) == len(X)
+    assert images.x_train.dtype == np.uint8
 
 
 def test_a_set_without_a_test_part_loses_a_seventh_by_seed(tmp_path: Path) -> None:
