@@ -24,7 +24,7 @@ from pipeline.cli.store.ui import ui
 from pipeline.cli.terminal import close, is_stdout_closed, outliving_terminal, showing_life
 from pipeline.cli.training.sweep import cell, cells, plan, sweep
 from pipeline.cli.training.train import replay, smoke, train
-from pipeline.errors import PipelineError, RunKilled
+from pipeline.errors import PipelineError, RunKilled, StoreUnreachable
 from pipeline.plain import escape_controls, hide_secrets
 
 QUIET = {
@@ -68,6 +68,8 @@ class CommandGroup(click.Group):
             _fail(f"{what}; give it more memory (ulimit -v), or install it again by `pip install -e .`", 1)
         except RunKilled as killed:
             _stop(killed)
+        except Exception as error:
+            _fail_store(error)
 
     def invoke(self, context: click.Context) -> Any:
         """Run a command; a reader of its lines that has left (`| head`) is not a failure of it."""
@@ -96,6 +98,16 @@ def _fail(reason: str, code: int) -> NoReturn:
         _fail_adopted_run(reason)
     click.echo(f"Error: {reason}", err=True)
     sys.exit(code)
+
+
+def _fail_store(error: Exception) -> NoReturn:
+    """Say in one line that the store failed in the middle of a command; raise any other error, as it is a fault."""
+    from pipeline.tracking.store import STORE_ERRORS, first_line, is_unreachable
+
+    if not isinstance(error, STORE_ERRORS):
+        raise error
+    code = StoreUnreachable.exit_code if is_unreachable(error) else 1
+    _fail(f"the tracking store did not answer: {first_line(error)}", code)
 
 
 def _stop(killed: RunKilled) -> NoReturn:

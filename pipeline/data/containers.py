@@ -9,7 +9,6 @@ import gzip
 import math
 import zipfile
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -162,11 +161,11 @@ def _read_table(path: Path) -> dict[str, Array]:
     import pandas as pd
 
     check_sizes({path.name: ((path.stat().st_size,), 4)})
-    read = partial(pd.read_csv, path, sep="\t" if path.suffix.lower() == ".tsv" else ",")
+    between = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
-        first = read(nrows=1, header=None, dtype=str)
+        first = pd.read_csv(path, sep=between, nrows=1, header=None, dtype=str)
         headed = not all(map(_is_number, first.iloc[0, 1:]))  # the first value may be a class's name
-        table = read(header=0 if headed else None)
+        table = pd.read_csv(path, sep=between, header=0 if headed else None)
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path.name} is not a table ({' '.join(str(error).split())}); give label, pixel0, pixel1 ..."

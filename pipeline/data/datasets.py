@@ -13,6 +13,7 @@ from pipeline.data.fetch import KNOWN, find_known, is_mnist
 from pipeline.data.formats import ABSENT, describe_path
 from pipeline.errors import DataError
 from pipeline.images import AUTO, FASHION, MNIST, Images
+from pipeline.plain import escape_controls
 from pipeline.private import expand_home, is_there
 
 MIXED = 0.1  # the largest share of images whose edge differs from that of most, where they have a common ground
@@ -91,7 +92,7 @@ def load_data(data: str = AUTO, *, subset: int = 0, normalization: str = "l2") -
         sha256=hash_images(images),
         normalization=normalization,
         raw=images,
-        notes=notes,
+        notes=tuple(map(escape_controls, notes)),
         x_train=normalise(images.x_train, normalization),
         x_test=normalise(images.x_test, normalization),
     )

@@ -39,7 +39,7 @@ TEMPLATE = """\
 **What.** A convolutional network that gives probabilities of {answers} for a {size} {colour} picture. {network}
 {parameters:,} parameters.
 
-**Data.** {data}, sha256 `{data_sha256}`; {train} training and {test:,} test images, `{normalization}` normalisation.
+**Data.** {data}, sha256 {data_sha256}; {train} training and {test:,} test images, `{normalization}` normalisation.
 
 **Protocol.** {epochs} epochs, batch size {batch_size}, Adam at {learning_rate}, categorical cross-entropy,
 {arithmetic}; the network after the last epoch. No epoch and no setting was selected. Experiment {experiment}.
@@ -97,13 +97,13 @@ def write_card(choice: Choice, source: Source) -> str:
         network=describe_network(choice.variant),
         parameters=count_parameters(choice.variant, images)[0],
         data=quote_code(facts.get(tags.PARAM_DATA_NAME, "unknown")),
-        data_sha256=facts.get(tags.PARAM_DATA_SHA256, "unknown"),
+        data_sha256=quote_code(facts.get(tags.PARAM_DATA_SHA256, "unknown")),
         train=f"{settings.subset:,}" if settings.subset else "all",
         test=source.test_images,
         normalization=settings.normalization,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
-        learning_rate=facts["learning-rate"],
+        learning_rate=escape_markdown(facts.get("learning-rate", "unknown")),
         arithmetic=settings.arithmetic,
         experiment=escape_markdown(source.experiment),
         n=len(choice.runs),
@@ -155,7 +155,9 @@ def _tabulate_claims(verdicts: Sequence[Verdict]) -> str:
         return "\nThe experiment declared no claims.\n"
     rows = []
     for verdict in verdicts:
-        effect = f"{say_effect(verdict)} ({say_bounds(verdict.interval_95, verdict)})" if is_measured(verdict) else "-"
+        effect = say_effect(verdict) if is_measured(verdict) else "-"
+        if is_measured(verdict) and verdict.n_seeds > 1:
+            effect += f" ({say_bounds(verdict.interval_95, verdict)})"
         rows.append((escape_markdown(verdict.statement), verdict.word, effect, str(verdict.n_seeds)))
     return "\n".join(["", *write_table(("claim", "verdict", "effect (interval)", "n seeds"), rows, numbers=1), ""])
 
@@ -168,6 +170,6 @@ def _identify(choice: Choice, source: Source) -> dict[str, str]:
         "weights sha256": facts[tags.WEIGHTS_SHA256],
         "cell": facts.get(tags.FINGERPRINT, "unknown"),
         "git commit": facts.get(tags.COMMIT, "unknown") + dirty,
-        "threads": facts["threads"],
+        "threads": facts.get("threads", "unknown"),
     }
     return identity | {name: source.versions.get(name, "unknown") for name in ("tensorflow", "keras", "numpy")}

@@ -8,6 +8,7 @@ claim may say.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,9 @@ from pipeline.study.fields import (
 )
 from pipeline.study.settings import LATER, RULES, Rule, Settings, restore_values
 from pipeline.study.variants import VARIANTS, Variants, find_variant
+
+SEED_RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?", re.ASCII)
+MOST_SEEDS = 100_000  # of one range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +116,16 @@ def load_experiment(path: str | Path) -> Experiment:
 
 
 def find_data(path: Path, data: str) -> str:
-    """What a file's `data` means: a known name, a path from the file's own folder if it is there, else as it stands."""
+    """What a file's `data` means: a known name, else a path from the file's folder or the nearest above that has it.
+
+    It is the same wherever the command was typed; in the current folder it stays short.
+    """
     if data in (AUTO, FASHION):
         return data
     place = expand_home(data)
-    beside = path.parent / place  # an absolute path stays what it is
-    return str(beside if is_there(beside) else place)
+    beside, above = path.parent / place, path.absolute().parent.parents  # an absolute path stays what it is
+    found = next((each for each in (beside, *(folder / place for folder in above)) if is_there(each)), place)
+    return str(place if found == Path.cwd() / place else found)
 
 
 def _read_looks(path: Path, table: Mapping[str, Any]) -> tuple[int, ...]:
@@ -160,14 +168,11 @@ def choose_seeds(experiment: Experiment, seeds: str) -> Experiment:
 
 def parse_seeds(seeds: str) -> set[int]:
     """The numbers in "0-4" or "0,2,7"; raises ExperimentError."""
-    chosen: set[int] = set()
-    try:
-        for part in seeds.split(","):
-            first, dash, last = part.partition("-")
-            chosen |= set(range(int(first), int(last) + 1)) if dash else {int(first)}
-    except ValueError:
-        raise ExperimentError(f'"{seeds}" names no seeds; write them as 0-4 or 0,2,7') from None
-    return chosen
+    parts = [SEED_RANGE.fullmatch(part.strip()) for part in seeds.split(",")]
+    ranges = [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
+    if len(ranges) < len(parts) or not all(first <= last < first + MOST_SEEDS for first, last in ranges):
+        raise ExperimentError(f'"{seeds}" names no seeds, or too many; write them as 0-4 or 0,2,7')
+    return {seed for first, last in ranges for seed in range(first, last + 1)}
 
 
 def hash_plan(experiment: Experiment) -> dict[str, str]:

@@ -155,9 +155,11 @@ def run_process(job: Job, pause: float = 0.0) -> CellReport:
     started, failures = time.monotonic(), 0
     unreachable_until = 0.0
     while True:
+        began = time.monotonic()
         returncode, lines = start_cell(job)
         if returncode == StoreUnreachable.exit_code:
-            unreachable_until = unreachable_until or time.monotonic() + UNREACHABLE_SECONDS
+            if not unreachable_until or time.monotonic() > began + UNREACHABLE_SECONDS:  # another outage
+                unreachable_until = time.monotonic() + UNREACHABLE_SECONDS
             if time.monotonic() < unreachable_until:
                 time.sleep(PAUSE_SECONDS)
                 continue

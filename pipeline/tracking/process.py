@@ -65,7 +65,7 @@ def is_alive(tags: Mapping[str, str], limit: timedelta = HEARTBEAT_LIMIT) -> boo
     if tags.get(BOOT_ID) != here[BOOT_ID]:
         return False
     number, started = read_count(tags.get(PID)), read_number(tags.get(PID_STARTED))
-    if number is None or started is None or not psutil.pid_exists(number):
+    if number is None or started is None:
         return False
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, chdir, closing, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -77,7 +77,8 @@ def open_store() -> Store:
                 if not database.exists():
                     _make_database(database)
                 _keep_private(database)
-            client = MlflowClient(uri)
+            with chdir(database.parent) if database else nullcontext():  # the client keeps ./mlruns beside the database
+                client = MlflowClient(uri)
             first = partial(client.search_experiments, max_results=1)
             answer_within(FIRST_SECONDS, first) if uri.lower().startswith("http") else first()
             if database is not None:

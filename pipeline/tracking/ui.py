@@ -13,6 +13,7 @@ from mlflow.entities import Experiment
 from pipeline.study import metrics
 from pipeline.tracking.mlflow_internals import PREFERENCES, START_PAGE, VIEW_TAG, load_application
 from pipeline.tracking.store import Store, project_root, store_errors
+from pipeline.tracking.values import read_count
 
 if TYPE_CHECKING:
     import uvicorn
@@ -63,7 +64,7 @@ def save_view(client: MlflowClient, experiment: Experiment) -> None:
 def _has_seeds(client: MlflowClient, experiment_id: str) -> bool:
     newest = client.search_runs([experiment_id], TRAININGS, max_results=1)
     seed = newest[0].data.params.get("seed", "0") if newest else "0"
-    other = f"{TRAININGS} AND params.seed != '{int(seed) if seed.isdigit() else 0}'"
+    other = f"{TRAININGS} AND params.seed != '{read_count(seed) or 0}'"
     return bool(client.search_runs([experiment_id], other, max_results=1))
 
 

@@ -47,7 +47,7 @@ def test_seeds_are_chosen_by_range_or_list() -> None:
     assert choose_seeds(matched, "4,0").seeds == (0, 4)
     with pytest.raises(ExperimentError, match=r"seeds \[9\] are not declared in matched; it has \[0, 1, 2, 3, 4\]"):
         choose_seeds(matched, "0,9")
-    with pytest.raises(ExperimentError, match='"x" names no seeds; write them as 0-4 or 0,2,7'):
+    with pytest.raises(ExperimentError, match='"x" names no seeds, or too many; write them as 0-4 or 0,2,7'):
         choose_seeds(matched, "x")
 
 

@@ -81,7 +81,7 @@ class Conclusion:
         Raises AnalysisError for a row or column that the table does not have.
         """
         names = list(self.rows)
-        variant = names[int(row)] if str(row).isdigit() and int(row) < len(names) else str(row)
+        variant = names[int(row)] if str(row).isdecimal() and int(row) < len(names) else str(row)
         if variant not in names:
             raise AnalysisError(
                 f'"{row}" is not a row of this table; choose 0 to {len(names) - 1} or {", ".join(names)}'

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.plain import escape_controls
+
 if TYPE_CHECKING:
     from pipeline.images import Images
     from pipeline.serving.look import Look
@@ -55,7 +57,7 @@ def tabulate(asked: Asked, looks: Sequence[Look], answers: Answers) -> str:
     wide = len(classes) > MOST_COLUMNS or max(map(len, classes)) >= WIDTH
     said = [f"{classes[rank(row)[0]]} ({100 * max(row):.1f} %)" for row in answers]
     room = max(ANSWER, *map(len, said))
-    width = max(len("picture"), *(len(str(look.path)) for look in looks))
+    width = max(len("picture"), *(len(name_picture(look)) for look in looks))
     rest = "  then" if wide else "".join(f"{name:>{WIDTH}}" for name in classes)
     lines = [f"{asked.word:<{room}}  {'picture':<{width}}{rest}"]
     for look, row, answer in zip(looks, answers, said, strict=True):
@@ -64,8 +66,13 @@ def tabulate(asked: Asked, looks: Sequence[Look], answers: Answers) -> str:
             rest = "  " + ", ".join(f"{classes[place]} {row[place]:.2f}" for place in following)
         else:
             rest = "".join(f"{value:>{WIDTH}.2f}" for value in row)
-        lines.append(f"{answer:<{room}}  {look.path!s:<{width}}{rest}")
+        lines.append(f"{answer:<{room}}  {name_picture(look):<{width}}{rest}")
     return "\n".join(lines)
+
+
+def name_picture(look: Look) -> str:
+    """The picture's path, as it may stand in a terminal."""
+    return escape_controls(str(look.path))
 
 
 def list_doubts(asked: Asked, look: Look, row: Sequence[float]) -> list[str]:

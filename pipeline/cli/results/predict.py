@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import check_experiment, check_variant, name_experiment
-from pipeline.cli.results.answers import Answers, Asked, Results, list_doubts, list_json, tabulate
+from pipeline.cli.results.answers import Answers, Asked, Results, list_doubts, list_json, name_picture, tabulate
 from pipeline.cli.terminal import quiet_stderr
 from pipeline.errors import DataError
-from pipeline.plain import count
+from pipeline.plain import count, escape_controls
 from pipeline.study.experiment import open_experiment
 from pipeline.study.tags import PARAM_DATA_NAME
 from pipeline.study.variants import VARIANTS
@@ -114,7 +114,7 @@ def _look_at_all(
         if targets:
             targets[place].parent.mkdir(parents=True, exist_ok=True)
             look.draw().save(targets[place])
-            click.echo(f"saved {targets[place]}", err=True)
+            click.echo(f"saved {escape_controls(str(targets[place]))}", err=True)
         distance = describe_distance(look, sample)
         yield replace(look, doubts=(*look.doubts, distance)) if distance else look
 
@@ -150,10 +150,10 @@ def _tell(asked: Asked, results: Results, answers: Answers) -> None:
     looks = [result for result in results if not isinstance(result, str)]
     for look, row in zip(looks, answers, strict=False):
         for doubt in list_doubts(asked, look, row):
-            click.echo(f"Warning: {look.path}: {doubt}", err=True)
+            click.echo(f"Warning: {name_picture(look)}: {doubt}", err=True)
     for result in results:
         if isinstance(result, str):
-            click.echo(f"Error: {result}", err=True)
+            click.echo(f"Error: {escape_controls(result)}", err=True)
 
 
 def _name_targets(images: Sequence[Path], explain: bool, folder: Path | None) -> list[Path]:

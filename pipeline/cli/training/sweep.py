@@ -137,7 +137,7 @@ def list_cells(cells: Sequence[Cell], *, each: bool) -> Iterator[str]:
     by_variant: dict[str, list[Cell]] = {}
     for cell in cells:
         by_variant.setdefault(cell.name if each else cell.variant.name, []).append(cell)
-    width = max(24, *(len(cell.name) for cell in cells)) + 2
+    width = max([24, *(len(cell.name) for cell in cells)]) + 2
     for name, own in by_variant.items():
         if len(own) == 1:
             yield f"{own[0].name:<{width}}{own[0].state:<9} {own[0].run_id}".rstrip()

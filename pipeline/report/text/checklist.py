@@ -75,9 +75,11 @@ def check_claims(comparison: Comparison, sources: Sources) -> tuple[str, str]:
         return NO, "No claim was declared, so this report describes and judges nothing."
     if not sources.frozen_at:
         return UNKNOWN, "The claims were never frozen."
-    first, frozen = comparison.runs["started"].min(), pd.Timestamp(sources.frozen_at)
-    times = f"The claims were frozen at {_say_time(frozen)}; the first run compared began at {_say_time(first)}"
-    if first < frozen:
+    frozen = pd.to_datetime(sources.frozen_at, errors="coerce", utc=True)
+    when = "an unknown time" if pd.isna(frozen) else _say_time(frozen)
+    first = comparison.runs["started"].min()
+    times = f"The claims were frozen at {when}; the first run compared began at {_say_time(first)}"
+    if comparison.question.standing == "late":
         return NO, f"{times}, so nothing shows that they were not written to fit it."
     changed = [verdict.name for verdict in comparison.verdicts if verdict.verdict == "DEVIATED"]
     if changed:

@@ -25,6 +25,7 @@ from pipeline.private import make_folder, name_file, open_privately
 from pipeline.tracking.mlflow_internals import LOGGED_IMAGES, name_step_image
 from pipeline.tracking.quick import locate_journals
 from pipeline.tracking.store import STORE_ERRORS, Store, first_line, is_unreachable
+from pipeline.tracking.values import read_number
 
 PATIENCE = "PIPELINE_STORE_PATIENCE"
 PATIENCE_SECONDS = 120.0
@@ -37,6 +38,15 @@ Write = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 
+def read_patience() -> float:
+    """How many seconds a call to the store is tried again; raises StoreError for what is no number."""
+    given = os.environ.get(PATIENCE, str(PATIENCE_SECONDS))
+    seconds = read_number(given)
+    if seconds is None:
+        raise StoreError(f'{PATIENCE} is "{given}"; set it to a number of seconds, such as {PATIENCE_SECONDS:g}')
+    return seconds
+
+
 class Journal:
     """The writes of one run, delivered in their order; what an earlier process could not deliver comes first."""
 
@@ -44,6 +54,7 @@ class Journal:
         self.client, self.run_id = store.client, run_id
         self.path = locate_journals(store) / f"{run_id}.jsonl"
         self.pending = list(_read_writes(self.path))
+        self.patience = read_patience()
         self.next_try = 0.0
         self.reason = "it does not answer"
 
@@ -110,7 +121,7 @@ class Journal:
         Raises StoreUnreachable when PIPELINE_STORE_PATIENCE seconds are over, and at once what the store says when it
         refuses.
         """
-        deadline = time.monotonic() + float(os.environ.get(PATIENCE, PATIENCE_SECONDS))
+        deadline = time.monotonic() + self.patience
         while True:
             try:
                 if self.deliver():
