@@ -60,14 +60,14 @@ class Compared:
 
 
 def train(
-    arch: str = "conv2_3x3",
+    arch: str = "",
     *,
     variants: str | Path = "",
     resume: str = "",
     on_epoch: Callable[[int, Mapping[str, float]], object] | None = None,
     **settings: Any,
 ) -> TrainedRun:
-    """Train one variant and log everything to MLflow, or go on with the run `resume`.
+    """Train one variant (conv2_3x3 if none is named) and log everything to MLflow, or go on with the run `resume`.
 
     `variants` is a TOML file with [[variant]] tables of your own; `settings` are fields of study.settings.Settings, as
     epochs=3; `on_epoch` is called with the number and the metrics of each finished epoch.
@@ -88,10 +88,10 @@ def train(
                 on_epoch(epoch, metrics)
 
     if resume:
-        if variants or settings:
+        if arch or variants or settings:
             raise ResumeError(f"run {resume} has its own variant and settings; leave others out beside resume")
         return resume_training(resume, *find_resumable(open_store(), resume), Progress())
-    variant = find_variant(arch, load_variants(variants))
+    variant = find_variant(arch or "conv2_3x3", load_variants(variants))
     return train_variant(variant, make_settings(**settings), Progress())
 
 

@@ -170,6 +170,6 @@ def _identify(choice: Choice, source: Source) -> dict[str, str]:
         "weights sha256": facts[tags.WEIGHTS_SHA256],
         "cell": facts.get(tags.FINGERPRINT, "unknown"),
         "git commit": facts.get(tags.COMMIT, "unknown") + dirty,
-        "threads": facts.get("threads", "unknown"),
+        "threads": facts["threads"],
     }
     return identity | {name: source.versions.get(name, "unknown") for name in ("tensorflow", "keras", "numpy")}

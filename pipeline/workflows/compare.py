@@ -30,6 +30,7 @@ from pipeline.report.text.conclusion import (
 from pipeline.study import metrics
 from pipeline.study.experiment import Experiment, open_experiment
 from pipeline.study.facts import restore_settings
+from pipeline.study.settings import COMPARED
 from pipeline.study.tags import KIND, NOTE, OUTCOME, PARAM_DATA_SHA256, TABLE_SHA256
 from pipeline.study.variants import VARIANTS
 from pipeline.tracking.files.hashes import demand_recorded_metrics
@@ -100,6 +101,9 @@ def find_comparison(
 
     Raises RunsDamaged where the metrics of one of them are not those that were recorded.
     """
+    for name in asked or {}:
+        if name not in COMPARED:
+            raise AnalysisError(f'runs are not chosen by "{name}"; choose one of {", ".join(COMPARED)}')
     declared, store, experiment_id, runs = read_experiment(experiment)
     question = Question(rule=rule or ("all-seeds" if declared else "newest"), asked=asked or {}, show=show)
     frozen, frozen_at = read_frozen(store, experiment_id)

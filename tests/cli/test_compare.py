@@ -191,6 +191,7 @@ def test_the_gate_passes_the_same_weights_and_fails_others(
         (("study", "--precision", "mixed_bfloat16"), "Error: no finished run with precision mixed_bfloat16 to compare"),
         (("study", "--jit", "on"), "Error: no finished run with jit on to compare; train a variant first"),
         (("study", "--trace", "x", "TEST_LOSS"), 'Error: "x" is not a row of this table; choose 0 to 13 or conv2_3x3'),
+        (("study", "--trace", "²", "TEST_LOSS"), 'Error: "²" is not a row of this table; choose 0 to 13 or conv2_3x3'),
         (("study", "--trace", "0", "X"), 'Error: "X" is not a column of this table; choose one of #ConvNets'),
         (("missing.toml",), "Error: missing.toml: cannot be read (No such file or directory); give a TOML file"),
     ],

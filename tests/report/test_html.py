@@ -193,7 +193,8 @@ def test_the_checklist_promises_nothing_that_was_not_recorded(study: Comparison,
     assert full["Are the claims fixed before the runs?"] == "yes"
     late = describe(study, frozen_at="2026-06-01T00:00:00+00:00")
     bare = replace(late, runs=tuple(replace(run, commit="", dirty=None, environment={}) for run in late.runs))
-    words = answers(study, bare)
+    too_late = replace(study, question=replace(study.question, standing="late"))
+    words = answers(too_late, bare)
     assert words["Is the code of every run known?"] == "no"
     assert words["Are the claims fixed before the runs?"] == "no"
     assert words["Are the software versions given?"] == "not recorded"
@@ -210,7 +211,17 @@ def test_the_checklist_promises_nothing_that_was_not_recorded(study: Comparison,
         assert row in text
 
 
+def test_a_moment_between_the_first_runs_and_the_freezing_is_not_late(study: Comparison) -> None:
+    first = study.runs["started"].min()
+    at_once = describe(study, frozen_at=(first + pd.Timedelta(seconds=1)).isoformat())
+    assert answers(study, at_once)["Are the claims fixed before the runs?"] == "yes"
+    for unreadable in ("garbage", "2026-06-01T00:00:00"):
+        late = replace(study, question=replace(study.question, standing="late"))
+        assert answers(late, describe(study, frozen_at=unreadable))["Are the claims fixed before the runs?"] == "no"
+
+
 def test_runs_on_different_machines_and_late_claims_are_told(study: Comparison) -> None:
+    study = replace(study, question=replace(study.question, standing="late"))
     sources = describe(study, frozen_at="2026-06-01T00:00:00+00:00")
     other = replace(sources.runs[0], environment={**sources.runs[0].environment, "cpu": "d", "packages": ["a==1"]})
     text = render(study, replace(sources, runs=(replace(other, weights=b""), *sources.runs[1:5])))

@@ -129,4 +129,9 @@ def test_the_card_holds_the_numbers_of_the_analysis() -> None:
     for value in (choice.run_id, "d" * 64, "e" * 64, "f" * 64, f"{'c' * 40} (with changes, see git.diff)"):
         assert f"`{value}`" in card
     assert len(card) < 5000
+    del facts["learning-rate"]
+    assert "Adam at unknown" in write_card(choice, source)
+    foreign = write_card(choice, replace(source, facts={**facts, "learning-rate": "<b>", "data-sha256": "`<b>"}))
+    assert r"Adam at \<b\>" in foreign
+    assert "sha256 `` `<b> ``;" in foreign
     assert pd.notna(accuracies).all()

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import ExperimentError
 from pipeline.study.claims import Claim, hash_claim
-from pipeline.study.experiment import SETTINGS_KEYS, Experiment, hash_plan, load_experiment
+from pipeline.study.experiment import SETTINGS_KEYS, Experiment, find_data, hash_plan, load_experiment, parse_seeds
 from pipeline.study.settings import Settings
 from pipeline.study.variants import VARIANTS, matched_twins, published_variants
 
@@ -266,7 +266,7 @@ def test_the_hash_is_stable_over_versions():
 DATA = HEAD + '[settings]\ndata = "{}"\n'
 
 
-def test_data_are_found_from_the_files_own_folder_then_as_they_stand(tmp_path, monkeypatch):
+def test_data_are_found_from_the_files_own_folder_or_one_above(tmp_path, monkeypatch):
     (tmp_path / "studies").mkdir()
     (tmp_path / "elsewhere.npz").touch()
     (tmp_path / "studies" / "beside.npz").touch()
@@ -278,7 +278,8 @@ def test_data_are_found_from_the_files_own_folder_then_as_they_stand(tmp_path, m
 
     assert find("beside.npz") == str(tmp_path / "studies" / "beside.npz")
     assert find("../elsewhere.npz") == str(tmp_path / "studies" / "../elsewhere.npz")
-    assert find("elsewhere.npz") == "elsewhere.npz"  # from the current folder, as before
+    assert find("elsewhere.npz") == str(tmp_path / "elsewhere.npz")
+    assert find("nowhere.npz") == "nowhere.npz"
     assert find(str(tmp_path / "elsewhere.npz")) == str(tmp_path / "elsewhere.npz")
     assert find("~/mine.npz") == str(tmp_path / "home" / "mine.npz")
     assert find("~nobody-of-this-name/mine.npz") == "~nobody-of-this-name/mine.npz"
@@ -291,3 +292,27 @@ def test_a_frozen_plan_says_of_the_data_what_the_file_says(tmp_path):
     (tmp_path / "beside.npz").touch()
     assert hash_plan(load_text(tmp_path, text)) == before
     assert load_experiment(FOLDER / "smoke.toml").settings.data == "tests/mnist-subset.npz"
+
+
+def test_data_are_found_from_the_folders_above_the_file_wherever_the_command_is_typed(tmp_path, monkeypatch):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    for folder in (tmp_path, tmp_path / "elsewhere"):
+        (folder / "set.npz").touch()
+    path = tmp_path / "experiments" / "mine.toml"
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert find_data(path, "set.npz") == str(tmp_path / "set.npz")
+    monkeypatch.chdir(tmp_path)
+    assert find_data(path, "set.npz") == "set.npz"
+    (tmp_path / "experiments" / "set.npz").touch()
+    assert find_data(path, "set.npz") == str(path.with_name("set.npz"))
+
+
+@pytest.mark.parametrize("seeds", ["4-0", "0-999999999999", "0-9999999999", "-3", "1,,2", "0x1", "²"])
+def test_ranges_that_name_no_seeds_are_refused(seeds):
+    with pytest.raises(ExperimentError, match=r"names no seeds, or too many; write them as 0-4 or 0,2,7$"):
+        parse_seeds(seeds)
+
+
+def test_seeds_may_stand_apart():
+    assert parse_seeds("0-2, 7") == {0, 1, 2, 7}

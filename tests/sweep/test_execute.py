@@ -8,6 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dask
@@ -107,6 +108,21 @@ def test_a_store_that_stays_away_ends_the_cell(monkeypatch: pytest.MonkeyPatch) 
     )
     monkeypatch.setattr(execute, "UNREACHABLE_SECONDS", 0.0)
     assert run_process(JOB).returncode == StoreUnreachable.exit_code
+
+
+def test_each_outage_of_a_store_has_its_own_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = iter([(StoreUnreachable.exit_code, 5.0), (StoreUnreachable.exit_code, 10_000.0), (0, 5.0)])
+    now = [0.0]
+
+    def start(job: Job) -> tuple[int, list[str]]:
+        code, seconds = next(ended)
+        now[0] += seconds
+        return code, ["its last line"]
+
+    monkeypatch.setattr(execute, "start_cell", start)
+    monkeypatch.setattr(execute.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(execute.time, "sleep", lambda seconds: None)
+    assert run_process(replace(JOB, attempts=1)).returncode == 0
 
 
 def test_a_scheduler_without_tls_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_uri: str) -> None:

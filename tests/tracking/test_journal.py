@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 from mlflow.tracking import MlflowClient
 
-from pipeline.errors import StoreUnreachable
+from pipeline.errors import StoreError, StoreUnreachable
 from pipeline.tracking.quick import find_journals, locate_journals
 from pipeline.tracking.store import Store, is_unreachable, open_store
 from pipeline.tracking.write.journal import Journal
@@ -125,3 +125,11 @@ TWICE = sqlalchemy.exc.IntegrityError("INSERT", {}, Exception("UNIQUE constraint
 )
 def test_only_what_may_pass_counts_as_away(error: Exception, away: bool) -> None:
     assert is_unreachable(error) is away
+
+
+def test_a_patience_that_is_no_number_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_STORE_PATIENCE", "2m")
+    with pytest.raises(
+        StoreError, match=r'^PIPELINE_STORE_PATIENCE is "2m"; set it to a number of seconds, such as 120$'
+    ):
+        Journal(store, "0" * 32)

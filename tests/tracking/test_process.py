@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline.errors import CellTaken
-from pipeline.tracking.process import LIMIT, PREFIX, hold_lease, identify_process, read_leases
+from pipeline.study.tags import PID
+from pipeline.tracking.process import LIMIT, PREFIX, hold_lease, identify_process, is_alive, read_leases
 from pipeline.tracking.store import Store, find_experiment, open_store
 
 CELL = "a" * 64
@@ -100,3 +101,8 @@ def test_of_two_that_claim_at_once_the_first_by_name_waits_for_the_other_to_with
     timer.start()
     with hold_lease(store, experiment_id, CELL):
         assert not timer.is_alive()
+
+
+def test_a_process_number_that_no_process_can_have_is_dead() -> None:
+    tags = {**identify_process(), PID: "999999999999"}
+    assert not is_alive(tags)

@@ -115,3 +115,15 @@ def test_a_lock_that_another_process_keeps_is_one_line(tmp_path: Path, monkeypat
 def test_the_default_store_is_mlflows_own_in_the_project_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert resolve_uri() == f"sqlite:///{ROOT / 'mlflow.db'}"
+
+
+def test_artifacts_are_kept_beside_the_database_whatever_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    store = open_store()
+    experiment = store.client.get_experiment(find_experiment(store, "study", create=True))
+    assert experiment.artifact_location == str(tmp_path / "mlruns" / experiment.experiment_id)
+    assert Path.cwd() == tmp_path / "elsewhere"
