@@ -56,6 +56,8 @@ class Images:
 
 
 MNIST = Images()
+MNIST_TRAIN = 60_000
+"""Its training images."""
 
 
 def restore_images(facts: Mapping[str, Any]) -> Images:

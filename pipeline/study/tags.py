@@ -30,6 +30,7 @@ GIT_DIRTY = "git.dirty"
 DATA_SHA256 = "data.sha256"
 DATA_SOURCE = "data.source"
 DATA_INK = "data.ink"
+TRAIN_IMAGES = "data.train_images"  # how many a run was trained on
 MODEL_INPUT = "model.input"  # pixels: the logged model normalises them; those of earlier versions wanted it done
 PIXELS = "pixels"
 

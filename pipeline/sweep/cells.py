@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from pipeline.images import MNIST, Images
+from pipeline.images import MNIST, MNIST_TRAIN, Images
 from pipeline.study.experiment import Experiment
 from pipeline.study.facts import restore_row
 from pipeline.study.settings import RULES, Settings
@@ -24,7 +24,7 @@ NOTHING: tuple[State, str, int] = "to do", "", 0
 class Cell:
     """One variant with one seed in one experiment; `run_id` is its run, where it has one that can serve.
 
-    `last_epoch` is the last one that this run has finished.
+    `last_epoch` is the last one that this run has finished, `train_images` the number that it is trained on.
     """
 
     variant: Variant
@@ -33,6 +33,7 @@ class Cell:
     state: State = "to do"
     run_id: str = ""
     last_epoch: int = 0
+    train_images: int = MNIST_TRAIN
     images: Images = MNIST
 
     @property
@@ -41,7 +42,13 @@ class Cell:
         return f"{self.variant.name}-s{self.settings.seed}"
 
 
-def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame, images: Images = MNIST) -> list[Cell]:
+def plan_cells(
+    experiment: Experiment,
+    data_sha256: str,
+    runs: pd.DataFrame,
+    images: Images = MNIST,
+    train_images: int = MNIST_TRAIN,
+) -> list[Cell]:
     """Every cell of the experiment, whole seeds first, with what `runs` (tracking.runs.read_runs) holds of it.
 
     A cell is finished if a run of its fingerprint is, running if the newest such run is alive, and stopped if that was
@@ -55,7 +62,8 @@ def plan_cells(experiment: Experiment, data_sha256: str, runs: pd.DataFrame, ima
             fingerprint = fingerprint_training(variant, settings, data_sha256)
             state, run_id, last = judged.get(fingerprint, NOTHING)
             known = Cell(variant=variant, settings=settings, fingerprint=fingerprint, images=images)
-            cells.append(replace(known, state=state, run_id=run_id, last_epoch=min(last, settings.epochs)))
+            found = replace(known, state=state, run_id=run_id, last_epoch=min(last, settings.epochs))
+            cells.append(replace(found, train_images=settings.subset or train_images))
     return cells
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from pipeline.analysis.table.selection import read_images
 from pipeline.errors import ExperimentError
-from pipeline.images import MNIST, Images
+from pipeline.images import MNIST, MNIST_TRAIN, Images
 from pipeline.plain import count, format_duration
 from pipeline.study import metrics
 from pipeline.study.layers import plan_layers
@@ -24,7 +24,6 @@ from pipeline.study.settings import Settings
 from pipeline.study.variants import VARIANTS, Variant
 from pipeline.sweep.cells import Cell
 
-WHOLE = 60_000
 STARTUP_SECONDS = 12.0  # start, figures and model of one cell, as seen on two quiet cores, until a run has finished
 EVALUATION_SHARE = 1.15
 """A whole epoch in terms of its batches, evaluation included, until one has been seen."""
@@ -61,7 +60,7 @@ def count_work(variant: Variant, number: int, images: Images = MNIST) -> float:
 def count_cell_work(cell: Cell) -> float:
     """Multiply-adds of the epochs that a cell has left."""
     epochs = cell.settings.epochs - cell.last_epoch
-    return epochs * count_work(cell.variant, cell.settings.subset or WHOLE, cell.images)
+    return epochs * count_work(cell.variant, cell.train_images, cell.images)
 
 
 def order_cells(cells: Sequence[Cell]) -> list[Cell]:
@@ -113,7 +112,7 @@ def _estimate_by(rates: Estimate, rest: float, cells: Sequence[Cell]) -> Estimat
 
 def estimate_epoch(variant: Variant, settings: Settings, runs: pd.DataFrame) -> float | None:
     """Seconds for an epoch of one training; None where this machine has finished no run."""
-    cell = Cell(variant=variant, settings=settings, fingerprint="")
+    cell = Cell(variant=variant, settings=settings, fingerprint="", train_images=settings.subset or MNIST_TRAIN)
     measured = _measure([cell], runs)
     return None if measured is None else measured[0].middle * count_cell_work(cell) / settings.epochs
 
@@ -128,10 +127,10 @@ def _measure(cells: Sequence[Cell], runs: pd.DataFrame) -> tuple[Estimate, float
     seen = own[own["variant"].isin(list(variants))]
     if seen.empty:
         return None
-    work = [
-        count_work(variants[run["variant"]], run["subset"] or WHOLE, read_images(run))
-        for run in seen.to_dict("records")
-    ]
+    known = seen["train_images"].where(seen["train_images"] > 0)  # runs of earlier versions do not say it
+    numbers = known.fillna(seen["subset"].where(seen["subset"] > 0, MNIST_TRAIN))
+    records = zip(seen.to_dict("records"), numbers, strict=True)
+    work = [count_work(variants[run["variant"]], int(number), read_images(run)) for run, number in records]
     rates = Estimate(*(seen[metrics.EPOCH_SECONDS.final] / work).quantile([0.1, 0.5, 0.9]))
     rest = (own["seconds"] - own["epochs"] * own[metrics.EPOCH_SECONDS.final]).dropna()
     return rates, float(rest.clip(lower=0).median()) if len(rest) else STARTUP_SECONDS

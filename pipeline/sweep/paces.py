@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.errors import StoreError
 from pipeline.plain import escape_controls
 from pipeline.study import metrics
-from pipeline.study.tags import EPOCH, HOST, OUTCOME
+from pipeline.study.tags import EPOCH, HOST, OUTCOME, TRAIN_IMAGES
 from pipeline.sweep.estimate import EVALUATION_SHARE, estimate_epoch
 from pipeline.tracking.mlflow_internals import Keys
 from pipeline.tracking.quick import read_experiments, store_errors
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PACES: Keys = {
     "params": {"arch": "variant", "subset": "subset", "epochs": "epochs"},
-    "tags": {OUTCOME: "outcome", HOST: "host"},
+    "tags": {OUTCOME: "outcome", HOST: "host", TRAIN_IMAGES: "train_images"},
     "latest_metrics": {str(metrics.EPOCH_SECONDS.final): str(metrics.EPOCH_SECONDS.final)},
 }
 LEAST_SHARE = 0.05
@@ -34,14 +34,14 @@ LEAST_SHARE = 0.05
 
 
 def read_paces(store: Store) -> pd.DataFrame:
-    """Variant, subset, outcome, host and final/epoch_seconds of every training of every experiment; raises StoreError.
+    """The columns of PACES for every training of every experiment; raises StoreError.
 
     `seconds` is from its start to its end. A run whose numbers cannot be understood is left out.
     """
     with store_errors(store):
         listed = read_experiments(store.database) if store.database else read_pages(store.client.search_experiments)
         rows = pd.concat([read_rows(store, each.experiment_id, PACES) for each in listed])
-    for name in ("subset", "epochs", "started", "ended", metrics.EPOCH_SECONDS.final):
+    for name in ("subset", "train_images", "epochs", "started", "ended", metrics.EPOCH_SECONDS.final):
         rows[name] = pd.to_numeric(rows[name], errors="coerce")
     rows["seconds"] = (rows["ended"] - rows["started"]) / 1000
     return rows[(rows["subset"] >= 0) & (rows[metrics.EPOCH_SECONDS.final] > 0)].astype({"subset": int})

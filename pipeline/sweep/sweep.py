@@ -75,7 +75,8 @@ class Sweep:
 
     def judge_cells(self, runs: pd.DataFrame) -> list[Cell]:
         """Every cell with its state by `runs`, as `read_runs` gives them."""
-        return plan_cells(self.declared, self.dataset.sha256, runs, self.dataset.images)
+        dataset = self.dataset
+        return plan_cells(self.declared, dataset.sha256, runs, dataset.images, len(dataset.y_train))
 
     def read_paces(self, runs: pd.DataFrame) -> pd.DataFrame:
         """The runs by which this machine is timed: the experiment's own, else those of every experiment."""

@@ -33,6 +33,7 @@ TAGS: Mapping[str, str] = {
     tags.FINGERPRINT: "fingerprint",
     tags.HOST: "host",
     tags.EPOCH: "last_epoch",
+    tags.TRAIN_IMAGES: "train_images",
     tags.EVIDENCE: "evidence",
     tags.ORIGIN: "origin",
 }
@@ -56,7 +57,10 @@ CURVES = (
     *(metrics.TRAIN_LOSS, metrics.TEST_LOSS, metrics.HONEST_TRAIN_LOSS, metrics.HONEST_TEST_LOSS),
     metrics.TEST_ACCURACY,
 )
-NUMBERS = ("depth_called", "depth_counted", "kernel", "parameters", "trainable_parameters", "classes", "last_epoch")
+NUMBERS = (
+    *("depth_called", "depth_counted", "kernel", "parameters", "trainable_parameters", "classes", "last_epoch"),
+    "train_images",
+)
 TEXTS = (*(name for name in TAGS.values() if name not in NUMBERS), "data_sha256", "data_name", "image_shape", "status")
 UNKNOWN = -1
 

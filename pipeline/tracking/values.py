@@ -14,7 +14,7 @@ from pipeline.images import CLASSES, SHAPE, is_number, is_shape
 from pipeline.plain import escape_controls
 from pipeline.study import metrics
 from pipeline.study.settings import RULES, name_option
-from pipeline.study.tags import ATTEMPT, BOOT_ID, EPOCH, HEARTBEAT, HOST, PID, PID_STARTED
+from pipeline.study.tags import ATTEMPT, BOOT_ID, EPOCH, HEARTBEAT, HOST, PID, PID_STARTED, TRAIN_IMAGES
 
 WHOLE = re.compile(r"[0-9]{1,12}", re.ASCII)
 SHOWN = 40  # characters of a bad value
@@ -91,7 +91,7 @@ PARAMS: Mapping[str, Check] = {
 """What a param may say of a training that is read back; one that has another cannot be understood."""
 TAGS: Mapping[str, Check] = {
     HEARTBEAT: _accept(read_moment),
-    **dict.fromkeys((ATTEMPT, EPOCH, PID), _accept(read_count)),
+    **dict.fromkeys((ATTEMPT, EPOCH, PID, TRAIN_IMAGES), _accept(read_count)),
     PID_STARTED: _accept(read_number),
 }
 """What a tag may say; one that says something else counts as if it was not there."""

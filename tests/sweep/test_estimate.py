@@ -26,11 +26,18 @@ CELLS = plan_cells(STUDY, "a", NO_RUNS)
 REST = 31.0  # seconds beside the epochs
 
 
-def seen(seconds: float, host: str = socket.gethostname(), outcome: str = "finished") -> pd.DataFrame:
+def seen(
+    seconds: float,
+    host: str = socket.gethostname(),
+    outcome: str = "finished",
+    subset: int = 600,
+    train_images: float = float("nan"),
+) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "variant": ["conv2_3x3"],
-            "subset": [600],
+            "subset": [subset],
+            "train_images": [train_images],
             "outcome": [outcome],
             "host": [host],
             "final/epoch_seconds": [seconds],
@@ -53,6 +60,16 @@ def test_an_estimate_scales_with_work_and_leaves_out_what_is_done() -> None:
     assert both.middle == pytest.approx(20.0 * (1 + ratio) + 2 * REST)
     stopped = estimate_cells([replace(CELLS[0], state="stopped", last_epoch=7)], seen(2.0))
     assert stopped.middle == pytest.approx(3 * 2.0 + REST)
+
+
+def test_a_small_data_set_is_no_small_part_of_mnist() -> None:
+    small = replace(STUDY, settings=replace(STUDY.settings, subset=0))
+    cells = plan_cells(small, "a", NO_RUNS, train_images=600)
+    assert estimate_cells(cells[:1], seen(2.0)).middle == pytest.approx(10 * 2.0 + REST)
+    whole = estimate_cells(plan_cells(small, "a", NO_RUNS)[:1], seen(2.0, subset=0, train_images=600))
+    assert whole.middle == pytest.approx(10 * 2.0 * 100 + REST)
+    earlier = estimate_cells(plan_cells(small, "a", NO_RUNS)[:1], seen(2.0, subset=0))
+    assert earlier.middle == pytest.approx(10 * 2.0 + REST)
 
 
 def test_other_machines_and_unfinished_runs_tell_nothing() -> None:

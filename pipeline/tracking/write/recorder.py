@@ -118,7 +118,8 @@ class Recorder(Observer):
         except STORE_ERRORS:  # another run logged the same data at the same moment, and MLflow keeps them once
             self.call(self.client.log_inputs, self.run_id, inputs)
         self.log_params({tags.PARAM_DATA_SHA256: dataset.sha256, tags.PARAM_DATA_NAME: dataset.name})
-        self.log({}, {tags.DATA_SHA256: dataset.sha256, tags.DATA_SOURCE: dataset.source, tags.DATA_INK: dataset.ink})
+        named = {tags.DATA_SHA256: dataset.sha256, tags.DATA_SOURCE: dataset.source, tags.DATA_INK: dataset.ink}
+        self.log({}, {**named, tags.TRAIN_IMAGES: str(len(dataset.y_train))})
 
     def end(self, outcome: str, reason: str) -> None:
         """Say how the run ended, in tags of our own: `mlflow run` overwrites the status."""
