@@ -52,12 +52,12 @@ class Dataset:
 
     @property
     def y_train(self) -> Array:
-        """Training labels, uint8 (N,)."""
+        """Training labels (N,), uint8, or int32 of more than 256 classes."""
         return self.raw.y_train
 
     @property
     def y_test(self) -> Array:
-        """Test labels, uint8 (N,)."""
+        """Test labels (N,), uint8, or int32 of more than 256 classes."""
         return self.raw.y_test
 
 

@@ -129,11 +129,12 @@ def _measure_cost(path: str, found: Found | None = None) -> Cost:
     experiment = load_experiment(path)
     declared = len(experiment.variants) * len(experiment.seeds)
     if found is None:
-        return Cost(runs=0, declared=declared, hours=0.0, restarts=0, machines=Counter())
+        return Cost(experiment=experiment.name, runs=0, declared=declared, hours=0.0, restarts=0, machines=Counter())
     runs = found.comparison.runs
     seconds = read_history(found.store, list(runs["run_id"]), (metrics.EPOCH_SECONDS,))["value"].sum()
     sources = read_provenance(found.store, found.experiment_id, runs, ())
     return Cost(
+        experiment=experiment.name,
         runs=len(runs),
         declared=declared,
         hours=float(seconds) / 3600,

@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.entries import Entry
+from pipeline.analysis.table.selection import MNIST_SHA256
 from pipeline.report.pages.table import render_markdown, write_caption
 from pipeline.report.text.conclusion import itemise_verdicts, say_remarks, tabulate_verdicts
 from pipeline.report.text.escape import escape_markdown, write_table
@@ -52,6 +53,7 @@ of processor.
 class Cost:
     """What the runs of an experiment took: `hours` of one core, `restarts` of killed runs, runs by `machines`."""
 
+    experiment: str
     runs: int
     declared: int
     hours: float
@@ -93,11 +95,11 @@ def write_results(results: Results, links: Links) -> str:
     """The whole page."""
     fourteen, twins = results.fourteen, results.twins
     parts = ["# Results", "", "Written by `python -m pipeline publish`; the end says how to recompute it.", ""]
-    parts += ["## The notebook's fourteen networks", "", *_show_table(results, links), *_say_differences(fourteen), ""]
+    parts += ["## The notebook's networks", "", *_show_table(results, links), *_say_differences(fourteen), ""]
     parts += ["### In the notebook's own columns", "", render_markdown(fourteen.conclusion)]
     parts += ["## The claims", "", *_say_claims(results, links, say_verdict), ""]
     parts += [f"{escape_markdown(line)}\n" for line in (say_remarks(twins) if twins else ())]
-    parts += ["## What it took", "", _say_cost("mnist14", results.cost), _say_cost("twins", results.twins_cost), ""]
+    parts += ["## What it took", "", _say_cost(results.cost), _say_cost(results.twins_cost), ""]
     return "\n".join([*parts, RECOMPUTE])
 
 
@@ -142,12 +144,14 @@ def _format_row(entries: Mapping[str, Entry]) -> Iterator[str]:
 
 
 def _say_design(fourteen: Comparison, cost: Cost) -> str:
-    settings, seeds = fourteen.conclusion.settings, sorted(set(fourteen.conclusion.runs["seed"]))
-    seed = f"one seed ({seeds[0]}), so without a spread" if len(seeds) == 1 else f"{len(seeds)} seeds"
-    return (
-        f"{cost.runs} of {cost.declared} networks, {seed}, after the last of {settings.epochs} epochs on all 60,000 "
-        f"training images, on the 10,000 test images; {_name_machines(cost)}."
-    )
+    settings, seeds = fourteen.conclusion.settings, sorted(set(fourteen.runs["seed"]))
+    runs = f"{cost.runs} of {cost.declared} {'networks' if len(seeds) == 1 else 'runs'}"
+    seed = f"one seed ({seeds[0]}), so without a spread" if len(seeds) == 1 else f"the newest of {len(seeds)} seeds"
+    images = f"{settings.subset:,} training images"
+    if not settings.subset:
+        whole = settings.data_sha256 == MNIST_SHA256
+        images = "all 60,000 training images, on the 10,000 test images" if whole else "all training images"
+    return f"{runs}, {seed}, after the last of {settings.epochs} epochs on {images}; {_name_machines(cost)}."
 
 
 def _say_differences(fourteen: Comparison) -> list[str]:
@@ -165,11 +169,11 @@ def _say_differences(fourteen: Comparison) -> list[str]:
     ]
 
 
-def _say_cost(name: str, cost: Cost) -> str:
+def _say_cost(cost: Cost) -> str:
     if not cost.runs:
-        return f"- `{name}`: none of {cost.declared} runs yet."
+        return f"- `{cost.experiment}`: none of {cost.declared} runs yet."
     return (
-        f"- `{name}`: {cost.runs} of {cost.declared} runs, {cost.hours:.1f} hours of one core of "
+        f"- `{cost.experiment}`: {cost.runs} of {cost.declared} runs, {cost.hours:.1f} hours of one core of "
         f"{_name_machines(cost)}, with {cost.restarts} restarts of runs that were killed on the way."
     )
 
