@@ -139,6 +139,14 @@ def test_a_scheduler_without_tls_is_warned_of(tmp_path: Path, monkeypatch: pytes
         assert result.stderr.splitlines()[-1].startswith(said[scheme])
 
 
+@pytest.mark.parametrize("option", [("--workers", "2"), ("--budget", "2h")])
+def test_what_is_about_this_machine_is_refused_beside_a_scheduler(tmp_path: Path, option: tuple[str, str]) -> None:
+    path = write_study(tmp_path / "tiny.toml", epochs=1)
+    result = call("sweep", str(path), "--scheduler", "tls://127.0.0.1:9", *option)
+    said = "--budget and --workers are about this machine; leave them out beside --scheduler"
+    assert (result.exit_code, result.stderr) == (2, f"Error: {said} (see python -m pipeline sweep --help)\n")
+
+
 BLOCKED = """
 import re, signal
 from pathlib import Path

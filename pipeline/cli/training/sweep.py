@@ -103,6 +103,8 @@ def sweep(experiment: str, seeds: str, budget: str, force: bool, keep: bool, **h
     python -m pipeline sweep experiments/matched.toml --scheduler tls://head:8786
     """
     check_seeds(experiment, seeds)
+    if how["scheduler"] and (budget or how["workers"]):
+        raise click.UsageError("--budget and --workers are about this machine; leave them out beside --scheduler")
     seconds = parse_duration(budget) if budget else None
 
     from pipeline.cli.progress import CellLines
