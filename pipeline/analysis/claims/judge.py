@@ -133,9 +133,9 @@ def _decide_headline(claim: Claim, singles: Sequence[Weighed], parts: Sequence[V
         return "SUPPORTED"
     p_values = [min(1.0, single.draft.p / single.draft.look.share) for single in singles]
     levels = adjust_holm(p_values, claim.alpha)[1].tolist()
-    strict = {single.decide(level) for single, level in zip(singles, levels, strict=True)}
-    both = strict & {part.outcome for part in parts}
-    return next((word for word in ("REFUTED", "NEGLIGIBLE") if word in both), "INCONCLUSIVE")
+    strict = [single.decide(level) for single, level in zip(singles, levels, strict=True)]
+    agreed = [word for word, part in zip(strict, parts, strict=True) if word == part.outcome]
+    return next((word for word in ("REFUTED", "NEGLIGIBLE") if word in agreed), "INCONCLUSIVE")
 
 
 def _weigh_both(verdict: Verdict, other: Verdict) -> Verdict:
