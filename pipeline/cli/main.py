@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from pipeline.cli.store.bundle import bundle
 from pipeline.cli.store.doctor import doctor, sync
 from pipeline.cli.store.status import status
 from pipeline.cli.store.ui import ui
-from pipeline.cli.terminal import close, is_stdout_closed, outliving_terminal, showing_life
+from pipeline.cli.terminal import outliving_reader, outliving_terminal, showing_life
 from pipeline.cli.training.sweep import cell, cells, plan, sweep
 from pipeline.cli.training.train import replay, smoke, train
 from pipeline.errors import PipelineError, RunKilled, StoreUnreachable
@@ -45,6 +46,8 @@ class CommandGroup(click.Group):
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         gc.set_threshold(*GARBAGE)
+        if isinstance(sys.stdout, io.TextIOWrapper):  # one that cannot write a sign, as "ascii", writes its code
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             interrupts.install()
             code = super().main(args, *more, **{**settings, "standalone_mode": False})
@@ -72,17 +75,11 @@ class CommandGroup(click.Group):
             _fail_store(error)
 
     def invoke(self, context: click.Context) -> Any:
-        """Run a command; a reader of its lines that has left (`| head`) is not a failure of it."""
-        try:
-            with showing_life():
-                code = super().invoke(context)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            if not is_stdout_closed():  # another connection broke
-                raise
-            close(sys.stdout)
-            return 0
-        return code
+        """Run a command; a reader of its lines that has left is not a failure of it."""
+        code = None
+        with outliving_reader(), showing_life():
+            code = super().invoke(context)
+        return code  # noqa: RET504  None where the reader has left
 
 
 def _explain_usage(error: click.UsageError) -> str:

@@ -105,6 +105,18 @@ def close(stream: TextIO) -> None:
 
 
 @contextmanager
+def outliving_reader() -> Iterator[None]:
+    """Let a reader of standard output that has left (`| head`) end the block, and nothing else."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not is_stdout_closed():  # another connection broke
+            raise
+        close(sys.stdout)
+
+
+@contextmanager
 def outliving_terminal() -> Iterator[None]:
     """Let a terminal that has closed end no write in the block, nor one after it."""
     try:

@@ -71,6 +71,11 @@ class Claim:
         """How many epochs a run must have for an onset in the window to be seen; 0 for a claim about something else."""
         return self.epochs[1] + CONFIRMING_EPOCHS if self.epochs else 0
 
+    @property
+    def epochs_read(self) -> int:
+        """How many of the last epochs are averaged."""
+        return 3 if self.at == "mean of last 3 epochs" else 1
+
 
 CLAIM_KEYS: Mapping[str, Key] = {each.name: each.metadata["key"] for each in fields(Claim)}
 HEADLINE_KEYS = {key: CLAIM_KEYS[key] for key in ("name", "statement", "alpha", "all_of")}
@@ -96,7 +101,11 @@ def read_claims(path: Path, rows: Sequence[dict[str, Any]], last_epoch: int) -> 
         if claim.epochs_needed > last_epoch:
             latest = last_epoch - CONFIRMING_EPOCHS
             reason = f"an onset shows {CONFIRMING_EPOCHS} epochs later, and the last epoch is {last_epoch}"
-            raise refuse(path, place + "epochs", f"ends too late: {reason}; end it at {latest} or train longer")
+            remedy = f"end it at {latest} or train longer" if latest > 0 else "train longer"
+            raise refuse(path, place + "epochs", f"ends too late: {reason}; {remedy}")
+        if claim.epochs_read > last_epoch:
+            reason = f"there are no {claim.epochs_read} epochs, the last is {last_epoch}"
+            raise refuse(path, place + "at", f"{reason}; train longer or say last epoch")
         claims[claim.name] = claim
     _check_links(path, claims)
     return tuple(claims.values())
@@ -146,7 +155,8 @@ def _check_links(path: Path, claims: Mapping[str, Claim]) -> None:
     for name, claim in claims.items():
         for part in claim.all_of:
             if part not in parts:
-                raise refuse(path, f"claims[{name}].all_of", f'"{part}" is not a claim; choose from {", ".join(parts)}')
+                remedy = f"choose from {', '.join(parts)}" if parts else "there is none but headlines; declare it"
+                raise refuse(path, f"claims[{name}].all_of", f'"{part}" is not a claim; {remedy}')
         if not claim.all_of and alphas.setdefault(claim.family, claim.alpha) != claim.alpha:
             raise refuse(path, f"claims[{name}].alpha", f'family "{claim.family}" has another; give it one alpha')
 

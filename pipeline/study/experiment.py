@@ -139,7 +139,7 @@ def _read_looks(path: Path, table: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def load_variants(path: str | Path) -> Variants:
-    """The study's table, with the [[variant]] tables of a file (an experiment's too) if one is named.
+    """The study's table, with the [[variant]] tables, if any, of a file (an experiment's too) if one is named.
 
     Raises ExperimentError.
     """
@@ -148,8 +148,9 @@ def load_variants(path: str | Path) -> Variants:
     path = Path(path)
     table = read_toml(path)
     check_table(path, "", table, EXPERIMENT_KEYS)
-    require_keys(path, "", table, ("variant",))
-    return add_rows(path, table["variant"])
+    if "variants" not in table:  # no experiment, which may do without
+        require_keys(path, "", table, ("variant",))
+    return add_rows(path, table["variant"]) if "variant" in table else VARIANTS
 
 
 def open_experiment(experiment: str) -> Experiment | None:

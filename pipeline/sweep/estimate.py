@@ -25,6 +25,7 @@ from pipeline.study.variants import VARIANTS, Variant
 from pipeline.sweep.cells import Cell
 
 STARTUP_SECONDS = 12.0  # start, figures and model of one cell, as seen on two quiet cores, until a run has finished
+LEAST_WORK = 0.1  # of an epoch of the smallest cell: runs with less do not tell how long it takes
 EVALUATION_SHARE = 1.15
 """A whole epoch in terms of its batches, evaluation included, until one has been seen."""
 
@@ -120,7 +121,7 @@ def estimate_epoch(variant: Variant, settings: Settings, runs: pd.DataFrame) -> 
 def _measure(cells: Sequence[Cell], runs: pd.DataFrame) -> tuple[Estimate, float] | None:
     """Seconds for a multiply-add, and those that a run takes beside its epochs (start, figures, model; the median).
 
-    None where this machine has finished no run.
+    None where this machine has finished no run that tells: of much less work an epoch is mostly overhead.
     """
     variants = {**VARIANTS, **{cell.variant.name: cell.variant for cell in cells}}
     own = runs[(runs["outcome"] == "finished") & (runs["host"] == socket.gethostname())]
@@ -130,8 +131,14 @@ def _measure(cells: Sequence[Cell], runs: pd.DataFrame) -> tuple[Estimate, float
     known = seen["train_images"].where(seen["train_images"] > 0)  # runs of earlier versions do not say it
     numbers = known.fillna(seen["subset"].where(seen["subset"] > 0, MNIST_TRAIN))
     records = zip(seen.to_dict("records"), numbers, strict=True)
-    work = [count_work(variants[run["variant"]], int(number), read_images(run)) for run, number in records]
-    rates = Estimate(*(seen[metrics.EPOCH_SECONDS.final] / work).quantile([0.1, 0.5, 0.9]))
+    work = pd.Series(
+        [count_work(variants[run["variant"]], int(number), read_images(run)) for run, number in records], seen.index
+    )
+    least = min(count_work(cell.variant, cell.train_images, cell.images) for cell in cells)
+    like = work >= LEAST_WORK * least
+    if not like.any():
+        return None
+    rates = Estimate(*(seen[metrics.EPOCH_SECONDS.final] / work)[like].quantile([0.1, 0.5, 0.9]))
     rest = (own["seconds"] - own["epochs"] * own[metrics.EPOCH_SECONDS.final]).dropna()
     return rates, float(rest.clip(lower=0).median()) if len(rest) else STARTUP_SECONDS
 
@@ -143,7 +150,7 @@ def take_within(cells: Sequence[Cell], runs: pd.DataFrame, seconds: float) -> li
     """
     measured = _measure(cells, runs)
     if measured is None:
-        raise ExperimentError("a budget needs a training that has finished on this machine; train one cell first")
+        raise ExperimentError("a budget needs a training like these that has finished on this machine; train one cell")
     rates, rest = measured
     needed = itertools.accumulate(rates.high * count_cell_work(cell) + rest for cell in cells)
     return [cell for cell, sum_so_far in zip(cells, needed, strict=True) if sum_so_far <= seconds]

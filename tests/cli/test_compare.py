@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -9,7 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.store import find_experiment, open_store
-from tests.conftest import call, entered, refuse, succeed
+from tests.conftest import ROOT, call, entered, refuse, succeed
 from tests.tracking.planted import declare_frozen, plant_run, plant_study
 
 pytestmark = pytest.mark.usefixtures("undrawn", "store_uri")
@@ -100,6 +104,16 @@ def test_a_terminal_gets_the_verdicts_first_and_the_way_on(study: str, declared:
     assert note.startswith("# study: 1 supported\n\nRegularisation lowered the honest loss gap by 0.1")
 
 
+@pytest.mark.parametrize(("reader", "encoding"), [("true", "utf-8"), ("cat", "ascii")])
+def test_a_comparison_is_logged_whoever_reads_it(study: str, declared: str, reader: str, encoding: str) -> None:
+    command = f"{shlex.quote(sys.executable)} -m pipeline compare {declared} | {reader}; exit ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "ogged " in done.stderr
+    assert newest_compare_run(study)[1] in done.stderr
+
+
 def test_claims_frozen_late_say_so_everywhere(study: str, declared: str) -> None:
     client = open_store().client
     client.set_experiment_tag(study, FROZEN_AT, "2100-01-01T00:00:00+00:00")
@@ -168,6 +182,9 @@ def test_the_gate_passes_the_same_weights_and_fails_others(
     for options, reason in (((), f"failed for {', '.join(PAIRS)}"), (("--allow-missing",), "judged nothing")):
         result = call("gate", "study", "--against", str(stored), *options)
         assert (result.exit_code, result.stderr) == (1, f"Error: the gate {reason}; see above\n")
+    find_experiment(open_store(), "nothing-finished", create=True)
+    nothing = call("gate", "nothing-finished", "--against", str(stored))
+    assert (nothing.exit_code, nothing.stderr) == (1, f"Error: the gate failed for {', '.join(PAIRS)}; see above\n")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "study-again")
     for name in PAIRS:
         plant_run(open_store(), name, 3)

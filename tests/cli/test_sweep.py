@@ -43,7 +43,7 @@ def test_a_plan_runs_nothing(tiny: str, empty: Path, request: pytest.FixtureRequ
         r"conv2_3x3_reg             2 to do\n"
         r"4 cells: 0 finished, 0 running, 0 stopped, 4 to do\n"
         r"time left: about \d+ \w+ (\(\d+ \w+ to \d+ \w+\) )?with 1 worker, "
-        r"judging by some seconds of conv2_3x3(_reg)?: no training has finished on this machine\n",
+        r"judging by some seconds of conv2_3x3(_reg)?: no training like these has finished on this machine\n",
         result.output,
     )
 
@@ -83,7 +83,10 @@ def test_runs_of_an_earlier_version_are_named_and_kept_if_asked(
     ("arguments", "line"),
     [
         (["cell", "{tiny}", "conv7_3x3", "0"], 'Error: "conv7_3x3" is not a variant; choose one of conv2_3x3, conv2_'),
-        (["sweep", "{tiny}", "--budget", "1h"], "Error: a budget needs a training that has finished on this machine"),
+        (
+            ["sweep", "{tiny}", "--budget", "1h"],
+            "Error: a budget needs a training like these that has finished on this machine",
+        ),
     ],
 )
 def test_what_cannot_be_swept_is_one_line(tiny: str, empty: Path, arguments: list[str], line: str) -> None:

@@ -22,6 +22,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.sweep.execute import open_cluster
+from pipeline.tracking.store import open_store
 from tests.conftest import ROOT, SUBSET, Start, call, clear_environment, run_python, slow
 
 SHORT = ("--subset=600", "--epochs=1", "--batch-size=300", f"--data={SUBSET}")
@@ -158,11 +159,11 @@ with record_run(open_store(), find_variant("conv2_3x3"), Settings()):
 def test_a_process_that_is_killed_as_its_run_is_made_leaves_no_run_open(empty: Path) -> None:
     done = run_python(empty, "-c", MADE, FAULT="run-created:1:kill")
     assert done.returncode == -signal.SIGKILL, done.stderr
-    (run,) = MlflowClient().search_runs(["0"])
+    (run,) = open_store().client.search_runs(["0"])
     assert run.info.status == "RUNNING"
     fixed = call("doctor", "--fix")
     assert (fixed.exit_code, fixed.output.count("ended as killed")) == (0, 1), fixed.output
-    (run,) = MlflowClient().search_runs(["0"])
+    (run,) = open_store().client.search_runs(["0"])
     assert (run.info.status, run.data.tags["outcome"]) == ("KILLED", "killed")
 
 

@@ -73,6 +73,10 @@ def test_without_own_rows_the_variants_must_be_named(tmp_path: Path, text: str) 
         load_experiment(write(tmp_path, text))
 
 
+def test_an_experiment_without_own_rows_has_the_studys(tmp_path: Path) -> None:
+    assert load_variants(write(tmp_path, 'seeds = [0]\nvariants = ["conv2_3x3"]\n')) == VARIANTS
+
+
 SAME, NAMED = 'pool_padding = "same"', 'name = "tiny"'
 BAD = {
     "no tables": ("", "variant: missing; add it"),

@@ -157,6 +157,14 @@ ADDED = [  # to HEAD
         "end it at 9 or train longer",
     ),
     (
+        "[settings]\nepochs = 2\n" + LEVEL + "reference = 0.5",
+        ": claims[C1].epochs: ends too late: an onset shows 3 epochs later, and the last epoch is 2; train longer",
+    ),
+    (
+        "[settings]\nepochs = 2\n" + CLAIM + 'at = "mean of last 3 epochs"\n',
+        ": claims[C1].at: there are no 3 epochs, the last is 2; train longer or say last epoch",
+    ),
+    (
         LEVEL.replace("[10, 15]", "[15, 10]") + "reference = 0.5",
         ": claims[C1].epochs: [15, 10] does not fit; give two epochs, as [10, 15]",
     ),

@@ -66,8 +66,9 @@ def test_a_small_data_set_is_no_small_part_of_mnist() -> None:
     small = replace(STUDY, settings=replace(STUDY.settings, subset=0))
     cells = plan_cells(small, "a", NO_RUNS, train_images=600)
     assert estimate_cells(cells[:1], seen(2.0)).middle == pytest.approx(10 * 2.0 + REST)
-    whole = estimate_cells(plan_cells(small, "a", NO_RUNS)[:1], seen(2.0, subset=0, train_images=600))
-    assert whole.middle == pytest.approx(10 * 2.0 * 100 + REST)
+    whole = plan_cells(small, "a", NO_RUNS)[:1]
+    assert estimate_cells(whole, seen(2.0, subset=0, train_images=6000)).middle == pytest.approx(10 * 2.0 * 10 + REST)
+    assert estimate_cells(whole, seen(2.0, subset=0, train_images=5999)) is None, "mostly overhead"
     earlier = estimate_cells(plan_cells(small, "a", NO_RUNS)[:1], seen(2.0, subset=0))
     assert earlier.middle == pytest.approx(10 * 2.0 + REST)
 
@@ -96,5 +97,5 @@ def test_a_budget_takes_the_first_cells_that_fit() -> None:
     assert take_within(CELLS, seen(2.0), whole.high) == CELLS
     assert take_within(CELLS, seen(2.0), whole.high - 1) == CELLS[:3]
     assert take_within(CELLS, seen(2.0), 1.0) == []
-    with pytest.raises(ExperimentError, match="a budget needs a training that has finished on this machine"):
+    with pytest.raises(ExperimentError, match="a budget needs a training like these that has finished on this machine"):
         take_within(CELLS, seen(2.0, host="elsewhere"), 1.0)

@@ -19,7 +19,7 @@ def test_runs_of_every_experiment_time_the_machine(
 ) -> None:
     path = write_study(empty / "tiny.toml", seeds=range(2), epochs=2)
     last = call("plan", str(path)).output.splitlines()[-1]
-    assert last.endswith(", judging by some seconds of conv2_3x3: no training has finished on this machine")
+    assert last.endswith(", judging by some seconds of conv2_3x3: no training like these has finished on this machine")
     plant_study(open_store(), "first", ("conv2_3x3",), range(1))
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "second")
     plant_run(open_store(), "conv2_3x3_reg", 0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import getpass
 import re
 import socket
+import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -75,13 +77,27 @@ def test_commands_work_on_evidence_or_say_what_is_missing(
     compared = call("compare", "--epochs", "2", "--wide")
     assert "TEST_LOSS" in compared.output
     assert there in compared.stderr.splitlines()
-    assert call("report", "--epochs", "2").exit_code == 0
+    reported = call("report", "--epochs", "2")
+    assert reported.exit_code == 0
+    assert "earlier version" not in reported.stderr, "evidence has hashes of its own"
     picture = tmp_path / "digit.png"
     save(draw(load_test_digits(1)[0], 100, 20), picture)
     refused = refuse("predict", str(picture), "--variant", "conv2_3x3_reg", "--experiment", "Default")
     again = "`mlflow run . --env-manager local --experiment-name Default -P arch=conv2_3x3_reg"
     assert f" came as evidence only, without its model; {again}" in refused
     assert str(SUBSET) in refused
+
+
+def test_evidence_that_was_changed_after_its_import_is_found(
+    evidence: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store = open_in(tmp_path / "elsewhere", monkeypatch)
+    succeed("bundle", "import", str(evidence))
+    with closing(sqlite3.connect(store.database)) as connection, connection:
+        connection.execute("UPDATE latest_metrics SET value = 0.5 WHERE key = 'final/test_accuracy'")
+    for words in (("compare", "--epochs", "2"), ("bundle", "export", "Default", str(tmp_path / "b.zip"), "--evidence")):
+        assert " is damaged: its metric points are changed" in refuse(*words)
+    assert call("doctor", "--deep").exit_code == 1
 
 
 def test_evidence_of_seeds_that_have_no_run_is_refused(store_uri: str, trained: object, tmp_path: Path) -> None:

@@ -80,11 +80,6 @@ class Blocks:
         )
 
 
-def count_epochs(claim: Claim) -> int:
-    """How many of the last epochs are averaged."""
-    return 3 if claim.at == "mean of last 3 epochs" else 1
-
-
 def measure_runs(records: Records, claim: Claim) -> pd.Series[float]:
     """The claim's estimand of each run, indexed like `records.runs`; nan where a run lacks it.
 
@@ -97,14 +92,14 @@ def measure_runs(records: Records, claim: Claim) -> pd.Series[float]:
         onsets = find_onsets(records.history[records.history["run_id"].isin(runs["run_id"])], claim.smallest_rise)
         onsets = onsets[onsets["epochs"] >= claim.epochs_needed]
         return runs["run_id"].map(onsets["onset"].between(*claim.epochs).astype(float))
-    last = count_epochs(claim) == 1
+    last = claim.epochs_read == 1
     values = runs[FINALS[claim.estimand]].astype(float) if last else _average_last(records, claim)
     return 1 - values if claim.estimand == "test_error" else values
 
 
 def _average_last(records: Records, claim: Claim) -> pd.Series[float]:
     """The mean over the last epochs of each run; nan where one of them is missing or not finite."""
-    number, runs = count_epochs(claim), records.runs
+    number, runs = claim.epochs_read, records.runs
     last = runs.set_index("run_id")["epochs"]
     means = []
     for metric in CURVES[claim.estimand]:
@@ -161,7 +156,7 @@ def _name_measure(claim: Claim) -> str:
     if claim.epochs:
         return f"whole curve of {claim.epochs_needed} epochs or more"
     noun = claim.estimand.replace("_", " ")
-    return f"finite {noun}" + (f" in each of the last {count_epochs(claim)} epochs" if count_epochs(claim) > 1 else "")
+    return f"finite {noun}" + (f" in each of the last {claim.epochs_read} epochs" if claim.epochs_read > 1 else "")
 
 
 def explain_lack(claim: Claim, blocks: Blocks, records: Records) -> str:

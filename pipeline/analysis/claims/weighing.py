@@ -10,7 +10,6 @@ import scipy
 
 from pipeline.analysis.claims.contrasts import (
     Blocks,
-    count_epochs,
     count_test_images,
     explain_lack,
     find_least_sd,
@@ -167,7 +166,7 @@ def _gather_images(claim: Claim, blocks: Blocks, weights: Array, records: Record
     total: Array = np.zeros(1)
     for column, place in product(range(len(weights)), np.flatnonzero(blocks.arms)):
         read = [records.predicted.get(str(run_id)) for run_id in blocks.ids[:, column, place]]
-        values = [each.measure(claim.estimand, count_epochs(claim)) if each else None for each in read]
+        values = [each.measure(claim.estimand, claim.epochs_read) if each else None for each in read]
         known = [value for value in values if value is not None]
         if len(known) < len(values) or len({len(value) for value in known}) > 1:
             return None

@@ -11,7 +11,7 @@ import click
 
 from pipeline import interrupts
 from pipeline.cli.options import FILE, add_options, check_experiment, setting_option, take_file
-from pipeline.cli.terminal import showing_life
+from pipeline.cli.terminal import outliving_reader, showing_life
 from pipeline.private import name_file
 from pipeline.study.settings import COMPARED, name_option
 
@@ -76,7 +76,8 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
         click.echo(say_trace(found.comparison.conclusion, *options["trace"]))
         return
     wide = options["wide"] or options["truth"] or options["published"]  # the two add columns
-    show(found, form, output, wide=wide)
+    with outliving_reader():
+        show(found, form, output, wide=wide)
     with showing_life("Drawing and logging"):
         run_id, new = found.record()
     if wide or form != "text" or output:
@@ -112,16 +113,18 @@ def print_summary(comparison: Comparison) -> None:
     from pipeline.report.text import summary
 
     console = Console(highlight=False)
-    if comparison.verdicts:
-        rows = summary.list_verdicts(comparison.verdicts)
-        console.print(_build_table(summary.VERDICTS, rows, whole=("verdict", "95 % interval")))
-        console.print()
-    columns = summary.VARIANTS
-    console.print(_build_table(columns, summary.list_variants(comparison), whole=columns[1:], right=True))
-    console.print(Text(summary.say_units(comparison)), style="dim")
-    for note in summary.list_notes(comparison):
-        console.print()
-        console.print(Text(note))
+    with console.capture() as printed:  # rich would end the command where a reader has left
+        if comparison.verdicts:
+            rows = summary.list_verdicts(comparison.verdicts)
+            console.print(_build_table(summary.VERDICTS, rows, whole=("verdict", "95 % interval")))
+            console.print()
+        columns = summary.VARIANTS
+        console.print(_build_table(columns, summary.list_variants(comparison), whole=columns[1:], right=True))
+        console.print(Text(summary.say_units(comparison)), style="dim")
+        for note in summary.list_notes(comparison):
+            console.print()
+            console.print(Text(note))
+    click.echo(printed.get(), nl=False, color=console.is_terminal)
 
 
 def _build_table(

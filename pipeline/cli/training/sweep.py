@@ -77,7 +77,7 @@ def plan(experiment: str, seeds: str, workers: int, keep: bool, each: bool) -> N
     if estimate is None:
         with quiet_stderr():
             estimate, name = probe_cells(cells)
-        by = f", judging by some seconds of {name}: no training has finished on this machine"
+        by = f", judging by some seconds of {name}: no training like these has finished on this machine"
     click.echo(f"time left: {say_estimate(estimate, workers or count_cores())}{by}")
 
 

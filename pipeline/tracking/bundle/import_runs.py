@@ -16,10 +16,21 @@ from mlflow.entities import Experiment as ExperimentEntity
 
 from pipeline.errors import CellTaken, StoreError
 from pipeline.faults import fault_point
-from pipeline.study.tags import FINGERPRINT, KIND, ORIGIN, OUTCOME, RUN_NAME, USER, WEIGHTS_SHA256
+from pipeline.study.tags import (
+    EVIDENCE,
+    FINGERPRINT,
+    HASHES_SHA256,
+    KIND,
+    ORIGIN,
+    OUTCOME,
+    RUN_NAME,
+    USER,
+    WEIGHTS_SHA256,
+)
 from pipeline.tracking.bundle.archive import BundleReader
 from pipeline.tracking.bundle.export_runs import find_origin, search_kind
 from pipeline.tracking.bundle.manifest import BundledInput, BundledModel, BundledRun, BundleError, Point
+from pipeline.tracking.files.hashes import keep_hashes
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.mlflow_internals import set_artifact_root
 from pipeline.tracking.process import hold_lease, identify_process
@@ -124,7 +135,9 @@ def _write_run(store: Store, experiment_id: str, run: BundledRun, bundle: Bundle
     fault_point("import-terminated")
     for key in sorted(set(begun) - set(run.tags) - {ORIGIN}):
         client.delete_tag(run_id, key)
-    client.log_batch(run_id, tags=[RunTag(*tag) for tag in run.tags.items() if tag[0] not in FINAL_TAGS])
+    kept = {HASHES_SHA256: keep_hashes(store, run_id)} if EVIDENCE in run.tags else {}  # its own had all files
+    tags = {name: value for name, value in run.tags.items() if name not in FINAL_TAGS} | kept
+    client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
     fault_point("import-tagged")
     client.log_batch(run_id, tags=[RunTag(key, run.tags[key]) for key in FINAL_TAGS])
     return run_id

@@ -25,6 +25,7 @@ from pipeline.data.datasets import Dataset
 from pipeline.data.likeness import draw_sample
 from pipeline.errors import StoreError
 from pipeline.plain import escape_controls, hide_secrets
+from pipeline.private import is_there
 from pipeline.study.tags import EVIDENCE, HOST
 from pipeline.tracking.mlflow_internals import list_addresses, open_artifacts, replace_address
 from pipeline.tracking.runs import read_pages
@@ -107,8 +108,12 @@ def locate_artifacts(uri: str) -> Path | None:
 
 
 def is_in_reach(artifact_uri: str, host: str | None) -> bool:
-    """Whether the artifacts of a run can be seen from here: not those in a folder of another host."""
-    return locate_artifacts(artifact_uri) is None or host == socket.gethostname()
+    """Whether the artifacts of a run can be seen from here: not those in a folder of another host.
+
+    Those of an imported run are here, whatever host has trained it.
+    """
+    place = locate_artifacts(artifact_uri)
+    return place is None or host == socket.gethostname() or is_there(place)
 
 
 def find_damage(store: Store, runs: Sequence[RunRecord]) -> dict[str, str]:

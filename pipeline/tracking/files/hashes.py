@@ -46,11 +46,14 @@ logger = logging.getLogger(__name__)
 def record_hashes(recorder: Recorder) -> None:
     """Keep the hashes of everything that a run has logged, after the last of it; nothing may be logged later."""
     recorder.flush()
-    run = recorder.call(recorder.client.get_run, recorder.run_id)
-    hashes = recorder.call(read_hashes, recorder.store, run.info)
-    text = json.dumps(hashes, sort_keys=True, indent=1)
-    recorder.call(recorder.client.log_text, recorder.run_id, text, FILE)
-    recorder.log({}, {HASHES_SHA256: hashlib.sha256(text.encode()).hexdigest()})
+    recorder.log({}, {HASHES_SHA256: recorder.call(keep_hashes, recorder.store, recorder.run_id)})
+
+
+def keep_hashes(store: Store, run_id: str) -> str:
+    """Write the file of hashes for everything that a run has; its sha256, for the tag. Raises what MLflow raises."""
+    text = json.dumps(read_hashes(store, store.client.get_run(run_id).info), sort_keys=True, indent=1)
+    store.client.log_text(run_id, text, FILE)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_changes(store: Store, run: RunRecord) -> list[str] | None:
@@ -94,7 +97,7 @@ def _read_judged(store: Store, experiment_id: str, run_ids: Iterable[str]) -> pd
     """Of these runs those whose files are in reach: run_id, artifact_uri and the columns of KEPT."""
     rows = read_rows(store, experiment_id, KEPT).set_index("run_id", drop=False)
     rows = rows.loc[[run_id for run_id in run_ids if run_id in rows.index]]
-    return rows[[is_in_reach(*place) for place in zip(rows["artifact_uri"], rows["host"], strict=True)]]
+    return rows.loc[[is_in_reach(*place) for place in zip(rows["artifact_uri"], rows["host"], strict=True)]]
 
 
 def _refuse_damaged(store: Store, runs: pd.DataFrame, models: Models | None) -> None:
