@@ -39,7 +39,7 @@ The evidence is in the repository: params, metrics, predictions and hashes of ev
 
 ```bash
 python -m pipeline bundle import experiments/results/*.zip
-python -m pipeline compare experiments/mnist14.toml --published --truth
+python -m pipeline compare experiments/mnist14.toml --rule newest --published --truth
 python -m pipeline compare experiments/twins.toml
 python -m pipeline replay experiments/mnist14.toml
 ```
