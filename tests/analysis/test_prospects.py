@@ -11,7 +11,20 @@ from pipeline.analysis.claims.prospects import foresee
 from pipeline.analysis.statistics import bound_sd, find_power, find_power_of_none
 from pipeline.report.text.lessons import say_prospects
 from pipeline.study.experiment import Experiment
-from tests.analysis.studies import DEPTH, ERROR, GAP, HEADLINE, NAMES, plant_effects, plant_errors, plant_gap
+from tests.analysis.studies import (
+    DEPTH,
+    ERROR,
+    GAP,
+    HEADLINE,
+    NAMES,
+    ONSET,
+    draw_curves,
+    plant_effects,
+    plant_errors,
+    plant_gap,
+    plant_history,
+    plant_runs,
+)
 
 NONE = Records(runs=plant_gap(plant_effects(0.0)).iloc[:0], history=NO_HISTORY)
 
@@ -66,3 +79,12 @@ def test_power_comes_from_the_spread_that_is_stored_and_the_last_look():
     assert lines[-1] == "  both   as its parts (gap, error), which must all hold"
     single = foresee(declare(replace(GAP, family="own"), ERROR), Records(runs=runs, history=NO_HISTORY))
     assert single[0].alpha == 0.05
+
+
+def test_noise_that_hides_an_onset_is_said_before_all_seeds_are_spent():
+    runs = plant_runs(3, {})
+    curves = draw_curves(np.full(len(runs), 12), 0.01, 0.012, np.random.default_rng(0))
+    records = Records(runs=runs, history=plant_history(runs, curves))
+    experiment = declare(ONSET, variants=NAMES)
+    (line,) = say_prospects(experiment, foresee(experiment, records))[1:]
+    assert line.startswith("  onset  UNTESTABLE, judging by the runs so far: the noise of the test loss, 0.01")

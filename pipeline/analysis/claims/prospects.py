@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pipeline.analysis.claims.contrasts import explain_steps
 from pipeline.analysis.claims.design import Design, Records, find_look
 from pipeline.analysis.claims.verdict import NAN
-from pipeline.analysis.claims.weighing import weigh_claim
-from pipeline.analysis.statistics import Estimate, bound_sd, find_power, find_power_of_none
+from pipeline.analysis.claims.weighing import Weighed, weigh_claim
+from pipeline.analysis.statistics import bound_sd, find_power, find_power_of_none
 from pipeline.study.claims import FEWEST_SEEDS, Claim
 from pipeline.study.experiment import Experiment
 from pipeline.study.variants import matched_twins
@@ -19,15 +19,18 @@ from pipeline.study.variants import matched_twins
 class Prospect:
     """What a claim can come to with all its seeds: at `alpha`, the least that its corrections leave it.
 
-    `obstacle` says why it can only be UNTESTABLE. With the SD of a seed as stored (at its upper 80 % limit, from
-    `stored` seeds; nan where there are none): `power` to see the smallest effect on its own side (not_higher: to be
-    SUPPORTED if there is no difference), and `negligible` to be NEGLIGIBLE if there is none.
+    `obstacle` says why it can only be UNTESTABLE, `hidden` why it would be so with the noise of the runs so far. With
+    the SD of a seed as stored (at its upper 80 % limit, from `stored` seeds; nan where there are none) and the standard
+    error `images` of the test images, which more seeds do not lower: `power` to see the smallest effect on its own side
+    (not_higher: to be SUPPORTED if there is no difference), and `negligible` to be NEGLIGIBLE if there is none.
     """
 
     claim: Claim
     alpha: float
     obstacle: str = ""
+    hidden: str = ""
     sd: float = NAN
+    images: float = 0.0
     stored: int = 0
     power: float = NAN
     negligible: float = NAN
@@ -41,20 +44,22 @@ def foresee(experiment: Experiment, records: Records) -> list[Prospect]:
     share = find_look(experiment.seeds, experiment.seeds, experiment.seeds, experiment.looks).share
     return [
         _foresee_claim(
-            claim, experiment, weigh_claim(claim, records, design).estimate, claim.alpha * share / sizes[claim.family]
+            claim, experiment, weigh_claim(claim, records, design), claim.alpha * share / sizes[claim.family]
         )
         for claim in singles
     ]
 
 
-def _foresee_claim(claim: Claim, experiment: Experiment, estimate: Estimate, alpha: float) -> Prospect:
-    prospect = Prospect(claim=claim, alpha=alpha, obstacle=find_design_obstacle(claim, experiment))
+def _foresee_claim(claim: Claim, experiment: Experiment, weighed: Weighed, alpha: float) -> Prospect:
+    obstacle, estimate = find_design_obstacle(claim, experiment), weighed.estimate
+    prospect = Prospect(claim=claim, alpha=alpha, obstacle=obstacle, hidden=weighed.hidden)
     if prospect.obstacle or estimate.n < 2 or not estimate.sd > 0:
         return prospect
     sd, effect, n = bound_sd(estimate.sd, estimate.n), claim.smallest_effect, len(experiment.seeds)
     return replace(
         prospect,
         sd=sd,
+        images=estimate.lasting**0.5,
         stored=estimate.n,
         power=find_power(sd, effect, n, alpha, estimate.lasting),
         negligible=NAN if claim.direction == "not_higher" else find_power_of_none(sd, effect, n, alpha),

@@ -42,12 +42,16 @@ IMAGES = ("test_error", "test_loss")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Weighed:
-    """The estimate of a single claim, and a verdict that lacks only what depends on the correction."""
+    """The estimate of a single claim, and a verdict that lacks only what depends on the correction.
+
+    `hidden` says why noise hides an onset, empty where it does not.
+    """
 
     estimate: Estimate
     draft: Verdict
     blocks: Blocks
     troubles: Troubles
+    hidden: str = ""
 
     def bound(self, alpha: float) -> tuple[float, float]:
         """The interval of the effect; that of a share of runs ends at 0 and 1."""
@@ -135,7 +139,7 @@ def _weigh(claim: Claim, blocks: Blocks, records: Records, look: Look, troubles:
         subset=int(records.runs["subset"].max()) if len(records.runs) else 0,
     )
     draft = draft if hidden else _add_twins(draft, blocks)
-    return Weighed(estimate=estimate, draft=draft, blocks=blocks, troubles=troubles)
+    return Weighed(estimate=estimate, draft=draft, blocks=blocks, troubles=troubles, hidden=hidden)
 
 
 def _add_twins(draft: Verdict, blocks: Blocks) -> Verdict:

@@ -69,7 +69,7 @@ def say_prospects(experiment: Experiment, prospects: Sequence[Prospect]) -> list
         for claim in experiment.claims
         if claim.all_of
     ]
-    if any(math.isnan(each.power) and not each.obstacle for each in prospects):
+    if any(math.isnan(each.power) and not (each.obstacle or each.hidden) for each in prospects):
         lines.append("  with what power: unknown until two seeds are finished")
     return lines
 
@@ -78,6 +78,8 @@ def _say_prospect(prospect: Prospect, last: str) -> list[str]:
     claim = prospect.claim
     if prospect.obstacle:
         return [f"UNTESTABLE: {prospect.obstacle}"]
+    if prospect.hidden:
+        return [f"UNTESTABLE, judging by the runs so far: {prospect.hidden}"]
     one_sided = claim.direction == "not_higher"
     if math.isnan(prospect.power):
         return ["SUPPORTED, REFUTED" + ("" if one_sided else ", NEGLIGIBLE") + " or INCONCLUSIVE"]
@@ -88,7 +90,10 @@ def _say_prospect(prospect: Prospect, last: str) -> list[str]:
         chances = [f"SUPPORTED {power} if there is no difference (margin {size})"]
     else:
         chances = [f"SUPPORTED {power} if the effect is {size}", f"NEGLIGIBLE {negligible} if there is none"]
-    spread = f"SD of a seed at most {prospect.sd * scale:.{decimals}f} {unit}, judging by {prospect.stored} seeds"
+    spread = f"SD of a seed at most {prospect.sd * scale:.{decimals}f} {unit}"
+    if prospect.images:
+        spread += f", standard error of the test images {prospect.images * scale:.{decimals}f}"
+    spread += f", judging by {prospect.stored} seeds"
     return [*chances, f"({spread}; level {prospect.alpha:.2g}{last})"]
 
 
