@@ -182,7 +182,7 @@ def itemise_verdicts(verdicts: Sequence[Verdict], say: Callable[[Verdict], str])
 
 
 def _format_numbers(verdict: Verdict) -> tuple[str, ...]:
-    counts = (str(verdict.n_seeds), say_twins(verdict) or "-")
+    counts = (str(verdict.n_seeds or "-"), say_twins(verdict) or "-")
     if not is_measured(verdict):
         return ("-", "-", "-", "-", *counts)
     bounds = say_bounds(verdict.interval_95, verdict)
