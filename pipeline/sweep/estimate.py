@@ -134,7 +134,7 @@ def _measure(cells: Sequence[Cell], runs: pd.DataFrame) -> tuple[Estimate, float
     work = pd.Series(
         [count_work(variants[run["variant"]], int(number), read_images(run)) for run, number in records], seen.index
     )
-    least = min(count_work(cell.variant, cell.train_images, cell.images) for cell in cells)
+    least = min((count_work(cell.variant, cell.train_images, cell.images) for cell in cells), default=0)
     like = work >= LEAST_WORK * least
     if not like.any():
         return None

@@ -73,6 +73,11 @@ def test_a_small_data_set_is_no_small_part_of_mnist() -> None:
     assert earlier.middle == pytest.approx(10 * 2.0 + REST)
 
 
+def test_where_nothing_is_left_no_time_is() -> None:
+    assert estimate_cells([], seen(2.0)).middle == 0
+    assert take_within([], seen(2.0), 60) == []
+
+
 def test_other_machines_and_unfinished_runs_tell_nothing() -> None:
     assert estimate_cells(CELLS, seen(2.0, host="there")) is None
     assert estimate_cells(CELLS, seen(2.0, outcome="killed")) is None
