@@ -48,7 +48,7 @@ def test_the_page_fits_its_window(report: Page, screenshots: Path, size: str, sc
 
 def test_an_interval_stands_to_the_right_of_its_text(report: Page) -> None:
     cards = report.locator("article.drawn").all()
-    assert len(cards) == 4
+    assert len(cards) == 3  # noise hides the onset, and two depths carry no slope
     for card in cards:
         text, picture = card.locator("> div").bounding_box(), card.locator("img.interval").bounding_box()
         assert picture["x"] >= text["x"] + text["width"]
