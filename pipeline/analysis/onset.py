@@ -101,6 +101,15 @@ def _list_shapes(epochs: int) -> tuple[Array, Array]:
     return without, np.array([np.column_stack([one, rise, *fall]) for rise in rises for fall in falls])
 
 
+def find_hiding_noise(onsets: pd.DataFrame, smallest_rise: float) -> float:
+    """The noise of the median run (nats, SD of an epoch) where it hides such a rise, else 0; `onsets` by find_onsets.
+
+    A share of the runs in which an onset was seen then means nothing: a true one could come out as refuted.
+    """
+    noise = float(onsets["noise"].median())
+    return noise if noise > smallest_rise else 0.0
+
+
 def find_onsets(history: pd.DataFrame, smallest_rise: float = 0.0) -> pd.DataFrame:
     """Onset of every run with a whole curve of honest/test_loss in `history` (run_id, metric, epoch, value).
 

@@ -49,7 +49,7 @@ def _read_picture(file: Path, folder: Path, size: tuple[int, int], first: str) -
             )
         if picture.mode.startswith(DEEP):
             where = file.relative_to(folder)
-            raise DataError(f"{where} has pixels of more than 8 bits ({picture.mode}); save the pictures with 8 bits")
+            raise DataError(f"{where} has pixels with more than 8 bits ({picture.mode}); save the pictures with 8 bits")
         return np.asarray(picture.convert("L" if picture.mode.startswith(GREY) else "RGB"))
 
 

@@ -104,8 +104,8 @@ def read_claims(path: Path, rows: Sequence[dict[str, Any]], last_epoch: int) -> 
             remedy = f"end it at {latest} or train longer" if latest > 0 else "train longer"
             raise refuse(path, place + "epochs", f"ends too late: {reason}; {remedy}")
         if claim.epochs_read > last_epoch:
-            reason = f"there are no {claim.epochs_read} epochs, the last is {last_epoch}"
-            raise refuse(path, place + "at", f"{reason}; train longer or say last epoch")
+            reason = f"needs {claim.epochs_read} epochs, and the last epoch is {last_epoch}"
+            raise refuse(path, place + "at", f'{reason}; train longer or use "last epoch"')
         claims[claim.name] = claim
     _check_links(path, claims)
     return tuple(claims.values())
@@ -155,7 +155,7 @@ def _check_links(path: Path, claims: Mapping[str, Claim]) -> None:
     for name, claim in claims.items():
         for part in claim.all_of:
             if part not in parts:
-                remedy = f"choose from {', '.join(parts)}" if parts else "there is none but headlines; declare it"
+                remedy = f"choose from {', '.join(parts)}" if parts else "this file has only headlines; declare it"
                 raise refuse(path, f"claims[{name}].all_of", f'"{part}" is not a claim; {remedy}')
         if not claim.all_of and alphas.setdefault(claim.family, claim.alpha) != claim.alpha:
             raise refuse(path, f"claims[{name}].alpha", f'family "{claim.family}" has another; give it one alpha')

@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from pipeline.errors import AnalysisError
-from pipeline.report.text.sentences import say_twins, say_verdict
+from pipeline.report.text.sentences import say_verdict
+from pipeline.report.text.twins import say_twins
 from pipeline.study.experiment import Experiment, hash_plan
 from tests.analysis.studies import (
     DEPTH,
@@ -262,7 +263,7 @@ def test_a_slope_through_effects_that_turn_back_says_so():
     turning = np.array([-0.034, -0.033, -0.053, -0.052, -0.05, -0.049])
     verdict = judge(DEPTH, plant_gap(turning + 0.0001 * SPREAD * np.arange(6)))
     assert verdict.verdict == "SUPPORTED"
-    said = "effect by depth (nats): -0.0335 with 2, -0.0525 with 3 and -0.0495 with 5, so not steadily"
+    said = "effect by depth (nats): -0.0335 with 2, -0.0525 with 3 and -0.0495 with 5, not a steady trend"
     assert say_twins(verdict) == said
 
 
@@ -271,9 +272,12 @@ LOOKS = declare(looks=(6, 12), seeds=tuple(range(12)))
 
 @pytest.mark.parametrize("spread", np.linspace(0.0001, 0.004, 14))
 @pytest.mark.parametrize("error", [0.0, 0.0008, 0.002, 0.005])
-def test_a_headline_never_contradicts_its_parts(error, spread):
+@pytest.mark.parametrize("gap", [-0.03, 0.0])  # with 0 the family takes more of alpha than the parts alone would
+def test_a_headline_never_contradicts_its_parts(error, spread, gap):
     others = [replace(GAP, name=name) for name in ("third", "fourth", "fifth")]
-    verdicts = judge_claims([GAP, ERROR, *others, HEADLINE], plant_errors(error, spread), NO_HISTORY, LOOKS)
+    runs = plant_errors(error, spread)
+    runs["final/gap_honest"] = plant_gap(plant_effects(gap, 0.006))["final/gap_honest"]
+    verdicts = judge_claims([GAP, ERROR, *others, HEADLINE], runs, NO_HISTORY, LOOKS)
     headline, said = verdicts[-1], say_verdict(verdicts[-1])
     parts = {part.outcome for part in headline.parts}
     assert (headline.outcome == "REFUTED") <= ("REFUTED" in parts)

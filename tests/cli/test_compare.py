@@ -9,8 +9,11 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from pipeline import api
+from pipeline.errors import AnalysisError, ResumeError
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.store import find_experiment, open_store
 from tests.conftest import ROOT, call, entered, refuse, succeed
@@ -112,6 +115,23 @@ def test_a_comparison_is_logged_whoever_reads_it(study: str, declared: str, read
     assert done.returncode == 0, done.stderr
     assert "ogged " in done.stderr
     assert newest_compare_run(study)[1] in done.stderr
+
+
+def test_a_store_that_fails_in_the_middle_is_one_line(study: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse_it(*_: object) -> None:
+        raise MlflowException("the disk is gone\nwith all that was on it")
+
+    monkeypatch.setattr(MlflowClient, "get_experiment", refuse_it)
+    assert refuse("compare", "study", "--epochs", "4", code=74) == (
+        "Error: the tracking store did not answer: the disk is gone\n"
+    )
+
+
+def test_what_runs_are_not_chosen_by_is_refused_in_python(study: str) -> None:
+    with pytest.raises(AnalysisError, match=r'^runs are not chosen by "epoch"; choose one of epochs, '):
+        api.compare("study", epoch=4)
+    with pytest.raises(ResumeError, match="has its own variant and settings"):
+        api.train("conv2_3x3", resume="0" * 32)
 
 
 def test_claims_frozen_late_say_so_everywhere(study: str, declared: str) -> None:

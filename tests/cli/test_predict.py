@@ -117,10 +117,12 @@ def test_an_explanation_shows_the_steps_and_what_the_network_sees(run_id: str, s
 
 def test_one_bad_picture_costs_only_its_own_answer(run_id: str, seven: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(seven.read_bytes()[:500])
+    evil = seven.rename(seven.with_name("\x1b]0;7\x07.png"))
     result = call("predict", str(tmp_path), "none.png", "--run", run_id)
     assert result.exit_code == 1
     _, line = result.stdout.splitlines()
-    assert line.split()[3] == str(seven)
+    assert line.split()[3] == str(evil).replace("\x1b", r"\x1b").replace("\x07", r"\x07")
+    assert "\x1b" not in result.output
     *_, broken, missing = result.stderr.splitlines()
     assert broken.startswith(f"Error: {tmp_path / 'broken.png'}: the picture is damaged (")
     assert missing == "Error: none.png: No such file or directory"

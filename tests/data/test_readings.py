@@ -194,7 +194,7 @@ def test_pictures_of_more_than_8_bits_are_refused(tmp_path: Path) -> None:
         deep = one.with_name(f"deep{ending}")
         Image.new(mode, (28, 28), value).save(deep)
         with pytest.raises(
-            DataError, match=rf"train/7/deep{ending} has pixels of more than 8 bits \({mode}\); save the"
+            DataError, match=rf"train/7/deep{ending} has pixels with more than 8 bits \({mode}\); save the"
         ):
             describe_path(tmp_path)
         deep.unlink()

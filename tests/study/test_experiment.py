@@ -162,7 +162,7 @@ ADDED = [  # to HEAD
     ),
     (
         "[settings]\nepochs = 2\n" + CLAIM + 'at = "mean of last 3 epochs"\n',
-        ": claims[C1].at: there are no 3 epochs, the last is 2; train longer or say last epoch",
+        ': claims[C1].at: needs 3 epochs, and the last epoch is 2; train longer or use "last epoch"',
     ),
     (
         LEVEL.replace("[10, 15]", "[15, 10]") + "reference = 0.5",

@@ -59,8 +59,17 @@ def list_twins(claim: Claim, blocks: Blocks) -> tuple[TwinEffect, ...]:
         mean, low, high = t_interval(effects)
         agrees = (mean - find_null(claim)) * find_sign(claim) > 0
         row = plain if blocks.arms[0] else regularised
-        size = {"depth": row.depth_counted, "kernel": row.kernel}
-        found.append(TwinEffect(twin=row.name, **size, effect=mean, low=low, high=high, agrees=bool(agrees)))
+        found.append(
+            TwinEffect(
+                twin=row.name,
+                depth=row.depth_counted,
+                kernel=row.kernel,
+                effect=mean,
+                low=low,
+                high=high,
+                agrees=bool(agrees),
+            )
+        )
     return tuple(found)
 
 

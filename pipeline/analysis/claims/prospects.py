@@ -21,8 +21,9 @@ class Prospect:
 
     `obstacle` says why it can only be UNTESTABLE, `hidden` why it would be so with the noise of the runs so far. With
     the SD of a seed as stored (at its upper 80 % limit, from `stored` seeds; nan where there are none) and the standard
-    error `images` of the test images, which more seeds do not lower: `power` to see the smallest effect on its own side
-    (not_higher: to be SUPPORTED if there is no difference), and `negligible` to be NEGLIGIBLE if there is none.
+    error `images` of the test images, which more seeds do not lower: `power` is the chance to see the smallest effect
+    on its own side (of a not_higher claim: to be SUPPORTED if there is no difference), `negligible` that of NEGLIGIBLE
+    if there is none.
     """
 
     claim: Claim

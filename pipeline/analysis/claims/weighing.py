@@ -23,7 +23,7 @@ from pipeline.analysis.claims.images import widen_by_images
 from pipeline.analysis.claims.networks import list_twins, reach_across, reach_slope
 from pipeline.analysis.claims.troubles import Troubles, find_troubles
 from pipeline.analysis.claims.verdict import NAN, Verdict, decide, name_unit
-from pipeline.analysis.onset import find_onsets
+from pipeline.analysis.onset import find_hiding_noise, find_onsets
 from pipeline.analysis.statistics import (
     ALPHA,
     Array,
@@ -190,12 +190,12 @@ def _find_obstacle(claim: Claim, seeds: int, sd: float, look: Look) -> str:
 
 
 def _find_hidden(claim: Claim, blocks: Blocks, records: Records) -> str:
-    """Why noise hides an onset, so that a share of those seen means nothing; empty if it does not, or for no onset."""
+    """Why noise hides an onset; empty if it does not, or for a claim about something else."""
     if claim.epochs is None:
         return ""
-    history = records.history[records.history["run_id"].isin(blocks.run_ids)]
-    noise, rise = float(find_onsets(history, claim.smallest_rise)["noise"].median()), claim.smallest_rise
-    if not noise > rise:  # a true share could come out as refuted
+    rise, history = claim.smallest_rise, records.history[records.history["run_id"].isin(blocks.run_ids)]
+    noise = find_hiding_noise(find_onsets(history, rise), rise)
+    if not noise:
         return ""
     noisy = f"the noise of the test loss, {noise:.2g} nats an epoch in the median run, hides a rise of {rise:g}"
     return f"{noisy}; more seeds do not change that"

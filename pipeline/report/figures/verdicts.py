@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -75,8 +76,7 @@ def plot_interval(verdict: Verdict) -> Figure:
     axes.set_yticks([-place for place in range(len(names))], names)
     axes.set_ylim(-len(twins) - 0.7, 0.7)
     axes.margins(x=0.08)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-    axes.xaxis.set_major_formatter(partial(_format_tick, verdict))
+    _tick_effects(axes.xaxis, verdict)
     axes.tick_params(labelsize=8)
     axes.set_xlabel(f"effect ({say_unit(verdict)})", fontsize=8)
     axes.spines[["left", "right", "top"]].set_visible(False)
@@ -97,8 +97,7 @@ def _plot_steps(verdict: Verdict, factor: str) -> Figure:
     ends = np.array([steps.min(), steps.max()])
     axes.plot(ends, effects.mean() + verdict.effect * (ends - steps.mean()), "-", color=BLUE, lw=2)
     axes.set_xticks(sorted(set(steps)))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-    axes.yaxis.set_major_formatter(partial(_format_tick, verdict))
+    _tick_effects(axes.yaxis, verdict)
     axes.tick_params(labelsize=8)
     axes.set_xlabel(factor, fontsize=8)
     axes.set_ylabel(f"effect ({name_scale(verdict)})", fontsize=8)
@@ -122,8 +121,7 @@ def plot_specifications(specifications: Sequence[Specification], *, caption: str
             axes.plot(place, choice.effect, "o" if colour == BLUE else "x", color=colour, ms=3)
         axes.axhline(find_null(each.verdict.claim), color="black", lw=0.8)
         axes.set(xticks=[])
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        axes.yaxis.set_major_formatter(partial(_format_tick, each.verdict))
+        _tick_effects(axes.yaxis, each.verdict, most=4)
         axes.tick_params(labelsize=7)
         holds = f"{each.verdict.outcome} in {each.holds} of {len(each.choices)}"
         axes.set_title(f"{each.verdict.name}: {holds} ({say_unit(each.verdict)})", fontsize=9, loc="left")
@@ -160,6 +158,12 @@ def plot_onset(onsets: pd.DataFrame, claimed: tuple[int, int] | None = None, *, 
         label = f"epochs {claimed[0]} to {claimed[1]}, as claimed"
         handles.append(Line2D([], [], color=ORANGE, alpha=0.4, lw=8, label=label))
     return finish_figure(figure, f"Onset of overfitting (honest test loss), n = {len(drawn)} runs", handles)
+
+
+def _tick_effects(axis: Axis, verdict: Verdict, most: int = 5) -> None:
+    """Mark an axis of effects in the unit that is printed."""
+    axis.set_major_locator(MaxNLocator(nbins=most))
+    axis.set_major_formatter(partial(_format_tick, verdict))
 
 
 def _format_tick(verdict: Verdict, value: float, _: object) -> str:

@@ -115,7 +115,7 @@ def _say_claims(results: Results, links: Links, say: Callable[[Verdict], str]) -
     if twins is None:
         return [f"The claims are not decided yet: {cost.runs} of {cost.declared} runs of their twins have finished."]
     design = f"{results.description}. " if results.description else ""
-    report = f"[The report]({links.report}) is one page, to be opened in a browser."
+    report = f"[The report]({links.report}) is one page; open it in a browser."
     return [
         f"{escape_markdown(say_finding(twins.verdicts))} {report}",
         "",

@@ -11,13 +11,15 @@ import pandas as pd
 
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
+from pipeline.analysis.onset import find_hiding_noise
 from pipeline.analysis.table.selection import MNIST_SHA256
 from pipeline.plain import count
 from pipeline.report.pages.table import group_left_out, render_markdown, render_text
 from pipeline.report.text.escape import escape_markdown, write_table
 from pipeline.report.text.lessons import say_single_seeds, say_specifications
 from pipeline.report.text.numbers import count_verdicts, format_p, format_size, is_measured, say_bounds, say_effect
-from pipeline.report.text.sentences import LIMITS, PROBE, say_finding, say_twins, say_verdict
+from pipeline.report.text.sentences import LIMITS, PROBE, say_finding, say_verdict
+from pipeline.report.text.twins import say_twins
 from pipeline.study.claims import CONFIRMING_EPOCHS
 
 NOTE_LIMIT = 4900  # MLflow keeps 5,000 characters of an experiment's tag
@@ -162,11 +164,11 @@ def _say_onsets(comparison: Comparison) -> list[str]:
     rows, rise = comparison.onsets, max(claim.smallest_rise for claim in comparison.question.claims)
     said = []
     for regularised, own in (rows[rows["seed"].isin(seeds)] if seeds else rows).groupby("regularised"):
-        name, noise = "regularised" if regularised else "plain", float(own["noise"].median())
+        name, noise = "regularised" if regularised else "plain", find_hiding_noise(own, rise)
         inside, none = own["onset"].between(first, last).sum(), own["onset"].isna().sum()
         counts = f"{inside} of {len(own)}, {none} without an onset"
         hidden = f"cannot be seen, as the noise of the median run is {noise:.2g} nats an epoch"
-        said.append(f"{name} {hidden if noise > rise else counts}")
+        said.append(f"{name} {hidden if noise else counts}")
     return [f"Runs that begin to overfit in epochs {first} to {last}: {'; '.join(said)}."] if said else []
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 from pipeline.analysis.claims.design import Look
 from pipeline.analysis.claims.networks import ENOUGH_TWINS
@@ -12,7 +11,6 @@ from pipeline.analysis.claims.verdict import Verdict
 from pipeline.plain import count
 from pipeline.report.text.numbers import (
     conclude_interval,
-    format_effect,
     format_p,
     format_size,
     is_level,
@@ -23,11 +21,11 @@ from pipeline.report.text.numbers import (
     say_effect,
     say_unit,
 )
+from pipeline.report.text.twins import say_twins
 from pipeline.study.claims import Claim
 
 NOUNS = {"gap": "honest loss gap", "test_loss": "test loss", "test_error": "test error"}
 SUBJECT = "Regularisation "
-MOST_NAMED = 2  # twins that disagree
 LIMITS = (
     "Intervals are t-intervals over seeds of these networks and assume values near symmetry; they do not cover other "
     "networks or data, nor other test images where that is not said. The pipeline tunes nothing per variant."
@@ -84,42 +82,8 @@ def _say_clear_effect(verdict: Verdict) -> str:
         return _describe_effect(verdict)
     bounds = f"95 % CI {say_bounds(verdict.interval_95, verdict)}" if verdict.n_seeds > 1 else ""
     if low <= 0 <= high:
-        open_side = f"{SUBJECT}left open whether the {_name_estimand(verdict.claim)} rises or falls"
-        return f"{open_side} ({say_effect(verdict)}, {bounds})"
+        return f"{SUBJECT}may lower or raise the {_name_estimand(verdict.claim)} ({say_effect(verdict)}, {bounds})"
     return _describe_side(verdict) + (f" ({bounds})" if bounds else "")
-
-
-def say_twins(verdict: Verdict) -> str:
-    """How the twins agree, as "lower in 3 of 3 twins, from -0.0310 to -0.0290"; empty without twins.
-
-    Where one or two do not, they are named. Of a claim by depth or kernel: the mean effect at each.
-    """
-    if not verdict.by_twin:
-        return ""
-    claim = verdict.claim
-    if claim.by:
-        return _say_steps(verdict, claim.by)
-    effects = [twin.effect for twin in verdict.by_twin]
-    ends = say_bounds((min(effects), max(effects)), verdict)
-    level, side = is_level(claim), claim.direction
-    if level or claim.direction == "not_higher":
-        side = "above" if claim.direction == "higher" else "below"
-        side += f" {format_size(verdict.null, verdict)} {say_unit(verdict)}"
-    others = [twin.twin for twin in verdict.by_twin if not twin.agrees]
-    named = f" (not {join_words(others)})" if 0 < len(others) <= MOST_NAMED < verdict.twins else ""
-    return f"{side} in {verdict.twins_agree} of {verdict.twins} {'networks' if level else 'twins'}{named}, from {ends}"
-
-
-def _say_steps(verdict: Verdict, factor: str) -> str:
-    """The mean effect of the twins of each depth or kernel, and whether it changes in one direction all the way."""
-    steps: dict[int, list[float]] = {}
-    for twin in sorted(verdict.by_twin, key=lambda twin: getattr(twin, factor)):
-        steps.setdefault(getattr(twin, factor), []).append(twin.effect)
-    means = {step: sum(effects) / len(effects) for step, effects in steps.items()}
-    said = join_words([f"{format_effect(mean, verdict)} with {step}" for step, mean in means.items()])
-    changes = [after - before for before, after in pairwise(means.values())]
-    steady = all(change > 0 for change in changes) or all(change < 0 for change in changes)
-    return f"effect by {factor} ({name_scale(verdict)}): {said}" + ("" if steady else ", so not steadily")
 
 
 def say_look(look: Look) -> str:
@@ -258,4 +222,4 @@ def _say_headline(verdict: Verdict) -> str:
         "INCONCLUSIVE": f"Not all parts hold, and none is refuted when corrected for all parts ({p})",
     }
     said = verbs[verdict.outcome] if verdict.outcome_with in ("", verdict.outcome) else "Open"
-    return f"{said}. Parts as claims of their own, corrected for their whole family: {parts}."
+    return f"{said}. As separate claims, corrected for the whole family: {parts}."

@@ -20,7 +20,8 @@ from pipeline.report.text.numbers import (
     say_margin,
     say_unit,
 )
-from pipeline.report.text.sentences import say_look, say_twins
+from pipeline.report.text.sentences import say_look
+from pipeline.report.text.twins import say_twins
 from pipeline.study import metrics
 
 VERDICTS = ("claim", "verdict", "effect", "95 % interval", "by twin")

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_patience() -> float:
-    """How many seconds a call to the store is tried again; raises StoreError for what is no number."""
+    """For how many seconds a call to the store is retried; raises StoreError if the variable is not a number."""
     given = os.environ.get(PATIENCE, str(PATIENCE_SECONDS))
     seconds = read_number(given)
     if seconds is None:
