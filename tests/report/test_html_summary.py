@@ -73,6 +73,8 @@ def test_the_finding_is_one_sentence_on_the_headlines_parts(study: Comparison) -
     assert said.endswith("(means over 5 seeds).")
     unclear = [replace(verdict, interval=(-0.1, 0.1)) for verdict in singles]  # the one that decides, not the plain one
     assert say_finding(unclear).startswith("Regularisation may lower or raise the honest loss gap (")
+    assert " before corrections)" in say_finding(unclear)
+    assert "corrections" not in say_finding([replace(verdict, interval_95=(-0.1, 0.1)) for verdict in unclear])
     look = Look(number=1, total=3, seeds=(0, 1, 2, 3, 4), share=1 / 3, first=5, last=15)
     interim = say_finding([replace(verdict, look=look) for verdict in singles])
     assert " Look 1 of 3, after 5 of 15 seeds: the study goes on, and the next look judges every claim again" in interim

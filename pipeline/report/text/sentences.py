@@ -82,7 +82,10 @@ def _say_clear_effect(verdict: Verdict) -> str:
         return _describe_effect(verdict)
     bounds = f"95 % CI {say_bounds(verdict.interval_95, verdict)}" if verdict.n_seeds > 1 else ""
     if low <= 0 <= high:
-        return f"{SUBJECT}may lower or raise the {_name_estimand(verdict.claim)} ({say_effect(verdict)}, {bounds})"
+        plain_low, plain_high = verdict.interval_95
+        before = "" if plain_low <= 0 <= plain_high else " before corrections"
+        open_side = f"{SUBJECT}may lower or raise the {_name_estimand(verdict.claim)}"
+        return f"{open_side} ({say_effect(verdict)}, {bounds}{before})"
     return _describe_side(verdict) + (f" ({bounds})" if bounds else "")
 
 
