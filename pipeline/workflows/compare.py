@@ -19,14 +19,14 @@ from pipeline.analysis.gate.metrics import Demands, Judgement
 from pipeline.data.datasets import load_data
 from pipeline.errors import AnalysisError
 from pipeline.plain import escape_controls
-from pipeline.report.pages.table import render_table, tabulate, write_caption
-from pipeline.report.text.conclusion import (
+from pipeline.report.pages.conclusion import (
     describe_onsets,
     describe_verdict,
     say_remarks,
     shorten_note,
     write_conclusion,
 )
+from pipeline.report.pages.table import render_table, tabulate, write_caption
 from pipeline.study import metrics
 from pipeline.study.experiment import Experiment, open_experiment
 from pipeline.study.facts import restore_settings

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from pipeline.analysis.claims.design import find_look
-from pipeline.report.text.conclusion import tabulate_verdicts
+from pipeline.report.pages.conclusion import tabulate_verdicts
 from pipeline.report.text.sentences import say_verdict
 from pipeline.report.text.summary import list_numbers
 from tests.analysis.studies import ERROR, GAP, declare, judge, judge_claims, plant_gap

@@ -10,7 +10,7 @@ import pytest
 from pipeline.analysis.claims.networks import Across
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Question, compare_runs
-from pipeline.report.text.conclusion import (
+from pipeline.report.pages.conclusion import (
     describe_onsets,
     describe_verdict,
     say_conclusion,

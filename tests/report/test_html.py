@@ -13,8 +13,8 @@ from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.conclusion import dump_conclusion
 from pipeline.report.figures.comparison import plot_seeds
 from pipeline.report.figures.illustrations import MOST_VIOLINS, draw_violins, embed_figure
+from pipeline.report.pages.checklist import answer_checklist
 from pipeline.report.pages.provenance import Sources, describe_surroundings
-from pipeline.report.text.checklist import answer_checklist
 from pipeline.report.text.numbers import SYMBOLS
 from pipeline.report.text.sentences import say_verdict
 from pipeline.study.metrics import TEST_ACCURACY

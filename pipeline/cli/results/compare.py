@@ -89,8 +89,8 @@ def compare(experiment: str, other_run: str, rule: str | None, form: str, output
 
 def show(found: Found, form: str, output: Path | None, *, wide: bool) -> None:
     """Print the comparison, in short where it goes to a reader of a terminal, or write it to a file."""
+    from pipeline.report.pages.conclusion import say_conclusion
     from pipeline.report.pages.table import render_table
-    from pipeline.report.text.conclusion import say_conclusion
 
     comparison = found.comparison
     if form == "text" and output is None and not wide:

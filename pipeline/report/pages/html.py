@@ -32,6 +32,8 @@ from pipeline.report.figures.illustrations import (
     draw_spreads,
     draw_violins,
 )
+from pipeline.report.pages.checklist import YES, answer_checklist, check_claims
+from pipeline.report.pages.conclusion import say_remarks
 from pipeline.report.pages.provenance import Sources, describe_surroundings
 from pipeline.report.pages.table import (
     LIKE_BEST,
@@ -45,8 +47,6 @@ from pipeline.report.pages.table import (
     tabulate,
     write_caption,
 )
-from pipeline.report.text.checklist import YES, answer_checklist, check_claims
-from pipeline.report.text.conclusion import say_remarks
 from pipeline.report.text.lessons import say_specifications
 from pipeline.report.text.note import write_command
 from pipeline.report.text.numbers import SYMBOLS, count_verdicts

@@ -11,8 +11,8 @@ from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.table.entries import Entry
 from pipeline.analysis.table.selection import MNIST_SHA256
+from pipeline.report.pages.conclusion import itemise_verdicts, say_remarks, tabulate_verdicts
 from pipeline.report.pages.table import render_markdown, write_caption
-from pipeline.report.text.conclusion import itemise_verdicts, say_remarks, tabulate_verdicts
 from pipeline.report.text.escape import escape_markdown, write_table
 from pipeline.report.text.sentences import say_finding, say_verdict
 
