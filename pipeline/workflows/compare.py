@@ -35,7 +35,7 @@ from pipeline.study.tags import KIND, NOTE, OUTCOME, PARAM_DATA_SHA256, TABLE_SH
 from pipeline.study.variants import VARIANTS
 from pipeline.tracking.files.hashes import demand_recorded_metrics
 from pipeline.tracking.files.predicted import read_predicted, read_run
-from pipeline.tracking.files.registry import find_run
+from pipeline.tracking.files.registry import find_finished
 from pipeline.tracking.frozen import judge_freezing, read_frozen
 from pipeline.tracking.runs import read_runs
 from pipeline.tracking.store import Store, find_experiment, open_store, store_errors
@@ -200,7 +200,7 @@ def compare_two_runs(first_id: str, second_id: str) -> tuple[Sequence[str], byte
     from pipeline.report.text.lessons import say_differing
 
     store = open_store()
-    runs = [find_run(store, run_id) for run_id in (first_id, second_id)]
+    runs = [find_finished(store, run_id) for run_id in (first_id, second_id)]
     if runs[0].facts.get(PARAM_DATA_SHA256) != runs[1].facts.get(PARAM_DATA_SHA256):
         raise AnalysisError("the two runs were tested on other images; compare runs of the same data and subset")
     first, second = (read_run(store, run.run_id) for run in runs)

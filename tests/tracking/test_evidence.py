@@ -68,7 +68,7 @@ def test_imported_evidence_is_read_like_the_run_itself(
 
 
 def test_commands_work_on_evidence_or_say_what_is_missing(
-    evidence: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    evidence: Path, trained: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (there,) = re.findall("^Table sha256 .*", call("compare", "--epochs", "2", "--wide").stderr, re.M)
     open_in(tmp_path / "elsewhere", monkeypatch)
@@ -86,6 +86,12 @@ def test_commands_work_on_evidence_or_say_what_is_missing(
     again = "`mlflow run . --env-manager local --experiment-name Default -P arch=conv2_3x3_reg"
     assert f" came as evidence only, without its model; {again}" in refused
     assert str(SUBSET) in refused
+    named = trained[0]  # as published results name it: the id that it had in its first store
+    assert refuse("predict", str(picture), "--run", named).startswith(f"Error: run {named} came as evidence only, ")
+    (imported,) = read_runs(open_store(), find_experiment(open_store(), "Default"))["run_id"]
+    assert named != imported
+    assert "Only conv2_3x3_reg seed 0 got 0 right, only" in succeed("compare", named, imported).output
+    assert refuse("compare", imported, "0" * 32).startswith(f'Error: no run "{"0" * 32}" in the store; ')
 
 
 def test_evidence_that_was_changed_after_its_import_is_found(

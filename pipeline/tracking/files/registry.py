@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,11 +21,11 @@ from pipeline.errors import StoreError
 from pipeline.images import Images, restore_images
 from pipeline.plain import escape_controls
 from pipeline.study.facts import OWN_FILE, format_options, restore_row, restore_settings
-from pipeline.study.tags import DATA_INK, EVIDENCE, KIND, MODEL_INPUT, OUTCOME, PIXELS, VARIANT, WEIGHTS_SHA256
+from pipeline.study.tags import DATA_INK, EVIDENCE, KIND, MODEL_INPUT, ORIGIN, OUTCOME, PIXELS, VARIANT, WEIGHTS_SHA256
 from pipeline.tracking.files.artifacts import MODEL_NAME, NO_MODEL, SAMPLE_NAME
 from pipeline.tracking.frozen import FROZEN
 from pipeline.tracking.mlflow_internals import read_artifact
-from pipeline.tracking.runs import read_runs
+from pipeline.tracking.runs import read_pages, read_runs
 from pipeline.tracking.store import Store, store_errors
 from pipeline.tracking.values import read_texts
 
@@ -59,22 +60,29 @@ class FinishedRun:
 
 
 def find_run(store: Store, run_id: str) -> FinishedRun:
-    """The training run with this id; raises StoreError unless there is one and it finished."""
+    """The training run with this id, or with it imported, with a model; raises StoreError unless it finished."""
+    run = find_finished(store, run_id)
+    if EVIDENCE in run.facts:
+        again = format_options(restore_row(run.facts).name, restore_settings(run.facts), OWN_FILE)
+        experiment_id = store.client.get_run(run.run_id).info.experiment_id
+        name = shlex.quote(store.client.get_experiment(experiment_id).name)
+        raise StoreError(
+            f"run {run_id} came as evidence only, without its model; "
+            f"`mlflow run . --env-manager local --experiment-name {name} {again}` trains it again"
+        )
+    return run
+
+
+def find_finished(store: Store, run_id: str) -> FinishedRun:
+    """As `find_run`, but its model may be missing: evidence has none."""
     with store_errors(store):
-        run = _look_up(store.client.get_run, run_id)
+        run = _look_up(store.client.get_run, run_id) or _look_up_imported(store, run_id)
     if run is None:
         raise StoreError(f'no run "{run_id}" in the store; `python -m pipeline ui` shows the ids')
     tags = run.data.tags
     if tags.get(KIND) != "train" or tags.get(OUTCOME) != "finished":
         state = tags.get(OUTCOME, "unknown") if tags.get(KIND) == "train" else "no training"
         raise StoreError(f"run {run_id} is not a finished training (it is {state}); name another")
-    if EVIDENCE in tags:
-        again = format_options(restore_row(run.data.params).name, restore_settings(run.data.params), OWN_FILE)
-        name = shlex.quote(store.client.get_experiment(run.info.experiment_id).name)
-        raise StoreError(
-            f"run {run_id} came as evidence only, without its model; "
-            f"`mlflow run . --env-manager local --experiment-name {name} {again}` trains it again"
-        )
     return _describe_run(run)
 
 
@@ -191,6 +199,14 @@ def _look_up(question: Callable[..., Any], *names: str) -> Any:
         if error.error_code not in ABSENT:
             raise
         return None
+
+
+def _look_up_imported(store: Store, run_id: str) -> Run | None:
+    """The run that was imported from the one with this id, which published results name; None where there is none."""
+    if not re.fullmatch("[0-9a-f]{32}", run_id):
+        return None
+    experiments = [each.experiment_id for each in read_pages(store.client.search_experiments)]
+    return next(read_pages(store.client.search_runs, experiments, f"tags.`{ORIGIN}` = '{run_id}'"), None)
 
 
 def _find_model_uri(store: Store, run_id: str) -> str:
