@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
+
 from pipeline.errors import AnalysisError, RunsDamaged, StoreError
 from pipeline.plain import escape_controls
 from pipeline.private import name_file
@@ -53,7 +55,7 @@ def write_report(
 
 
 def _make_page(found: Found, experiment: str, written: str) -> str:
-    """The report of a comparison whose runs are checked first; the page says when it was written, "" for not at all."""
+    """The report of a comparison whose runs are checked first; the page says when it was `written`, if at all."""
     store, runs = found.store, found.comparison.runs
     demand_unchanged(store, found.experiment_id, runs["run_id"])
     accuracies = read_history(store, list(runs["run_id"]), ACCURACIES)
@@ -90,7 +92,8 @@ def publish_results(table: str, claims: str, output: Path, readme: Path | None) 
     files = {output: write_results(results, Links(picture=PICTURE.as_posix(), report=REPORT.as_posix())).encode()}
     files[picture] = render_png(plot_loss_curves(fourteen.history, fourteen.runs, source="honest"))
     if judged:
-        files[report] = _make_page(judged, claims, "").encode()
+        page = _make_page(judged, claims, "")
+        files[report] = _name_by_origin(page, judged.comparison.runs).encode()
     if readme:
         near = [Path(os.path.relpath(path, readme.parent)).as_posix() for path in (picture, report, output)]
         links = Links(picture=near[0], report=near[1], results=near[2])
@@ -100,6 +103,14 @@ def publish_results(table: str, claims: str, output: Path, readme: Path | None) 
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
     return list(files)
+
+
+def _name_by_origin(page: str, runs: pd.DataFrame) -> str:
+    """The page with the ids that imported runs had where they were trained: an import gives others each time."""
+    imported = runs[runs["origin"] != ""]
+    for run_id, origin in zip(imported["run_id"], imported["origin"], strict=True):
+        page = page.replace(run_id, origin)
+    return page
 
 
 def _replace_block(path: Path, summary: str) -> str:

@@ -53,6 +53,7 @@ from pipeline.report.text.numbers import SYMBOLS, count_verdicts
 from pipeline.report.text.sentences import say_finding, say_verdict
 from pipeline.report.text.summary import VARIANTS, list_numbers, list_variants, say_units
 from pipeline.study import metrics
+from pipeline.study.tags import ORIGIN
 
 POLICY = "default-src 'none'; img-src data:; style-src '{css}'; script-src '{js}'; base-uri 'none'; form-action 'none'"
 PLACE = "file:///report.html"  # where links within a PDF are resolved; nothing is read from there
@@ -73,6 +74,7 @@ def render_report(comparison: Comparison, accuracies: pd.DataFrame, sources: Sou
         css=Markup(css),
         js=Markup(js),
         written=written,
+        origin=ORIGIN,
         sources=sources,
         **_judge(comparison, sources),
         **(tables := _tabulate(comparison)),

@@ -28,7 +28,8 @@ def say_single_seeds(comparison: Comparison) -> list[str]:
     wins, seeds = count_best(comparison.runs)
     if wins and (astray or comparison.conclusion.rule == "all-seeds"):
         names = ", ".join(f"{name} with {number}" for name, number in wins.items())
-        said.append(f"Lowest test error, of {seeds} seeds: {names}")
+        tied = " (a tie counts for each)" if sum(wins.values()) > seeds else ""
+        said.append(f"Lowest test error, of {seeds} seeds: {names}{tied}")
     return [f"What one seed would have concluded. {'. '.join(said)}."] if said else []
 
 
