@@ -132,3 +132,24 @@ def test_the_readmes_verdicts_are_those_of_the_evidence(store: None) -> None:
     for verdict in comparison.verdicts[:2]:
         effect, low, high = (format_effect(value, verdict) for value in (verdict.effect, *verdict.interval_95))
         assert f"{effect} {say_unit(verdict)} (95 % CI {low} to {high}): {verdict.outcome}." in readme
+
+
+def test_the_readme_says_of_the_twins_what_the_evidence_gives(store: None) -> None:
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    comparison = find_comparison("experiments/twins.toml").comparison
+    (error,) = (verdict for verdict in comparison.verdicts if verdict.name == "C2 test error")
+    effects = {twin.twin: 100 * twin.effect for twin in error.by_twin}
+    high = f"{effects.pop('conv3_3x3'):.2f} and {effects.pop('conv5_3x3_plain'):.2f} points"
+    assert f"rises by {high} for the 3x3 networks of 3 and 5 convolutions, and falls or stays" in readme
+    assert max(effects.values()) < 0.005
+    table = find_comparison("experiments/mnist14.toml").comparison.runs
+    repeated = comparison.runs["weights_sha256"].isin(table["weights_sha256"])
+    assert f"{['Seven', 'Eight', 'Nine'][repeated.sum() - 7]} of the {len(comparison.runs)} runs repeat" in readme
+    (without,) = (verdict.without for verdict in find_comparison("experiments/pairs.toml").comparison.verdicts[1:2])
+    assert without
+    assert f"error rises by {100 * without.effect:.2f} points" in readme
+    remarks = (ROOT / "docs" / "results.md").read_text()
+    assert "the regularised one alone has dropout, L2, he_normal and batch normalisation" in remarks
+    (gap,) = (each for each in comparison.specifications if each.verdict.name == "C1 gap")
+    last = next(choice for choice in gap.choices if choice.label == "last epoch")
+    assert f"that of the last epoch on all of them: C1 gap {last.effect:.4f} nats ({last.outcome})" in remarks

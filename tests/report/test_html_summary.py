@@ -16,7 +16,7 @@ from pipeline.report.figures.illustrations import embed_figure
 from pipeline.report.pages.table import write_caption
 from pipeline.report.text.lessons import say_specifications
 from pipeline.report.text.numbers import SYMBOLS, say_bounds, say_effect
-from pipeline.report.text.sentences import say_finding
+from pipeline.report.text.sentences import say_finding, say_verdict
 from tests.frames import make_runs
 from tests.report.pages import TWINS, Page, render
 
@@ -75,6 +75,11 @@ def test_the_finding_is_one_sentence_on_the_headlines_parts(study: Comparison) -
     assert say_finding(unclear).startswith("Regularisation may lower or raise the honest loss gap (")
     assert " before corrections)" in say_finding(unclear)
     assert "corrections" not in say_finding([replace(verdict, interval_95=(-0.1, 0.1)) for verdict in unclear])
+    assert all(say_verdict(verdict).startswith("The estimated effect of") for verdict in unclear), "an open side"
+    assert "by twin" not in said, "twins that agree in sign"
+    twins = tuple(replace(singles[0].by_twin[0], effect=effect) for effect in (-0.28, 0.94))
+    split = say_finding([replace(verdict, by_twin=twins, unit="nats") for verdict in singles[:1]])
+    assert "; by twin -0.2800 to +0.9400)" in split
     look = Look(number=1, total=3, seeds=(0, 1, 2, 3, 4), share=1 / 3, first=5, last=15)
     interim = say_finding([replace(verdict, look=look) for verdict in singles])
     assert " Look 1 of 3, after 5 of 15 seeds: the study goes on, and the next look judges every claim again" in interim

@@ -9,6 +9,7 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
+from pipeline.analysis.claims.specification import PLACES
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.onset import find_hiding_noise
@@ -17,10 +18,21 @@ from pipeline.plain import count
 from pipeline.report.pages.table import group_left_out, render_markdown, render_text
 from pipeline.report.text.escape import escape_markdown, write_table
 from pipeline.report.text.lessons import say_single_seeds, say_specifications
-from pipeline.report.text.numbers import count_verdicts, format_p, format_size, is_measured, say_bounds, say_effect
+from pipeline.report.text.numbers import (
+    count_verdicts,
+    format_effect,
+    format_p,
+    format_size,
+    is_measured,
+    join_words,
+    say_bounds,
+    say_effect,
+    say_unit,
+)
 from pipeline.report.text.sentences import LIMITS, PROBE, say_finding, say_verdict
 from pipeline.report.text.twins import say_twins
 from pipeline.study.claims import CONFIRMING_EPOCHS
+from pipeline.study.variants import matched_twins
 
 NOTE_LIMIT = 4900  # MLflow keeps 5,000 characters of an experiment's tag
 FEW = 3  # run ids named in a line; the rest are in the artifacts
@@ -146,8 +158,31 @@ def _say_limits(comparison: Comparison) -> list[str]:
     part = f"{settings.subset:,} training images of it" if settings.subset else "all training images"
     lines = [f"On {name}, {part}{f' and {images:,} test images' if images else ''}. {LIMITS}"]
     if any(v.claim.estimand == "gap" and v.claim.at != "last epoch" for v in verdicts):
-        lines.append(PROBE)
+        lines.append(PROBE + _say_last_epoch(comparison))
+    lines += _say_treatment(comparison)
     return lines
+
+
+def _say_last_epoch(comparison: Comparison) -> str:
+    """What the claims on a gap come to in the last epoch, on all training images; the end of a sentence."""
+    said = [
+        f"{each.verdict.name} {format_effect(choice.effect, each.verdict)} {say_unit(each.verdict)} ({choice.outcome})"
+        for each in comparison.specifications
+        for choice in each.choices
+        if choice.label == PLACES[0] and each.verdict.claim.estimand == "gap"
+    ]
+    return f": {' and '.join(said)}." if said else "."
+
+
+def _say_treatment(comparison: Comparison) -> list[str]:
+    """What the regularised networks of all twins have and the plain ones have not, which no claim can tell apart."""
+    twins = matched_twins(comparison.question.table, set(comparison.runs["variant"]))
+    kinds = {"dropout": ("dropout",), "l2": ("L2", "he_normal"), "batch_norm": ("batch normalisation",)}
+    differing = (words for name, words in kinds.items() if all(getattr(a, name) != getattr(b, name) for a, b in twins))
+    own = [word for words in differing for word in words]
+    if not twins or len(own) < 2:
+        return []
+    return [f"Of two twins the regularised one alone has {join_words(own)}: no claim says which of them does it."]
 
 
 def _say_onsets(comparison: Comparison) -> list[str]:

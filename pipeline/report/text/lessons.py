@@ -24,12 +24,14 @@ def say_single_seeds(comparison: Comparison) -> list[str]:
     """One line on how often a single seed of these would have pointed the other way, or named another best variant."""
     several = [verdict for verdict in comparison.verdicts if len(verdict.per_seed) > 1]
     astray = ", ".join(f"{verdict.name} {verdict.astray} of {len(verdict.per_seed)}" for verdict in several)
-    said = [f"Seeds that alone point the other way: {astray}"] if astray else []
+    said = (
+        [f"Seeds that alone lie on the other side of 0, or of the margin, than their mean: {astray}"] if astray else []
+    )
     wins, seeds = count_best(comparison.runs)
     if wins and (astray or comparison.conclusion.rule == "all-seeds"):
         names = ", ".join(f"{name} with {number}" for name, number in wins.items())
         tied = " (a tie counts for each)" if sum(wins.values()) > seeds else ""
-        said.append(f"Lowest test error, of {seeds} seeds: {names}{tied}")
+        said.append(f"Lowest test error after the last epoch, of {seeds} seeds: {names}{tied}")
     return [f"What one seed would have concluded. {'. '.join(said)}."] if said else []
 
 

@@ -30,7 +30,10 @@ LIMITS = (
     "Intervals are t-intervals over seeds of these networks and assume values near symmetry; they do not cover other "
     "networks or data, nor other test images where that is not said. The pipeline tunes nothing per variant."
 )
-PROBE = "The gap by epoch is read on a fixed part of the training images (10,000, or all where there are fewer)."
+PROBE = (
+    "The gap by epoch, and so its mean over epochs, is read on a fixed part of the training images (10,000, or all "
+    "where there are fewer); that of the last epoch on all of them"
+)
 NO_VERDICT = "Changed after the first run, so no verdict counts; as declared now it would be {outcome}: "
 STANDINGS = {
     "": "",
@@ -76,17 +79,23 @@ def _say_progress(verdicts: Sequence[Verdict]) -> str:
 
 
 def _say_clear_effect(verdict: Verdict) -> str:
-    """The effect with its 95 % interval; where the interval that decides holds 0, that its side is open."""
+    """The effect with its 95 % interval and, where twins differ in sign, theirs; that its side is open where it is."""
     low, high = verdict.interval
     if verdict.claim.by or is_level(verdict.claim):
         return _describe_effect(verdict)
-    bounds = f"95 % CI {say_bounds(verdict.interval_95, verdict)}" if verdict.n_seeds > 1 else ""
+    bounds = [f"95 % CI {say_bounds(verdict.interval_95, verdict)}"] if verdict.n_seeds > 1 else []
+    twins = [twin.effect for twin in verdict.by_twin]
+    spread = (
+        [f"by twin {say_bounds((min(twins), max(twins)), verdict)}"] if twins and min(twins) < 0 < max(twins) else []
+    )
     if low <= 0 <= high:
         plain_low, plain_high = verdict.interval_95
         before = "" if plain_low <= 0 <= plain_high else " before corrections"
-        open_side = f"{SUBJECT}may lower or raise the {_name_estimand(verdict.claim)}"
-        return f"{open_side} ({say_effect(verdict)}, {bounds}{before})"
-    return _describe_side(verdict) + (f" ({bounds})" if bounds else "")
+        bounds = [", ".join([say_effect(verdict), *bounds]) + before]
+        said = f"{SUBJECT}may lower or raise the {_name_estimand(verdict.claim)}"
+    else:
+        said = _describe_side(verdict)
+    return said + (f" ({'; '.join([*bounds, *spread])})" if bounds or spread else "")
 
 
 def say_look(look: Look) -> str:
@@ -124,8 +133,7 @@ def _describe_effect(verdict: Verdict) -> str:
         return f"In the {claim.contrast} networks the {noun} was {say_effect(verdict)}"
     if claim.by:
         return f"What regularisation does to the {noun} changed by {say_effect(verdict)}"
-    low, high = verdict.interval_95
-    if low <= 0 <= high:
+    if any(low <= 0 <= high for low, high in (verdict.interval, verdict.interval_95)):
         return f"The estimated effect of regularisation on the {noun} is {say_effect(verdict)}"
     return _describe_side(verdict)
 
