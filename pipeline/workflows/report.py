@@ -106,8 +106,11 @@ def publish_results(table: str, claims: str, output: Path, readme: Path | None) 
 
 
 def _name_by_origin(page: str, runs: pd.DataFrame) -> str:
-    """The page with the ids that imported runs had where they were trained: an import gives others each time."""
-    imported = runs[runs["origin"] != ""]
+    """The page with the ids that imported runs had where they were trained: each import gives them new ones.
+
+    A tag of another form stays out: the page is HTML, and a store can be edited.
+    """
+    imported = runs[runs["origin"].str.fullmatch("[0-9a-f]{32}")]
     for run_id, origin in zip(imported["run_id"], imported["origin"], strict=True):
         page = page.replace(run_id, origin)
     return page

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -13,6 +14,7 @@ from pipeline.report.text.escape import escape_markdown
 from pipeline.report.text.numbers import format_effect, say_unit
 from pipeline.report.text.sentences import say_finding, say_verdict
 from pipeline.workflows.compare import find_comparison
+from pipeline.workflows.report import _name_by_origin
 from tests.conftest import ROOT, call, entered, succeed
 
 EVIDENCE = sorted((ROOT / "experiments" / "results").glob("*.zip"))
@@ -140,7 +142,7 @@ def test_the_readme_says_of_the_twins_what_the_evidence_gives(store: None) -> No
     (error,) = (verdict for verdict in comparison.verdicts if verdict.name == "C2 test error")
     effects = {twin.twin: 100 * twin.effect for twin in error.by_twin}
     high = f"{effects.pop('conv3_3x3'):.2f} and {effects.pop('conv5_3x3_plain'):.2f} points"
-    assert f"rises by {high} for the 3x3 networks of 3 and 5 convolutions, and falls or stays" in readme
+    assert f"rises by {high} for the 3x3 networks of 3 and 5 convolutions, and falls or stays the same" in readme
     assert max(effects.values()) < 0.005
     table = find_comparison("experiments/mnist14.toml").comparison.runs
     repeated = comparison.runs[comparison.runs["weights_sha256"].isin(table["weights_sha256"])]
@@ -151,7 +153,13 @@ def test_the_readme_says_of_the_twins_what_the_evidence_gives(store: None) -> No
     assert without
     assert f"error rises by {100 * without.effect:.2f} points" in readme
     remarks = (ROOT / "docs" / "results.md").read_text()
-    assert "the regularised one alone has dropout, L2, he_normal and batch normalisation" in remarks
+    assert "only the regularised one has dropout, L2, he_normal and batch normalisation" in remarks
     (gap,) = (each for each in comparison.specifications if each.verdict.name == "C1 gap")
     last = next(choice for choice in gap.choices if choice.label == "last epoch")
-    assert f"that of the last epoch on all of them: C1 gap {last.effect:.4f} nats ({last.outcome})" in remarks
+    assert f"the last epoch's own on all of them: C1 gap {last.effect:.4f} nats ({last.outcome})" in remarks
+
+
+def test_only_an_id_takes_the_place_of_an_id_on_the_page() -> None:
+    own, first = "a" * 32, "b" * 32
+    runs = pd.DataFrame({"run_id": [own, "c" * 32, "d" * 32], "origin": [first, "<script>", ""]})
+    assert _name_by_origin(" ".join(runs["run_id"]), runs) == f"{first} {'c' * 32} {'d' * 32}"

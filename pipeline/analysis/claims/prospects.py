@@ -22,8 +22,8 @@ class Prospect:
     `obstacle` says why it can only be UNTESTABLE, `hidden` why it would be so with the noise of the runs so far. With
     the SD of a seed as stored (at its upper 80 % limit, from `stored` seeds; nan where there are none) and the standard
     error `images` of the test images, which more seeds do not lower: `power` is the chance to see the smallest effect
-    on its own side (of a not_higher claim: to be SUPPORTED if there is no difference), `negligible` that of NEGLIGIBLE
-    if there is none.
+    in the claim's direction (for a not_higher claim: of SUPPORTED if there is no difference), and `negligible` the
+    chance of NEGLIGIBLE if there is none.
     """
 
     claim: Claim

@@ -65,8 +65,8 @@ def _check_split(comparison: Comparison) -> tuple[str, str]:
         return NO, f"The table's rule takes the best run by test accuracy, so {chosen}."
     return YES, (
         "The data's own training and test images; there is no validation part. The test images are evaluated after "
-        "every epoch, and nothing is selected on them: the table is of the last epoch, a claim of the epochs that it "
-        "declares."
+        "every epoch, and nothing is selected on them: the table shows the last epoch, and each claim uses the epochs "
+        "that it declares."
     )
 
 

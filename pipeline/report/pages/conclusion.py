@@ -9,7 +9,6 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.claims.specification import PLACES
 from pipeline.analysis.claims.verdict import Verdict
 from pipeline.analysis.comparison import Comparison
 from pipeline.analysis.onset import find_hiding_noise
@@ -169,7 +168,7 @@ def _say_last_epoch(comparison: Comparison) -> str:
         f"{each.verdict.name} {format_effect(choice.effect, each.verdict)} {say_unit(each.verdict)} ({choice.outcome})"
         for each in comparison.specifications
         for choice in each.choices
-        if choice.label == PLACES[0] and each.verdict.claim.estimand == "gap"
+        if choice.label == "last epoch" and each.verdict.claim.estimand == "gap"
     ]
     return f": {' and '.join(said)}." if said else "."
 
@@ -182,7 +181,8 @@ def _say_treatment(comparison: Comparison) -> list[str]:
     own = [word for words in differing for word in words]
     if not twins or len(own) < 2:
         return []
-    return [f"Of two twins the regularised one alone has {join_words(own)}: no claim says which of them does it."]
+    has = f"only the regularised one has {join_words(own)}"
+    return [f"Of each two twins {has}; the claims cannot tell which of these matters."]
 
 
 def _say_onsets(comparison: Comparison) -> list[str]:

@@ -27,10 +27,10 @@ COLUMNS = (
 )
 """What each column is called, what it is in the conclusion table, and its format."""
 LEGEND = (
-    "Accuracy in %; losses and gap in nats. The test loss of this table has the L2 penalty in it, as the notebook "
-    "reads it; that of a claim has not. The honest gap is test minus train loss with dropout off and without the "
-    "penalty. `notebook` is what it published. `s/epoch` is the mean for one process, with whatever else ran on the "
-    "machine."
+    "Accuracy in %; losses and gap in nats. The test loss in this table includes the L2 penalty, as in the "
+    "notebook; the claims' test loss does not. The honest gap is test minus train loss, with dropout off and without "
+    "the penalty. `notebook` is what it published. `s/epoch` is the mean for one process, with whatever else ran "
+    "on the machine."
 )
 
 RECOMPUTE = """\

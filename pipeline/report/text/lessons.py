@@ -25,7 +25,9 @@ def say_single_seeds(comparison: Comparison) -> list[str]:
     several = [verdict for verdict in comparison.verdicts if len(verdict.per_seed) > 1]
     astray = ", ".join(f"{verdict.name} {verdict.astray} of {len(verdict.per_seed)}" for verdict in several)
     said = (
-        [f"Seeds that alone lie on the other side of 0, or of the margin, than their mean: {astray}"] if astray else []
+        [f"Seeds that on their own fall on the other side of 0, or of the margin, from the mean: {astray}"]
+        if astray
+        else []
     )
     wins, seeds = count_best(comparison.runs)
     if wins and (astray or comparison.conclusion.rule == "all-seeds"):

@@ -31,8 +31,8 @@ LIMITS = (
     "networks or data, nor other test images where that is not said. The pipeline tunes nothing per variant."
 )
 PROBE = (
-    "The gap by epoch, and so its mean over epochs, is read on a fixed part of the training images (10,000, or all "
-    "where there are fewer); that of the last epoch on all of them"
+    "The gap by epoch, and so its mean over epochs, is measured on a fixed subset of the training images (10,000, or "
+    "all if there are fewer), and the last epoch's own on all of them"
 )
 NO_VERDICT = "Changed after the first run, so no verdict counts; as declared now it would be {outcome}: "
 STANDINGS = {
