@@ -25,7 +25,7 @@ def open_together(uri: str, barrier: Barrier) -> None:
         said = find_experiment(open_store(), "study", create=True)
     except StoreError as error:
         said = f"Error: {error}"
-    print(said, flush=True)
+    os.write(1, f"{said}\n".encode())  # whole: where PYTHONUNBUFFERED is set, print writes the line end by itself
 
 
 def main(uris: list[str]) -> None:
