@@ -143,15 +143,17 @@ def _measure_cost(path: str, found: Found | None = None) -> Cost:
     experiment = load_experiment(path)
     declared = len(experiment.variants) * len(experiment.seeds)
     if found is None:
-        return Cost(experiment=experiment.name, runs=0, declared=declared, hours=0.0, restarts=0, machines=Counter())
+        return Cost(experiment=experiment.name, declared=declared)
     runs = found.comparison.runs
-    seconds = read_history(found.store, list(runs["run_id"]), (metrics.EPOCH_SECONDS,))["value"].sum()
+    epochs = read_history(found.store, list(runs["run_id"]), (metrics.EPOCH_SECONDS,))
+    fastest = epochs.merge(runs[["run_id", "variant"]], on="run_id").groupby("variant")["value"].min()
     sources = read_provenance(found.store, found.experiment_id, runs, ())
     return Cost(
         experiment=experiment.name,
         runs=len(runs),
         declared=declared,
-        hours=float(seconds) / 3600,
+        hours=float(epochs["value"].sum()) / 3600,
         restarts=sum(source.attempts - 1 for source in sources),
         machines=Counter(str(source.environment.get("cpu", "")) for source in sources),
+        fastest={str(variant): float(least) for variant, least in fastest.items()},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -65,6 +66,15 @@ def test_the_published_results_are_those_of_the_evidence(store: None, tmp_path: 
     page.write_text("<!-- results -->\n<!-- end of results -->\n")
     succeed("publish", "--output", str(results), "--readme", str(page))
     assert page.read_text() == f"<!-- results -->\n{table}<!-- end of results -->\n"
+
+
+def test_the_seconds_of_an_epoch_are_those_of_the_fastest_one() -> None:
+    table = (ROOT / "docs" / "results.md").read_text()
+    with zipfile.ZipFile(ROOT / "experiments" / "results" / "mnist14.zip") as evidence:
+        runs = json.loads(evidence.read("manifest.json"))["runs"]
+    for run in runs:
+        fastest = min(float(seconds) for _, _, seconds in run["metrics"]["time/epoch_seconds"])
+        assert re.search(rf"^\| `{run['params']['arch']}` \|.*\| {fastest:.0f} \|$", table, re.MULTILINE)
 
 
 def test_judged_claims_are_published_with_their_report(store: None, tmp_path: Path) -> None:
