@@ -46,7 +46,7 @@ BATCH = 500  # run ids in one SQL statement
 TIMEOUT = 20  # seconds that SQLite waits for another connection
 Keys = Mapping[str, Mapping[str, str]]
 """Of the tables params, tags and latest_metrics the keys to be read, with the columns that they become."""
-Recorded = tuple[set[tuple[str, int, int, float]], dict[str, float]]
+Recorded = tuple[set[tuple[str, int, int, float | str]], dict[str, float | str]]
 """Every point of a run's metrics (name, step, milliseconds, value), and the latest value of each."""
 
 
@@ -245,7 +245,10 @@ def query_points(database: Path, run_ids: Sequence[str], names: Sequence[str]) -
 
 
 def query_recorded(database: Path, run_ids: Sequence[str]) -> dict[str, Recorded]:
-    """All that the metrics of some runs say, at most BATCH of them, by run id; nan where a value is not a number."""
+    """All that the metrics of some runs say, at most BATCH of them, by run id, as the database holds it.
+
+    A value that is not a number is "nan"; in a database that was edited, text can stand anywhere.
+    """
     found: dict[str, Recorded] = {run_id: (set(), {}) for run_id in run_ids}
     chosen = f"WHERE run_uuid IN ({', '.join('?' * len(found))})"
     value = "CASE WHEN is_nan THEN 'nan' ELSE value END"
@@ -253,11 +256,11 @@ def query_recorded(database: Path, run_ids: Sequence[str]) -> dict[str, Recorded
         for run_id, *point, number in connection.execute(
             f"SELECT run_uuid, key, step, timestamp, {value} FROM metrics {chosen}", tuple(found)
         ):
-            found[run_id][0].add((*point, float(number)))
+            found[run_id][0].add((*point, number))
         for run_id, name, number in connection.execute(
             f"SELECT run_uuid, key, {value} FROM latest_metrics {chosen}", tuple(found)
         ):
-            found[run_id][1][name] = float(number)
+            found[run_id][1][name] = number
     return found
 
 

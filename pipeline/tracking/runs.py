@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.errors import RunsDamaged
 from pipeline.plain import escape_controls
 from pipeline.tracking.columns import CURVES, ORIGINS, PARAMS, PROCESS, RESULTS, ROW, type_columns
 from pipeline.tracking.mlflow_internals import INFO, Keys, flatten_run, query_points, query_runs
@@ -107,6 +108,14 @@ def read_history(store: Store, run_ids: Sequence[str], names: Sequence[str] = CU
         )
 
 
+def damaged_point(run_id: str, name: str) -> RunsDamaged:
+    """The error for a metric with a point that is no number, as in a database that was edited."""
+    return RunsDamaged(
+        f"run {run_id} is damaged: a point of {name} is not a number; "
+        f"delete it (`mlflow runs delete --run-id {run_id}`), and train it again"
+    )
+
+
 def _frame_points(points: Iterable[tuple[str, str, int, float | None]]) -> pd.DataFrame:
     """The points as a frame of numbers alone: of many runs there are millions."""
     numbers: tuple[dict[str, int], dict[str, int]] = {}, {}
@@ -114,8 +123,11 @@ def _frame_points(points: Iterable[tuple[str, str, int, float | None]]) -> pd.Da
     for *words, epoch, value in points:
         for known, column, word in zip(numbers, codes, words, strict=True):
             column.append(known.setdefault(word, len(known)))
-        epochs.append(epoch)
-        values.append(float("nan") if value is None else value)
+        try:
+            epochs.append(epoch)
+            values.append(float("nan") if value is None else value)
+        except TypeError:
+            raise damaged_point(*words) from None
     run_ids, names = (
         pd.Categorical.from_codes(
             np.frombuffer(column, dtype=np.int32), pd.Index(list(known), dtype=str)

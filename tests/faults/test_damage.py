@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import RunsDamaged, StoreError
+from pipeline.study.tags import HASHES_SHA256
 from pipeline.tracking.files.hashes import FILE, REMEDY, demand_recorded_metrics, demand_unchanged, find_changes
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.write.survey import look_up_run
@@ -44,7 +45,8 @@ def run_id(store: Store, folder: Path) -> Iterator[str]:
     files = {path: path.read_bytes() for path in folder.glob("mlruns/0/**/*") if path.is_file()}
     with closing(sqlite3.connect(folder / "mlflow.db", timeout=20)) as connection:
         tables = {
-            name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in ("metrics", "latest_metrics")
+            name: connection.execute(f"SELECT * FROM {name}").fetchall()
+            for name in ("metrics", "latest_metrics", "tags")
         }
     yield run.info.run_id
     for other in store.client.search_runs(["0"], f"attributes.run_id != '{run.info.run_id}'"):  # what compares logged
@@ -75,6 +77,8 @@ POINTS = {
     "halved in the table": f"UPDATE latest_metrics SET value = value / 2 {WHERE}",
     "lost point": f"DELETE FROM metrics {WHERE}",
     "other time": f"UPDATE metrics SET timestamp = timestamp + 1 {WHERE}",
+    "text": f"UPDATE metrics SET value = 'nonsense' {WHERE}",
+    "bytes": f"UPDATE metrics SET step = x'ff' {WHERE}",
 }
 
 
@@ -129,6 +133,21 @@ def test_nothing_is_judged_from_metrics_that_were_not_recorded(
             assert (result.exit_code, result.stdout) == (1, "")
             assert result.stderr == f"Error: run {run_id} is damaged: {said}; {REMEDY}\n"
     assert len(store.client.search_runs(["0"])) == logged  # the same comparison is logged once
+
+
+@pytest.mark.parametrize(("column", "value"), [("value", "'nonsense'"), ("step", "x'ff'"), ("timestamp", "'today'")])
+def test_a_point_that_is_no_number_is_one_line_without_hashes_too(
+    store: Store, run_id: str, folder: Path, column: str, value: str
+) -> None:
+    store.client.delete_tag(run_id, HASHES_SHA256)
+    where = "WHERE run_uuid = ? AND key = 'honest/test_loss'"
+    execute(folder / "mlflow.db", f"UPDATE metrics SET {column} = {value} {where}", run_id)
+    commands = [("bundle", "export", "Default", "all.zip")]
+    commands += [("compare",), ("report", "--output", "all.html")] if column != "timestamp" else []
+    for command in commands:
+        result = call(*command)
+        assert result.exit_code == 1
+        assert f"Error: run {run_id} is damaged: a point of honest/test_loss is not a number; delete" in result.stderr
 
 
 def test_nothing_is_published_of_metrics_that_were_not_recorded(

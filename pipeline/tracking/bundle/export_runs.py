@@ -18,7 +18,7 @@ from pipeline.tracking.files.artifacts import EVIDENCE_FILES, find_models, open_
 from pipeline.tracking.files.hashes import demand_unchanged
 from pipeline.tracking.frozen import FROZEN, FROZEN_AT
 from pipeline.tracking.process import PREFIX
-from pipeline.tracking.runs import read_pages
+from pipeline.tracking.runs import damaged_point, read_pages
 from pipeline.tracking.store import Store, find_experiment, store_errors
 
 EVIDENCE_TAGS = (
@@ -128,7 +128,7 @@ def _read_facts(store: Store, run: Run) -> BundledRun:
         ended=run.info.end_time or run.info.start_time,
         params=run.data.params,
         tags={key: value for key, value in run.data.tags.items() if key != tags.ORIGIN},
-        metrics=_list_points(chain.from_iterable(points)),
+        metrics=_list_points(run.info.run_id, chain.from_iterable(points)),
     )
 
 
@@ -144,16 +144,20 @@ def _read_model(store: Store, model: LoggedModel, step: int, bundle: BundleWrite
         step=step,
         params=model.params,
         tags=model.tags,
-        metrics=_list_points(model.metrics or ()),
+        metrics=_list_points(model.source_run_id, model.metrics or ()),
         files=files,
     )
 
 
-def _list_points(metrics: Iterable[Metric]) -> Mapping[str, tuple[Point, ...]]:
-    """The points of each metric in order; a store may tell one twice."""
+def _list_points(run_id: str, metrics: Iterable[Metric]) -> Mapping[str, tuple[Point, ...]]:
+    """The points of each metric in order; a store may tell one twice. Raises RunsDamaged."""
     points: dict[str, set[Point]] = {}
     for metric in metrics:
-        points.setdefault(metric.key, set()).add((metric.step, metric.timestamp, repr(float(metric.value))))
+        try:
+            point = int(metric.step), int(metric.timestamp), repr(float(metric.value))
+        except (TypeError, ValueError):
+            raise damaged_point(run_id, metric.key) from None
+        points.setdefault(metric.key, set()).add(point)
     return {key: tuple(sorted(found)) for key, found in points.items()}
 
 

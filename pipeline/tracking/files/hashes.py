@@ -164,17 +164,26 @@ def _hash_files(store: Store, uri: str) -> Iterator[tuple[str, str]]:
 
 
 def _hash_points(store: Store, run_ids: Sequence[str]) -> dict[str, str]:
-    """sha256 of every point of a run's metrics with its step, time and value, and of the values that a table shows."""
+    """sha256 of every point of a run's metrics with its step, time and value, and of the values that a table shows.
+
+    It is empty, as no recorded one is, where one of them cannot be understood.
+    """
     if store.database:
         found = query_recorded(store.database, run_ids)
     else:
         found = {run_id: _ask_recorded(store, run_id) for run_id in run_ids}
-    hashes = {}
-    for run_id, (points, latest) in found.items():
+    return {run_id: _hash_recorded(recorded) for run_id, recorded in found.items()}
+
+
+def _hash_recorded(recorded: Recorded) -> str:
+    points, latest = recorded
+    try:
         rows = sorted([name, step, moment, repr(float(value))] for name, step, moment, value in points)
         shown = sorted([name, repr(float(value))] for name, value in latest.items())
-        hashes[run_id] = hashlib.sha256(json.dumps([rows, shown]).encode()).hexdigest()
-    return hashes
+        content = json.dumps([rows, shown])
+    except (TypeError, ValueError):
+        return ""
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _ask_recorded(store: Store, run_id: str) -> Recorded:
