@@ -105,7 +105,7 @@ def test_another_table_is_described_as_what_it_is(store: None, tmp_path: Path) -
     succeed("publish", "--table", other, "--claims", other, "--output", str(tmp_path / "results.md"))
     said = "30 of 30 runs, the newest of 5 seeds, after the last of 18 epochs on 3,000 training images; "
     assert said in (tmp_path / "results.md").read_text()
-    assert (tmp_path / "results.md").read_text().count("- `pairs`: 30 of 30 runs, ") == 2
+    assert (tmp_path / "results.md").read_text().count("- `pairs`: 30 of 30 runs; ") == 2
 
 
 def test_no_verdict_is_published_before_the_first_look(store: None, tmp_path: Path) -> None:

@@ -52,9 +52,9 @@ of processor.
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What the runs of an experiment took: `hours` of one core, `restarts` of killed runs, runs by `machines`.
+    """What the runs of an experiment took: `hours` by the clock of all epochs, `restarts` of killed runs, `machines`.
 
-    `fastest` has the seconds of each variant's fastest epoch.
+    `machines` has the number of runs by processor, `fastest` the seconds of each variant's fastest epoch.
     """
 
     experiment: str
@@ -185,8 +185,9 @@ def _say_cost(cost: Cost) -> str:
     if not cost.runs:
         return f"- `{cost.experiment}`: none of {cost.declared} runs yet."
     return (
-        f"- `{cost.experiment}`: {cost.runs} of {cost.declared} runs, {cost.hours:.1f} hours of one core of "
-        f"{_name_machines(cost)}, with {cost.restarts} restarts of runs that were killed on the way."
+        f"- `{cost.experiment}`: {cost.runs} of {cost.declared} runs; their epochs took {cost.hours:.1f} hours by the "
+        f"clock in all, on {_name_machines(cost)} with whatever else ran on it; {cost.restarts} restarts of runs that "
+        "were killed on the way."
     )
 
 
