@@ -21,7 +21,7 @@ PAIRS = ROOT / "experiments" / "pairs.toml"
 EVIDENCE = ROOT / "experiments" / "results" / "pairs.zip"
 VARIANTS = ("conv2_3x3", "conv2_3x3_reg", "conv3_3x3")
 PROGRAMS = ("chromium", "google-chrome")
-PATIENCE = 30_000  # milliseconds until what a test waits for is missing
+PATIENCE = 120_000  # milliseconds until what a test waits for is missing
 OPTIONAL = "/ajax-api/2.0/mlflow/users/current"  # the interface asks whether there is a login; 404 says no
 HARMLESS = (
     "ResizeObserver loop",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT, clear_environment
 
-STOP_SECONDS = 30
+STOP_SECONDS = 120
 
 
 class Interface:

@@ -30,7 +30,7 @@ def ask(address: str, path: str, body: dict[str, object] | None = None, **header
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{address}/{path}", data, {"Content-Type": "application/json", **headers})
     try:
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=120) as response:
             return response.status, json.loads(response.read())
     except urllib.error.HTTPError as error:
         return error.code, {}
