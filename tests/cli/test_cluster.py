@@ -85,7 +85,7 @@ def test_two_workers_and_a_server_that_is_killed_twice_do_every_cell_once(
     output += wait_for(driver, "1/4")
     server.kill()  # the next cell is about to open the store
     server.start()
-    output += driver.communicate(timeout=300)[0]
+    output += driver.communicate(timeout=600)[0]
     assert driver.returncode == 0, output
     runs = read_cells(server.uri, "cluster")
     assert set(runs["outcome"]) <= {"finished", "failed"}, output  # an attempt may fail, and none is left running

@@ -28,8 +28,10 @@ def open_screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
 
 def test_the_wheel_turns_until_the_first_word_and_is_wiped_away(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = open_screen(monkeypatch)
+    deadline = time.monotonic() + 60
     with showing_life():
-        time.sleep(0.4)
+        while screen.getvalue().count("Loading ...") < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
         print("a result")
         time.sleep(0.2)
         print("another")

@@ -37,7 +37,7 @@ def wait_for(process: subprocess.Popen[str], text: str) -> str:
 
 @pytest.mark.slow
 def test_smoke_passes_through_the_launcher(project: Path, start: Start) -> None:
-    output, _ = start("mlflow", "run", ".", "-e", "smoke", "--env-manager", "local").communicate(timeout=300)
+    output, _ = start("mlflow", "run", ".", "-e", "smoke", "--env-manager", "local").communicate(timeout=600)
     assert "smoke passed: every artifact is there" in output
     client, run = read_only_run(project)
     assert (run.info.status, run.data.tags["outcome"]) == ("FINISHED", "finished")
@@ -59,7 +59,7 @@ def test_a_bad_parameter_fails_the_run_with_the_reason(
     project: Path, start: Start, parameter: str, reason: str
 ) -> None:
     process = start("mlflow", "run", ".", "--env-manager", "local", "-P", parameter)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode != 0
     assert "Traceback" not in output
     assert sum(line.startswith("Error: ") for line in output.splitlines()) == 1
@@ -78,7 +78,7 @@ def test_a_signal_ends_the_run_as_killed_with_whole_epochs(project: Path, start:
     process = start(*TRAIN)
     output = wait_for(process, "epoch   1/500")
     process.send_signal(number)
-    rest, _ = process.communicate(timeout=120)
+    rest, _ = process.communicate(timeout=600)
     assert process.returncode == 128 + number
     assert "Traceback" not in output + rest
     client, run = read_only_run(project)
@@ -95,7 +95,7 @@ def test_ctrl_c_under_the_launcher_leaves_no_orphan(project: Path, start: Start,
     wait_for(process, "epoch   1/500")
     for _ in range(times):
         os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=120)
+    process.communicate(timeout=600)
     assert process.returncode != 0
     _, run = read_only_run(project)
     assert run.data.tags["outcome"] == "killed"
@@ -109,7 +109,7 @@ def test_a_training_does_not_outlive_its_launcher(project: Path, start: Start, n
     process = start(*LAUNCH)
     wait_for(process, "epoch   1/500")
     process.send_signal(number)
-    process.communicate(timeout=120)
+    process.communicate(timeout=600)
     deadline = time.monotonic() + 120
     while is_alive(read_only_run(project)[1]) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -142,9 +142,9 @@ def test_plain_mlflow_ui_started_first_does_not_break_training(project: Path, st
         time.sleep(0.5)
     assert default_experiment(project).startswith("mlflow-artifacts:")
     process = start("python", "-m", "pipeline", "train", "--data=tests/mnist-subset.npz", "--epochs=1", "--subset=600")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     os.killpg(server.pid, signal.SIGTERM)
-    server.communicate(timeout=120)
+    server.communicate(timeout=600)
     assert process.returncode == 0, output
     client, run = read_only_run(project)
     assert client.list_artifacts(run.info.run_id, "figures")
@@ -163,11 +163,11 @@ def default_experiment(project: Path) -> str:
 @pytest.mark.slow
 def test_a_killed_run_is_resumed_through_the_launcher(project: Path, start: Start) -> None:
     options = ("--data=tests/mnist-subset.npz", "--epochs=3", "--subset=600")
-    start("python", "-m", "pipeline", "train", *options, FAULT="checkpoint-safe:2:kill").communicate(timeout=120)
+    start("python", "-m", "pipeline", "train", *options, FAULT="checkpoint-safe:2:kill").communicate(timeout=600)
     client, run = read_only_run(project)
     assert (run.info.status, run.data.metrics["train/loss"] > 0) == ("RUNNING", True)
     process = start("mlflow", "run", ".", "--env-manager", "local", "-P", f"resume={run.info.run_id}")
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     launched, resumed = sorted(client.search_runs(["0"]), key=lambda found: found.info.run_id == run.info.run_id)
     assert (launched.info.status, launched.data.tags["resumes"]) == ("FINISHED", resumed.info.run_id)
@@ -176,6 +176,6 @@ def test_a_killed_run_is_resumed_through_the_launcher(project: Path, start: Star
     assert client.list_artifacts(resumed.info.run_id, "figures")
 
     again = start("mlflow", "run", ".", "--env-manager", "local", "-P", f"resume={run.info.run_id}")
-    again.communicate(timeout=120)
+    again.communicate(timeout=600)
     reasons = [found.data.tags["outcome.reason"] for found in client.search_runs(["0"], "status = 'FAILED'")]
     assert reasons == [f"run {run.info.run_id} has finished; there is nothing to resume"]

@@ -81,7 +81,7 @@ def test_a_server_that_is_killed_and_comes_back_has_the_whole_training(
     server.kill()
     output += wait_for(process, f"epoch 5/{EPOCHS}")  # it trains on
     server.start()
-    output += process.communicate(timeout=200)[0]
+    output += process.communicate(timeout=600)[0]
     assert process.returncode == 0, output
     assert read_run(server.uri, experiment) == undisturbed
     assert_nothing_left(project)
@@ -94,7 +94,7 @@ def test_a_server_that_is_gone_for_good_leaves_a_run_that_sync_completes(
     process = start(*TRAIN, **surroundings, PIPELINE_STORE_PATIENCE="2")
     output = wait_for(process, f"epoch 2/{EPOCHS}")
     server.kill()
-    output += process.communicate(timeout=200)[0]
+    output += process.communicate(timeout=600)[0]
     assert process.returncode not in (0, 2, None), output
     assert "Traceback" not in output
     last = output.splitlines()[-1]
@@ -105,11 +105,11 @@ def test_a_server_that_is_gone_for_good_leaves_a_run_that_sync_completes(
     assert run.info.run_id in last
     assert list((project / "mlruns" / ".checkpoints" / run.info.run_id).glob("epoch-*"))
     assert [path.stem for path in project.glob("mlruns/.journal/*.jsonl")] == [run.info.run_id]
-    output, _ = (synced := start(*SYNC, **surroundings)).communicate(timeout=200)
+    output, _ = (synced := start(*SYNC, **surroundings)).communicate(timeout=600)
     assert synced.returncode == 0, output
     assert read_run(server.uri, experiment) == undisturbed
     assert_nothing_left(project)
-    output, _ = (again := start(*SYNC, **surroundings)).communicate(timeout=200)
+    output, _ = (again := start(*SYNC, **surroundings)).communicate(timeout=600)
     assert again.returncode == 0, output
     assert read_run(server.uri, experiment) == undisturbed
 
@@ -134,7 +134,7 @@ def test_a_crashed_database_lost_answers_and_a_slow_network_change_nothing(
     postgres.stop(immediate=True)
     output += wait_for(process, f"epoch 6/{EPOCHS}")
     postgres.start()
-    output += process.communicate(timeout=200)[0]
+    output += process.communicate(timeout=600)[0]
     assert process.returncode == 0, output
     assert [loss for loss in losses if not loss.lost] == []
     assert read_run(server.uri, experiment) == undisturbed

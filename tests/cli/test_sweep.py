@@ -114,7 +114,8 @@ def test_a_sweep_whose_driver_and_trainings_are_killed_ends_with_every_cell_once
     wait_until(lambda: kill_training(project))  # its cell is tried again
     time.sleep(4)
     driver.kill()
-    os.killpg(driver.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(driver.pid, signal.SIGKILL)
     driver.communicate(timeout=60)
     wait_until(lambda: not find_trainings(project))
     launched = start("mlflow", "run", ".", "-e", "sweep", "--env-manager", "local", "-P", f"experiment={tiny}")
@@ -145,12 +146,13 @@ def find_trainings(project: Path) -> list[psutil.Process]:
 def kill_training(project: Path) -> bool:
     """Kill a training, if there is one at this moment."""
     for process in find_trainings(project):
-        process.kill()
-        return True
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+            return True
     return False
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

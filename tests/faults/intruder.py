@@ -13,14 +13,13 @@ import sys
 from distributed import Security
 from distributed.core import connect
 
-SECONDS = 10
+SECONDS = 30
 RUN = ("run", "run_function")
 """The operations by which a worker or nanny, and a scheduler, call a function that they are sent."""
 
 
-async def order(address: str, operation: str) -> str:
-    """What a process at this address answers to the order to say whose it is."""
-    own = Security.temporary().get_connection_args("client") if address.startswith("tls") else {}
+async def order(address: str, operation: str, own: dict[str, object]) -> str:
+    """What a process at this address answers to the order, with keys of one's `own`, to say whose it is."""
     comm = await connect(address, timeout=SECONDS, **own)
     await comm.write({"op": operation, "function": pickle.dumps(os.getuid), "args": (), "kwargs": {}, "reply": True})
     answer = await comm.read()
@@ -29,7 +28,8 @@ async def order(address: str, operation: str) -> str:
 
 async def attack(ports: list[str]) -> None:
     """Try every port in every way, all at once."""
-    ways = [(f"{scheme}://127.0.0.1:{port}", each) for port in ports for scheme in ("tcp", "tls") for each in RUN]
+    keys: dict[str, dict[str, object]] = {"tcp": {}, "tls": Security.temporary().get_connection_args("client")}
+    ways = [(f"{name}://127.0.0.1:{port}", each, own) for port in ports for name, own in keys.items() for each in RUN]
     found = await asyncio.gather(*(asyncio.wait_for(order(*way), SECONDS) for way in ways), return_exceptions=True)
     print("\n".join(sorted({each for each in found if isinstance(each, str) and each})))
 

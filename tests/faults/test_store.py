@@ -18,7 +18,8 @@ from pipeline.tracking.write.resume import locate_checkpoints
 from pipeline.training.checkpoint import find_checkpoints
 from tests.conftest import SUBSET, call, copy_database, enter, execute, read_run_id, refuse, run_python, succeed
 
-LOCKED_SECONDS = 25  # MLflow waits 20 for a lock
+LOCKED_SECONDS = 120  # at most; MLflow waits 20 for a lock
+MORE_SECONDS = 2  # that the lock is held while the run ends
 EPOCHS = 3
 
 
@@ -71,6 +72,7 @@ def test_a_database_that_is_locked_for_long_loses_nothing(empty: Path) -> None:
             recorder.end_epoch(epoch, {"test/loss": 1 / epoch}, 1000 * epoch)
         assert recorder.journal.path.is_file()  # the lock is held: the training did not wait for its end
         assert thread.is_alive()
+        threading.Timer(MORE_SECONDS, ended.set).start()  # the run ends against the lock
     thread.join()
     history = store.client.get_metric_history(recorder.run_id, "test/loss")
     assert [(point.step, point.timestamp, point.value) for point in history] == [

@@ -49,7 +49,7 @@ class Server:
             )
 
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while self.process.poll() is not None or not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"mlflow server does not start:\n{(self.folder / 'server.log').read_text()}")
             time.sleep(0.1)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.tracking.bundle.archive import RATIO, BundleWriter, open_bundle
@@ -278,11 +278,13 @@ def test_a_newer_format_says_so(path: Path) -> None:
     refuse(path, "its format is 2, this program reads 1; export it again")
 
 
+@settings(deadline=None)
 @given(st.floats())
 def test_every_float_survives(value: float) -> None:
     assert float(repr(value)).hex() == value.hex()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_manifest_makes_it_fall_over(content: bytes) -> None:
     with pytest.raises(BundleError):
