@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline.plain import count
 from pipeline.study.tags import HOST, KIND
 from pipeline.tracking.files.artifacts import find_damage, find_moved, fix_moved, is_in_reach, locate_artifacts
-from pipeline.tracking.files.hashes import find_changes
+from pipeline.tracking.files.hashes import find_changes, warn_of_unhashed
 from pipeline.tracking.frozen import FROZEN
 from pipeline.tracking.quick import NEVER
 from pipeline.tracking.store import Store
@@ -18,7 +16,6 @@ from pipeline.tracking.values import RESULTS, TAGS, find_bad, read_texts
 from pipeline.tracking.write.survey import RunRecord, Survey, fail_run
 
 AGAIN = "ended as failed, so that a sweep trains it again"
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +40,10 @@ def is_result(run: RunRecord) -> bool:
 
 def find_moved_folders(survey: Survey) -> Iterator[Finding]:
     """Former places of this project's folder that the store still names."""
-    for folder, number in find_moved(survey.store):
+    for folder, count in find_moved(survey.store):
         yield Finding(
             subject=f"folder {folder}",
-            problem=f"it was moved, and {number} addresses in the store still name it",
+            problem=f"it was moved, and {count} addresses in the store still name it",
             remedy="they name the folder of the store",
             fix=partial(_fix_moved, survey.store),
         )
@@ -100,8 +97,7 @@ def find_changed(store: Store, finished: Sequence[RunRecord]) -> Iterator[Findin
             problem = f"finished, and since then {', '.join(changes)}"
             fix = partial(fail_run, store, run.run_id, _explain_change)
             yield find_in_run(run.run_id, problem, AGAIN, fix)
-    if unknown:
-        logger.warning("%s of an earlier version: no hashes, so damage cannot be detected", count(unknown, "run"))
+    warn_of_unhashed(unknown)
 
 
 def _explain_change(store: Store, run: RunRecord) -> str:

@@ -245,10 +245,7 @@ def query_points(database: Path, run_ids: Sequence[str], names: Sequence[str]) -
 
 
 def query_recorded(database: Path, run_ids: Sequence[str]) -> dict[str, Recorded]:
-    """All that the metrics of some runs say, at most BATCH of them, by run id, as the database holds it.
-
-    A value that is not a number is "nan"; in a database that was edited, text can stand anywhere.
-    """
+    """What the metrics of at most BATCH runs say, as stored, by run id; "nan" where a value is not a number."""
     found: dict[str, Recorded] = {run_id: (set(), {}) for run_id in run_ids}
     chosen = f"WHERE run_uuid IN ({', '.join('?' * len(found))})"
     value = "CASE WHEN is_nan THEN 'nan' ELSE value END"

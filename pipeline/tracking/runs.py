@@ -109,7 +109,7 @@ def read_history(store: Store, run_ids: Sequence[str], names: Sequence[str] = CU
 
 
 def damaged_point(run_id: str, name: str) -> RunsDamaged:
-    """The error for a metric with a point that is no number, as in a database that was edited."""
+    """The error for a metric with a point that is not a number, as in an edited database."""
     return RunsDamaged(
         f"run {run_id} is damaged: a point of {name} is not a number; "
         f"delete it (`mlflow runs delete --run-id {run_id}`), and train it again"

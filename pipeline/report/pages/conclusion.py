@@ -182,7 +182,7 @@ def _say_treatment(comparison: Comparison) -> list[str]:
     if not twins or len(own) < 2:
         return []
     has = f"only the regularised one has {join_words(own)}"
-    return [f"Of each two twins {has}; the claims cannot tell which of these matters."]
+    return [f"In each pair of twins {has}; the claims cannot tell which of these matters."]
 
 
 def _say_onsets(comparison: Comparison) -> list[str]:

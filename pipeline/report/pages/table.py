@@ -19,7 +19,7 @@ from pipeline.study.variants import published_variants
 
 NO_RUN = "(no run)"
 NO_VALUE = "-"
-LIKE_BEST = "cannot be told from the best"
+LIKE_BEST = "cannot be told apart from the best"
 MOST_LISTED = 2000
 """A page lists no more runs than about these one by one; its numbers and figures are of all of them."""
 TEMPLATES = Path(__file__).with_name("templates")

@@ -81,8 +81,13 @@ def demand_unchanged(store: Store, experiment_id: str, run_ids: Iterable[str]) -
         models = find_models(store, [experiment_id], OF_OURS)
     runs = _read_judged(store, experiment_id, run_ids)
     _refuse_damaged(store, runs.dropna(subset="sha256"), models)
-    if unknown := int(runs["sha256"].isna().sum()):
-        logger.warning("%s of an earlier version: no hashes, so damage cannot be detected", count(unknown, "run"))
+    warn_of_unhashed(int(runs["sha256"].isna().sum()))
+
+
+def warn_of_unhashed(runs: int) -> None:
+    """Say that damage to so many runs cannot be detected, if there are any."""
+    if runs:
+        logger.warning("%s of an earlier version: no hashes, so damage cannot be detected", count(runs, "run"))
 
 
 def demand_recorded_metrics(store: Store, experiment_id: str, run_ids: Iterable[str]) -> None:
@@ -166,7 +171,7 @@ def _hash_files(store: Store, uri: str) -> Iterator[tuple[str, str]]:
 def _hash_points(store: Store, run_ids: Sequence[str]) -> dict[str, str]:
     """sha256 of every point of a run's metrics with its step, time and value, and of the values that a table shows.
 
-    It is empty, as no recorded one is, where one of them cannot be understood.
+    Empty, which matches no recorded hash, where one of them is not a number.
     """
     if store.database:
         found = query_recorded(store.database, run_ids)
